@@ -1,0 +1,103 @@
+/**
+ * config.h - every limit of the engine, and the listeners it serves. What is mapped at start
+ * follows from this alone: hf_config_memory().
+ */
+#ifndef HANDFAST_CONFIG_H
+#define HANDFAST_CONFIG_H
+
+#include <handfast/status.h>
+
+HF_BEGIN_DECLS
+
+/** Cipher suites, by their IANA numbers. */
+enum hf_suite {
+    HF_SUITE_NONE = 0,
+    HF_SUITE_PSK_AES_128_GCM_SHA256 = 0x00A8, /**< RFC 5487 */
+    HF_SUITE_PSK_AES_128_CBC_SHA256 = 0x00AE, /**< RFC 5487; mandatory on TLS (TS-0003 10.2.2) */
+    HF_SUITE_PSK_AES_128_CCM = 0xC0A4,        /**< RFC 6655 */
+    HF_SUITE_PSK_AES_128_CCM_8 = 0xC0A8,      /**< RFC 6655; mandatory on DTLS (TS-0003 10.2.2) */
+};
+
+#define HF_SUITES_MAX 8
+#define HF_LISTENERS_MAX 64
+#define HF_PSK_HINT_MAX 128
+
+/** hf_suite_name gives the IANA name, e.g. "TLS_PSK_WITH_AES_128_CCM_8", or NULL. */
+HF_API const char *hf_suite_name(uint16_t suite);
+
+/** hf_suite_parse reads an IANA name (with or without TLS_ and _WITH_), or "0xC0A8"; 0 if none. */
+HF_API uint16_t hf_suite_parse(const char *text);
+
+/** One place where peers arrive. */
+struct hf_listener {
+    enum hf_transport transport;
+    enum hf_reference_point reference_point;
+    uint16_t suites[HF_SUITES_MAX]; /**< in order of preference: the server's order decides */
+    uint8_t suite_count;
+    bool encrypt_then_mac;              /**< accept RFC 7366 when offered with a CBC suite */
+    bool extended_master_secret_needed; /**< refuse a peer without RFC 7627 */
+    uint16_t datagram_len_max; /**< UDP payload the handshake fragments to; 256..16384 */
+    uint16_t psk_hint_len;     /**< 0: no ServerKeyExchange (RFC 4279 5.2) */
+    uint8_t psk_hint[HF_PSK_HINT_MAX];
+};
+
+/** hf_listener_init sets the mandatory suite first, then the others; no hint; 1,200 bytes. */
+HF_API void hf_listener_init(struct hf_listener *listener, enum hf_transport transport);
+
+/** Limits of one engine (one shard). hf_config_init() sets the defaults given here. */
+struct hf_config {
+    uint32_t shard_index; /**< 0..255; part of every hf_association_id */
+
+    /* Pools. Mapped at start, touched as they are used. */
+    uint32_t associations_max;  /**< established and half-open; 16,384; at most 2^24 */
+    uint32_t handshakes_max;    /**< half-open; 4,096; at most associations_max */
+    uint32_t identity_len_max;  /**< psk_identity, bytes; 1,024; at least 128 (RFC 4279 5.3) */
+    uint32_t message_len_max;   /**< one handshake message, bytes; 4,096; 512..65,536 */
+    uint32_t deferred_len_max;  /**< early records kept per handshake, bytes; 1,024 */
+    uint32_t stream_buffers_max; /**< TLS records being received at once, 18.5 KiB each; 256 */
+    uint32_t output_len_max;     /**< bytes of output per turn; 1 MiB; at least 64 KiB */
+    uint32_t events_max;         /**< events held between two calls of take; 4,096 */
+    uint32_t local_addresses_max; /**< distinct local addresses DTLS peers may reach; 64 */
+
+    /* Half-open handshakes. */
+    uint32_t handshakes_pressure;       /**< from so many on, the next limit bites; 3,072 */
+    uint32_t handshakes_per_prefix_max; /**< half-open per source prefix under pressure; 64 */
+    uint8_t prefix_bits_v4;             /**< source prefix length, IPv4; 32 */
+    uint8_t prefix_bits_v6;             /**< source prefix length, IPv6; 56 */
+
+    /* Times, microseconds. 0 means never where it says so. */
+    uint64_t hello_us_max;          /**< TLS: accept to ClientHello; 10 s */
+    uint64_t handshake_us_max;      /**< ClientHello to established; 60 s */
+    uint64_t answer_us_max;         /**< what a key source is given; 30 s */
+    uint64_t record_us_max;         /**< TLS: first to last byte of a record; 30 s */
+    uint64_t idle_us_max;           /**< nothing received; 0 = never (the default) */
+    uint64_t retransmit_us_initial; /**< RFC 6347 4.2.4.1; 1 s. RFC 7925 11: 9 s */
+    uint64_t retransmit_us_max;     /**< 60 s */
+    uint64_t cookie_us_max;         /**< a cookie lives one to two of these; 60 s */
+
+    /* Trial decryption (DTLS), per association. */
+    uint32_t trials_per_second; /**< failing decryptions allowed a second, burst twice this; 32 */
+    uint32_t forgeries_max;     /**< failures that end an association; 2^20 */
+
+    bool keylog; /**< emit HF_EVENT_KEYLOG: gives away every secret; off */
+
+    uint8_t cookie_secret[32]; /**< all zero: drawn at random; shared by shards that share peers */
+
+    uint32_t listener_count;
+    const struct hf_listener *listeners; /**< copied by hf_engine_open() */
+};
+
+/** hf_config_init sets every default; no listeners. */
+HF_API void hf_config_init(struct hf_config *config);
+
+/** hf_config_use_constrained_timers sets the RFC 7925 11 profile: 9 s, doubling, deadline 120 s. */
+HF_API void hf_config_use_constrained_timers(struct hf_config *config);
+
+/** hf_config_check returns HF_OK, or HF_E_CONFIG with `*why` naming the field (static text). */
+HF_API HF_MUST_USE enum hf_status hf_config_check(const char **why, const struct hf_config *config);
+
+/** hf_config_memory gives the bytes hf_engine_open() will map, all told. 0 if unusable. */
+HF_API size_t hf_config_memory(const struct hf_config *config);
+
+HF_END_DECLS
+#endif

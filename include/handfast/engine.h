@@ -1,0 +1,264 @@
+/**
+ * engine.h - the sans-I/O handshake and record engine: bytes and time in; bytes, events and
+ * requests out. One engine is one shard: one thread at a time, no locks, no sockets, no clock.
+ *
+ * A turn:
+ *     hf_engine_begin_turn(engine, now_us, wall_s);             timers fire
+ *     hf_engine_receive_datagram() / _receive_stream() ...      records are opened in place
+ *     hf_engine_answer() ...                                    key answers are queued
+ *     hf_engine_end_turn(engine);                               answers are taken
+ *     while (hf_engine_take_event(engine, &event)) ...          the embedder may send here
+ *     while (hf_engine_take_output(engine, &output)) ...        hand to the network
+ * Input buffers must stay valid and unmodified until the turn's events have been taken.
+ */
+#ifndef HANDFAST_ENGINE_H
+#define HANDFAST_ENGINE_H
+
+#include <handfast/config.h>
+#include <handfast/keysource.h>
+
+HF_BEGIN_DECLS
+
+/** The most application bytes hf_engine_send() takes at once on TLS (RFC 5246 6.2.1). */
+#define HF_STREAM_CHUNK_MAX 16384
+
+/** hf_engine_open maps all memory the engine will ever use and copies `config` and `source`.
+ *  Errors: HF_E_CONFIG, HF_E_MEMORY. */
+HF_API HF_MUST_USE enum hf_status hf_engine_open(struct hf_engine **out,
+                                                 const struct hf_config *config,
+                                                 const struct hf_key_source *source);
+
+/** hf_engine_close wipes every secret and unmaps. Sends nothing; NULL is allowed. */
+HF_API void hf_engine_close(struct hf_engine *engine);
+
+/** hf_engine_begin_turn sets the times and fires timers. `now_us` is monotonic and must not
+ *  decrease; `wall_s` is UTC and is used for validity only: a jump fires no timer. */
+HF_API void hf_engine_begin_turn(struct hf_engine *engine, uint64_t now_us, int64_t wall_s);
+
+/** hf_engine_end_turn takes the queued answers in order. */
+HF_API void hf_engine_end_turn(struct hf_engine *engine);
+
+/** hf_engine_next_us gives the time by which the next turn should begin; UINT64_MAX: none. It may
+ *  be early (a turn with nothing to do is harmless), never late by more than 10 ms. */
+HF_API uint64_t hf_engine_next_us(const struct hf_engine *engine);
+
+/** One datagram. `data` is decrypted in place. */
+struct hf_datagram {
+    struct hf_path path;
+    uint32_t listener_index;
+    uint8_t ecn; /**< the two ECN bits as received; handed through to HF_EVENT_DATA */
+    uint8_t *data;
+    size_t len;
+};
+
+/** hf_engine_receive_datagram takes one UDP payload. Bad input is dropped and counted: there is
+ *  nothing for the caller to do about it. Returns HF_OK, or HF_WAITING when the event queue or
+ *  the output is full: take them, then call again with the same datagram, or drop it. */
+HF_API enum hf_status hf_engine_receive_datagram(struct hf_engine *engine,
+                                                 struct hf_datagram *datagram);
+
+/** hf_engine_accept begins a TLS association for a connection that was just accepted.
+ *  `user` comes back in every event and output. Errors: HF_E_ASSOCIATION_LIMIT. */
+HF_API HF_MUST_USE enum hf_status hf_engine_accept(hf_association_id *out, struct hf_engine *engine,
+                                                   uint32_t listener_index,
+                                                   const struct hf_path *path, uint64_t user);
+
+/** hf_engine_receive_stream takes bytes of a TLS connection, decrypted in place.
+ *  Out: `*consumed`, normally `len`. Less with HF_WAITING: keep the rest, stop reading, and call
+ *  again with it after HF_EVENT_READABLE (or, if the events or output were full, after taking
+ *  them). Errors: HF_E_STALE when the association is gone. */
+HF_API enum hf_status hf_engine_receive_stream(struct hf_engine *engine, size_t *consumed,
+                                               hf_association_id association, uint8_t *data,
+                                               size_t len);
+
+/** hf_engine_receive_end says that the peer will send no more: end of stream, or a reset. */
+HF_API void hf_engine_receive_end(struct hf_engine *engine, hf_association_id association);
+
+/** hf_engine_send seals application bytes. TLS: at most HF_STREAM_CHUNK_MAX per call, split into
+ *  records as negotiated. DTLS: one record in one datagram. All or nothing.
+ *  Errors: HF_WAITING (output full: next turn), HF_E_STALE, HF_E_STATE (not established, or the
+ *  sending side is closed), HF_E_TOO_LONG, HF_E_SEQUENCE_LIMIT. */
+HF_API HF_MUST_USE enum hf_status hf_engine_send(struct hf_engine *engine,
+                                                 hf_association_id association,
+                                                 struct hf_bytes data);
+
+/** How to end an association. */
+enum hf_close {
+    HF_CLOSE_SILENT = 0, /**< say nothing: a sleeping DTLS device is not woken */
+    HF_CLOSE_NOTIFY,     /**< send close_notify, then forget (RFC 5246 7.2.1) */
+    HF_CLOSE_WRITE,      /**< send close_notify, go on receiving until the peer's (TLS) */
+};
+
+/** hf_engine_close_association ends it, or its sending half. HF_EVENT_CLOSED follows, or for
+ *  HF_CLOSE_WRITE once the peer closes too. A stale handle does nothing. */
+HF_API void hf_engine_close_association(struct hf_engine *engine, hf_association_id association,
+                                        enum hf_close how);
+
+/** hf_engine_answer answers a request. Returns HF_OK, or HF_E_STALE: nobody waits any more, which
+ *  is no error. HF_E_ARGUMENT: a length is out of range; the request still waits. */
+HF_API enum hf_status hf_engine_answer(struct hf_engine *engine, struct hf_ticket ticket,
+                                       const struct hf_answer *answer);
+
+/** Bytes to send. Views are valid until the next hf_engine_begin_turn(). */
+struct hf_output {
+    hf_association_id association; /**< 0 for a HelloVerifyRequest and other stateless answers */
+    uint64_t user;                 /**< TLS: as given to hf_engine_accept() */
+    bool is_stream;                /**< TLS bytes, in order; otherwise one datagram on `path` */
+    struct hf_path path;           /**< leaves from path.local */
+    uint32_t listener_index;
+    uint8_t ecn;
+    struct hf_bytes data;
+};
+
+/** hf_engine_take_output gives the next output, oldest first; false when there is none. */
+HF_API bool hf_engine_take_output(struct hf_engine *engine, struct hf_output *out);
+
+enum hf_event_kind {
+    HF_EVENT_ESTABLISHED = 0, /**< authenticated, identity bound; data may flow both ways */
+    HF_EVENT_DATA,            /**< application bytes */
+    HF_EVENT_READABLE,        /**< TLS: hf_engine_receive_stream() will take bytes again */
+    HF_EVENT_PEER_CLOSED,     /**< TLS: close_notify came; we may still send */
+    HF_EVENT_CLOSED,          /**< the association is gone; `failure` says why. TLS: send what
+                                   output there is, then close the connection */
+    HF_EVENT_HANDSHAKE_FAILED, /**< as HF_EVENT_CLOSED, before it was established */
+    HF_EVENT_KEYLOG,           /**< only with hf_config.keylog */
+};
+
+/** The first failure of an association, and where the state machine stood. */
+struct hf_failure {
+    enum hf_status status;
+    uint8_t alert;      /**< sent, or for HF_E_PEER_ALERT received; else HF_ALERT_NONE */
+    const char *state;  /**< static text: docs/STATE-MACHINE.md */
+    const char *event;  /**< static text */
+    const char *clause; /**< static text: the clause of the row that refused, or "" */
+};
+
+#define HF_EVENT_IDENTITY_MAX 128
+
+struct hf_event {
+    enum hf_event_kind kind;
+    hf_association_id association;
+    uint64_t user;    /**< TLS: as given to hf_engine_accept() */
+    uint64_t context; /**< as given in the key source's answer */
+    uint32_t listener_index;
+    uint8_t ecn;           /**< HF_EVENT_DATA on DTLS */
+    struct hf_bytes data;  /**< HF_EVENT_DATA: valid until the next hf_engine_begin_turn() */
+    struct hf_path path;   /**< not filled for HF_EVENT_DATA */
+    struct hf_failure failure; /**< HF_EVENT_CLOSED, HF_EVENT_HANDSHAKE_FAILED */
+    uint8_t psk_identity[HF_EVENT_IDENTITY_MAX]; /**< HANDSHAKE_FAILED: its first octets */
+    uint16_t psk_identity_len;                   /**< octets in the field above */
+    uint8_t client_random[32];                   /**< HF_EVENT_KEYLOG */
+    uint8_t master_secret[48];                   /**< HF_EVENT_KEYLOG; wipe after use */
+};
+
+/** hf_engine_take_event gives the next event, oldest first; false when there is none. */
+HF_API bool hf_engine_take_event(struct hf_engine *engine, struct hf_event *out);
+
+/** hf_engine_has_event_room tells whether input would now be refused for lack of event room. */
+HF_API bool hf_engine_has_event_room(const struct hf_engine *engine);
+
+/** What the engine hands to the CSE (TS-0003 8.2.1). */
+struct hf_association_info {
+    enum hf_entity_kind entity_kind;
+    enum hf_framework framework;
+    enum hf_reference_point reference_point;
+    enum hf_transport transport;
+    bool established;
+    bool is_sa2; /**< false: SA1, the peer is the (D)TLS client */
+    uint16_t suite;
+    bool extended_master_secret;
+    bool encrypt_then_mac;
+    uint16_t suid;
+    int64_t expires_s;
+    uint64_t context;
+    uint32_t listener_index;
+    uint16_t plaintext_len_max; /**< most bytes of one record we send (RFC 8449, RFC 6066 4) */
+    struct hf_path path;
+    uint16_t entity_id_len;
+    uint16_t credential_id_len;
+    uint16_t server_name_len;
+    char entity_id[HF_ENTITY_ID_MAX + 1];         /**< NUL-terminated */
+    char credential_id[HF_CREDENTIAL_ID_MAX + 1]; /**< NUL-terminated; may hold other NULs */
+    char server_name[256];                        /**< SNI, lower case, NUL-terminated */
+};
+
+/** hf_engine_association_info copies out what is known. Errors: HF_E_STALE. */
+HF_API HF_MUST_USE enum hf_status hf_engine_association_info(struct hf_association_info *out,
+                                                             const struct hf_engine *engine,
+                                                             hf_association_id association);
+
+/** hf_engine_export derives keying material (RFC 5705; TS-0003 10.3.1). No context is not the same
+ *  as an empty one: `context` NULL means none. In: `label` without NUL, at most 64 bytes; `out_len`
+ *  at most 256; context at most 256. Errors: HF_E_STALE, HF_E_STATE (not established, or no
+ *  extended master secret: RFC 7627 5.4), HF_E_ARGUMENT. */
+HF_API HF_MUST_USE enum hf_status hf_engine_export(uint8_t *out, size_t out_len,
+                                                   const struct hf_engine *engine,
+                                                   hf_association_id association,
+                                                   struct hf_bytes label,
+                                                   const struct hf_bytes *context);
+
+/* X(name, label): why input was discarded. Labels appear in handfast_drops_total{cause}. */
+#define HF_DROP_MAP(X)                                                                             \
+    X(EMPTY, "empty")                       /* a datagram without a whole record header */         \
+    X(TRUNCATED, "truncated")               /* a record longer than its datagram */                \
+    X(RECORD_TYPE, "record_type")           /* unknown content type, or not allowed here */        \
+    X(RECORD_VERSION, "record_version")     /* not 0xFEFD (or 0xFEFF on a hello) */                \
+    X(RECORD_LENGTH, "record_length")       /* longer than allowed, or too short for its suite */  \
+    X(EPOCH, "epoch")                       /* an epoch that is not the current one */             \
+    X(REPLAY, "replay")                     /* seen before, or left of the window */               \
+    X(TRIAL_RATE, "trial_rate")             /* too many failing decryptions lately */              \
+    X(UNAUTHENTIC, "unauthentic")           /* the record did not authenticate */                  \
+    X(NO_ASSOCIATION, "no_association")     /* from a stranger, and no ClientHello */              \
+    X(HELLO_MALFORMED, "hello_malformed")   /* a first ClientHello that does not parse */          \
+    X(COOKIE, "cookie")                     /* a wrong or outdated cookie */                       \
+    X(HANDSHAKE_LIMIT, "handshake_limit")   /* all handshake slots are taken */                    \
+    X(PREFIX_LIMIT, "prefix_limit")         /* too many half-open from this prefix */              \
+    X(ASSOCIATION_LIMIT, "association_limit") /* all association slots are taken */                \
+    X(RESTART_RATE, "restart_rate")         /* a peer that begins again too often */               \
+    X(FRAGMENT, "fragment")                 /* malformed, inconsistent or oversize fragment */     \
+    X(MESSAGE_SEQ, "message_seq")           /* already had, or too far ahead */                    \
+    X(DEFERRED_FULL, "deferred_full")       /* no room to keep an early record */                  \
+    X(ALERT_UNPROTECTED, "alert_unprotected") /* an alert in epoch 0 */                            \
+    X(UNEXPECTED, "unexpected")             /* no row of the state machine for it */               \
+    X(MALFORMED, "malformed")               /* an authenticated record with nonsense inside */     \
+    X(RATE, "rate")                         /* a repeat that was already answered */               \
+    X(LOCAL_ADDRESS, "local_address")       /* more local addresses than configured */             \
+    X(NO_ROOM, "no_room")                   /* events or output full */
+
+enum hf_drop {
+#define HF_DROP_ENUM(name, label) HF_DROP_##name,
+    HF_DROP_MAP(HF_DROP_ENUM)
+#undef HF_DROP_ENUM
+    HF_DROP_COUNT,
+};
+
+/** hf_drop_label gives the metric label, never NULL. */
+HF_API const char *hf_drop_label(enum hf_drop drop);
+
+/** Counters since the engine was opened, and gauges of now. */
+struct hf_counters {
+    uint64_t drops[HF_DROP_COUNT];
+    uint64_t handshakes[HF_STATUS_COUNT]; /**< ended, by status; HF_OK: established */
+    uint64_t closes[HF_STATUS_COUNT];     /**< established associations ended, by status */
+    uint64_t cookies_sent;                /**< HelloVerifyRequest */
+    uint64_t retransmissions;             /**< flights sent again */
+    uint64_t final_flights_again;         /**< answered from the cold record (RFC 6347 4.2.4) */
+    uint64_t records_in, records_out;     /**< protected records */
+    uint64_t data_in_len, data_out_len;   /**< application bytes */
+    uint64_t datagrams_in, datagrams_out;
+    uint64_t requests, answers, answers_stale;
+    uint64_t restarts; /**< associations replaced by a rebooted client (RFC 6347 4.2.8) */
+    /* Gauges */
+    uint32_t associations;     /**< established */
+    uint32_t handshakes_open;  /**< half-open slots in use */
+    uint32_t parked;           /**< waiting for a key source */
+    uint32_t events_pending;
+    uint32_t stream_buffers;   /**< in use */
+    uint64_t memory_len;       /**< bytes mapped */
+};
+
+/** hf_engine_counters copies the counters out. Thread: the engine's own. */
+HF_API void hf_engine_counters(struct hf_counters *out, const struct hf_engine *engine);
+
+HF_END_DECLS
+#endif

@@ -1,0 +1,8 @@
+/** handfast.h - all of the public API. */
+#ifndef HANDFAST_HANDFAST_H
+#define HANDFAST_HANDFAST_H
+
+#include <handfast/engine.h>
+#include <handfast/keyfile.h>
+
+#endif
