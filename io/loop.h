@@ -1,0 +1,112 @@
+/**
+ * loop.h - one shard: an io_uring, its sockets, and one engine, on one thread.
+ *
+ * The loop is the engine's first embedder and knows only the public headers. A back end that is
+ * not io_uring will stand behind this same header.
+ *
+ * Back-pressure: a TLS connection whose send queue holds more than `send_queue_len_high` bytes is
+ * not read from until it has drained, so whoever answers at most what it receives never finds the
+ * queue full; no queue ever exceeds `send_queue_len_max`.
+ */
+#ifndef HF_LOOP_H
+#define HF_LOOP_H
+
+#include <handfast/engine.h>
+
+struct hf_loop;
+
+#define HF_LOOP_ERROR_MAX 320
+
+/** A socket to open. `listener_index` names the entry of config->engine.listeners it serves. */
+struct hf_loop_socket {
+    struct hf_address address; /**< port 0: the kernel chooses; see hf_loop_address() */
+    enum hf_transport transport;
+    uint32_t listener_index;
+    bool is_v6_only; /**< [::] otherwise takes IPv4 too */
+};
+
+/** What the embedder is told, on the loop's thread. Any member may be NULL. */
+struct hf_loop_handlers {
+    /** event passes every engine event on; it may call hf_loop_send() and hf_loop_end(). */
+    void (*event)(struct hf_loop *loop, const struct hf_event *event, void *arg);
+    /** second is called about once a second. */
+    void (*second)(struct hf_loop *loop, void *arg);
+    void *arg;
+};
+
+struct hf_loop_config {
+    const struct hf_config *engine; /**< shard_index included */
+    const struct hf_key_source *source;
+    const struct hf_loop_socket *sockets;
+    uint32_t socket_count;
+    struct hf_loop_handlers handlers;
+    uint32_t receive_buffers;     /**< datagram buffers, 2 KiB each; power of two; 1,024 */
+    uint32_t connections_max;     /**< TLS connections; 4,096 */
+    uint32_t send_queue_len_high; /**< stop reading above this; 64 KiB */
+    uint32_t send_queue_len_max;  /**< per connection; 256 KiB */
+    uint32_t socket_receive_len;  /**< SO_RCVBUF asked for; 4 MiB */
+    uint64_t stop_us_max;         /**< from hf_loop_stop() to the return of hf_loop_run(); 5 s */
+    bool is_dtls_notified_on_stop; /**< close_notify to DTLS peers too: wakes every device */
+};
+
+/** hf_loop_config_init sets the defaults named above. */
+void hf_loop_config_init(struct hf_loop_config *config);
+
+/** hf_loop_open opens ring, sockets and engine. Call on the thread that will run it (DEFER_TASKRUN:
+ *  the ring belongs to its creator). Sockets use SO_REUSEPORT so that shards share an address; the
+ *  first shard probes without it, so that a port another program holds is an error. On failure
+ *  `error` holds one line with the remedy (privilege, port, MEMLOCK, io_uring refused ...). */
+HF_MUST_USE enum hf_status hf_loop_open(struct hf_loop **out, char error[HF_LOOP_ERROR_MAX],
+                                        const struct hf_loop_config *config);
+
+/** hf_loop_run serves until hf_loop_stop(); then closes associations and returns, in bounded time.
+ *  Errors: HF_E_STATE with `error` filled if the ring itself fails. */
+HF_MUST_USE enum hf_status hf_loop_run(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX]);
+
+/** hf_loop_stop asks the loop to end. Thread: any; safe in a signal handler (one eventfd write). */
+void hf_loop_stop(struct hf_loop *loop);
+
+/** hf_loop_close frees everything. Not while hf_loop_run() is under way. */
+void hf_loop_close(struct hf_loop *loop);
+
+/** hf_loop_engine gives the engine, for handlers on the loop's thread. */
+struct hf_engine *hf_loop_engine(struct hf_loop *loop);
+
+/** hf_loop_address gives the address socket `socket_index` is bound to. */
+struct hf_address hf_loop_address(const struct hf_loop *loop, uint32_t socket_index);
+
+/** hf_loop_send sends application bytes of any length (TLS: split; DTLS: one record, so at most
+ *  the record limit). Errors: as hf_engine_send(); HF_WAITING when the send queue is full. */
+HF_MUST_USE enum hf_status hf_loop_send(struct hf_loop *loop, hf_association_id association,
+                                        struct hf_bytes data);
+
+/** hf_loop_end closes an association as hf_engine_close_association() does; a TLS connection is
+ *  closed once what is queued has been sent. */
+void hf_loop_end(struct hf_loop *loop, hf_association_id association, enum hf_close how);
+
+/** Counters of the I/O side, written by the loop and readable from any thread at any time. */
+struct hf_loop_counters {
+    uint64_t turns;
+    uint64_t datagrams_in, datagrams_out;
+    uint64_t datagrams_truncated;   /**< longer than a receive buffer: dropped */
+    uint64_t datagrams_unsendable;  /**< the kernel refused (no route, full buffer ...) */
+    uint64_t receive_rearms;        /**< multishot receives that ended and were armed again */
+    uint64_t receive_buffers_empty; /**< times all receive buffers were in use */
+    uint64_t receive_queue_drops;   /**< SO_RXQ_OVFL: dropped by the kernel before we read */
+    uint64_t completions_overflowed; /**< CQ overflow */
+    uint64_t accepts, accept_errors; /**< EMFILE and the like; accepting pauses for 100 ms */
+    uint64_t connections_refused;    /**< over connections_max */
+    uint64_t connections;            /**< gauge: open now */
+    uint64_t connections_paused;     /**< gauge: not read from, their peer does not read */
+    uint64_t send_queue_len;         /**< gauge: bytes queued on all connections */
+    uint64_t memory_len;             /**< gauge: bytes of buffers and queues */
+};
+
+/** hf_loop_counters_get copies them out with relaxed atomic loads. Thread: any. */
+void hf_loop_counters_get(struct hf_loop_counters *out, const struct hf_loop *loop);
+
+/** hf_loop_engine_counters_get gives the engine's counters as of the last second or turn end.
+ *  Thread: any (copied under a short lock by the loop about once a second). */
+void hf_loop_engine_counters_get(struct hf_counters *out, struct hf_loop *loop);
+
+#endif
