@@ -78,7 +78,8 @@ uint64_t hf_xxh3(const void *data, size_t len);
 #define HF_RANDOM_LEN 32
 #define HF_VERIFY_DATA_LEN 12
 
-/** hf_prf is PRF(secret, label, seed) with SHA-256; the seed is the concatenation of `seeds`. */
+/** hf_prf is PRF(secret, label, seed) with SHA-256; the seed is the concatenation of `seeds`, at
+ *  most 6. */
 void hf_prf(uint8_t *out, size_t out_len, const struct hf_hmac_key *secret, const char *label,
             const struct hf_bytes *seeds, size_t seed_count);
 
@@ -135,7 +136,8 @@ struct hf_record_header {
 
 /** hf_record_seal protects `in` into `out` (not overlapping): explicit nonce or IV, ciphertext,
  *  MAC. In: `in_len` at most 2^14; `out_max` at least in_len + hf_record_expansion(). The AEAD's
- *  explicit nonce is `header->seq`; the CBC IV is fresh randomness, never repeated. */
+ *  explicit nonce is `header->seq`; the CBC IV is fresh randomness, never repeated. Errors:
+ *  HF_E_TOO_LONG; HF_E_ARGUMENT for HF_CIPHER_NONE: a wiped key protects nothing. */
 HF_MUST_USE enum hf_status hf_record_seal(uint8_t *out, size_t *out_len, size_t out_max,
                                           const struct hf_record_key *key,
                                           const struct hf_record_header *header,
@@ -143,9 +145,9 @@ HF_MUST_USE enum hf_status hf_record_seal(uint8_t *out, size_t *out_len, size_t 
 
 /** hf_record_open checks and decrypts `data` in place. Out: the plaintext is
  *  data[*plain_offset .. + *plain_len). On HF_E_BAD_RECORD_MAC - the one answer to bad padding, a
- *  bad MAC and a record that is too short - outputs are zero and `data` is garbage or zero. Constant
- *  time in the content, for MAC-then-encrypt in the padding length too (RFC 5246 6.2.3.2;
- *  CVE-2013-0169). In: `len` at most 2^14 + 2048. */
+ *  bad MAC and a record that is too short - the outputs and `data` are zero. Constant time in the
+ *  content, for MAC-then-encrypt in the padding length too (RFC 5246 6.2.3.2; CVE-2013-0169). In:
+ *  `len` at most 2^14 + 2048. Errors: HF_E_ARGUMENT also for HF_CIPHER_NONE or a longer record. */
 HF_MUST_USE enum hf_status hf_record_open(size_t *plain_offset, size_t *plain_len,
                                           const struct hf_record_key *key,
                                           const struct hf_record_header *header, uint8_t *data,

@@ -69,7 +69,6 @@ HF_MUST_USE bool hf__cbc_open(size_t *plain_len, const struct hf_record_key *key
 size_t hf__cbc_etm_seal(uint8_t *out, const struct hf_record_key *key,
                         const struct hf_record_header *header, const uint8_t *in, size_t in_len);
 HF_MUST_USE bool hf__cbc_etm_open(size_t *plain_len, const struct hf_record_key *key,
-                                  const struct hf_record_header *header, uint8_t *data,
-                                  size_t len);
+                                  const struct hf_record_header *header, uint8_t *data, size_t len);
 
 #endif

@@ -66,8 +66,7 @@ size_t hf_record_len_min(enum hf_cipher cipher)
 
 /* Nonce and AAD of an AEAD record (RFC 5288 3, RFC 6655 3). */
 static struct hf__aead record_aead(uint8_t nonce[HF__AEAD_NONCE_LEN],
-                                   uint8_t aad[HF__RECORD_AAD_LEN],
-                                   const struct hf_record_key *key,
+                                   uint8_t aad[HF__RECORD_AAD_LEN], const struct hf_record_key *key,
                                    const struct hf_record_header *header,
                                    const uint8_t explicit_nonce[EXPLICIT_NONCE_LEN],
                                    size_t plain_len)
