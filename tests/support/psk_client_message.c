@@ -61,7 +61,8 @@ struct fragment {
     const uint8_t *part;
 };
 
-static void keep_fragment(struct psk_client *client, uint16_t epoch, const struct fragment *fragment)
+static void keep_fragment(struct psk_client *client, uint16_t epoch,
+                          const struct fragment *fragment)
 {
     struct psk_client_work *work = client->config.work;
     struct psk_client_slot *slot = find_slot(work, epoch, fragment->seq);

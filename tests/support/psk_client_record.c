@@ -204,8 +204,8 @@ static void receive_ccs(struct psk_client_out *out, uint64_t now_us, const uint8
                         size_t len, psk_client_emit *data)
 {
     struct psk_client *client = out->client;
-    bool is_expected = client->state == PSK_CLIENT_AWAIT_FINISHED && !client->is_receive_protected &&
-                       len == 1 && payload[0] == 1;
+    bool is_expected = client->state == PSK_CLIENT_AWAIT_FINISHED &&
+                       !client->is_receive_protected && len == 1 && payload[0] == 1;
     if (!client->config.is_dtls && is_expected && client->config.work->slots[0].have_len != 0) {
         is_expected = false;
     }
