@@ -1,0 +1,385 @@
+/**
+ * mbedtls_client.c - a TLS/DTLS 1.2 PSK client on Mbed TLS 2.28: one handshake, one request, its
+ * answer, an orderly close. A peer for the interop matrix, not a library of anything.
+ *
+ * Prints "connected VERSION SUITE", "answer HEX" for each answer and "closed"; exits 0 only if all
+ * three came about. On DTLS a request without an answer is sent again once a second.
+ */
+#include <mbedtls/ctr_drbg.h>
+#include <mbedtls/entropy.h>
+#include <mbedtls/error.h>
+#include <mbedtls/net_sockets.h>
+#include <mbedtls/ssl.h>
+#include <mbedtls/ssl_ciphersuites.h>
+#include <mbedtls/timing.h>
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define CLIENT_REQUEST_MAX 65536
+#define CLIENT_KEY_MAX 64
+
+struct client_options {
+    bool is_dtls;
+    const char *host;
+    const char *port;
+    const char *identity;
+    uint8_t key[CLIENT_KEY_MAX];
+    size_t key_len;
+    int suites[2]; /* ends with 0 */
+    bool is_without_ems;
+    bool is_without_etm;
+    uint8_t max_fragment_code; /* RFC 6066 4; 0: none */
+    uint16_t mtu;
+    uint32_t timeout_ms;
+    uint32_t count; /* of requests, one after the other */
+    uint8_t request[CLIENT_REQUEST_MAX];
+    size_t request_len;
+    bool is_answer_any; /* the answer is whatever comes; otherwise the request, echoed */
+};
+
+struct client {
+    const struct client_options *options;
+    uint64_t deadline_ms;
+    mbedtls_net_context net;
+    mbedtls_entropy_context entropy;
+    mbedtls_ctr_drbg_context random;
+    mbedtls_ssl_config config;
+    mbedtls_ssl_context ssl;
+    mbedtls_timing_delay_context timer;
+};
+
+static _Noreturn void client_fail(const char *what, int error)
+{
+    char text[160] = "";
+
+    mbedtls_strerror(error, text, sizeof(text));
+    printf("failed %s: -0x%04x %s\n", what, (unsigned)-error, text);
+    exit(1);
+}
+
+static void client_must(const char *what, int result)
+{
+    if (result != 0) {
+        client_fail(what, result);
+    }
+}
+
+static uint64_t client_now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+}
+
+/* ---- options -------------------------------------------------------------------------------- */
+
+static bool client_parse_hex(uint8_t *out, size_t *out_len, size_t out_max, const char *text)
+{
+    size_t text_len = strlen(text);
+
+    if (text_len % 2 != 0 || text_len / 2 > out_max) {
+        return false;
+    }
+    for (size_t i = 0; i < text_len / 2; i++) {
+        unsigned byte;
+
+        if (sscanf(text + 2 * i, "%2x", &byte) != 1) {
+            return false;
+        }
+        out[i] = (uint8_t)byte;
+    }
+    *out_len = text_len / 2;
+    return true;
+}
+
+static bool client_parse_max_fragment(struct client_options *options, const char *text)
+{
+    static const char *const lengths[] = {"512", "1024", "2048", "4096"};
+
+    for (uint8_t i = 0; i < 4; i++) {
+        if (strcmp(text, lengths[i]) == 0) {
+            options->max_fragment_code = (uint8_t)(i + 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool client_parse_option(struct client_options *options, int option, const char *text)
+{
+    switch (option) {
+    case 'd':
+        options->is_dtls = true;
+        return true;
+    case 'h':
+        options->host = text;
+        return true;
+    case 'p':
+        options->port = text;
+        return true;
+    case 'i':
+        options->identity = text;
+        return true;
+    case 'k':
+        return client_parse_hex(options->key, &options->key_len, CLIENT_KEY_MAX, text);
+    case 's':
+        options->suites[0] = mbedtls_ssl_get_ciphersuite_id(text);
+        return options->suites[0] != 0;
+    case 'M':
+        options->is_without_ems = true;
+        return true;
+    case 'E':
+        options->is_without_etm = true;
+        return true;
+    case 'f':
+        return client_parse_max_fragment(options, text);
+    case 'm':
+        options->mtu = (uint16_t)atoi(text);
+        return options->mtu > 0;
+    case 't':
+        options->timeout_ms = (uint32_t)atoi(text);
+        return options->timeout_ms > 0;
+    case 'c':
+        options->count = (uint32_t)atoi(text);
+        return options->count > 0;
+    case 'r':
+        return client_parse_hex(options->request, &options->request_len, CLIENT_REQUEST_MAX, text);
+    case 'a':
+        options->is_answer_any = true;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void client_parse_options(struct client_options *options, int argc, char **argv)
+{
+    static const struct option known[] = {
+        {"dtls", no_argument, NULL, 'd'},         {"host", required_argument, NULL, 'h'},
+        {"port", required_argument, NULL, 'p'},   {"identity", required_argument, NULL, 'i'},
+        {"key", required_argument, NULL, 'k'},    {"suite", required_argument, NULL, 's'},
+        {"no-ems", no_argument, NULL, 'M'},       {"no-etm", no_argument, NULL, 'E'},
+        {"maxfrag", required_argument, NULL, 'f'}, {"mtu", required_argument, NULL, 'm'},
+        {"timeout-ms", required_argument, NULL, 't'}, {"count", required_argument, NULL, 'c'},
+        {"request-hex", required_argument, NULL, 'r'}, {"any-answer", no_argument, NULL, 'a'},
+        {NULL, 0, NULL, 0},
+    };
+    bool is_good = true;
+    int option;
+
+    options->timeout_ms = 10000;
+    options->count = 1;
+    while (is_good && (option = getopt_long(argc, argv, "", known, NULL)) != -1) {
+        is_good = client_parse_option(options, option, optarg);
+    }
+    if (!is_good || optind != argc || options->host == NULL || options->port == NULL ||
+        options->identity == NULL || options->key_len == 0 || options->suites[0] == 0 ||
+        options->request_len == 0) {
+        fprintf(stderr, "usage: mbedtls_client [--dtls] --host ADDR --port PORT --identity TEXT "
+                        "--key HEX --suite TLS-PSK-WITH-... --request-hex HEX [--any-answer] "
+                        "[--count N] [--no-ems] [--no-etm] [--maxfrag 512|1024|2048|4096] "
+                        "[--mtu BYTES] [--timeout-ms N]\n");
+        exit(2);
+    }
+}
+
+/* ---- the association ------------------------------------------------------------------------ */
+
+static void client_configure(struct client *client)
+{
+    const struct client_options *options = client->options;
+    mbedtls_ssl_config *config = &client->config;
+    int transport =
+        options->is_dtls ? MBEDTLS_SSL_TRANSPORT_DATAGRAM : MBEDTLS_SSL_TRANSPORT_STREAM;
+
+    client_must("config", mbedtls_ssl_config_defaults(config, MBEDTLS_SSL_IS_CLIENT, transport,
+                                                      MBEDTLS_SSL_PRESET_DEFAULT));
+    mbedtls_ssl_conf_min_version(config, MBEDTLS_SSL_MAJOR_VERSION_3, MBEDTLS_SSL_MINOR_VERSION_3);
+    mbedtls_ssl_conf_max_version(config, MBEDTLS_SSL_MAJOR_VERSION_3, MBEDTLS_SSL_MINOR_VERSION_3);
+    mbedtls_ssl_conf_rng(config, mbedtls_ctr_drbg_random, &client->random);
+    mbedtls_ssl_conf_ciphersuites(config, options->suites);
+    mbedtls_ssl_conf_extended_master_secret(config, options->is_without_ems
+                                                        ? MBEDTLS_SSL_EXTENDED_MS_DISABLED
+                                                        : MBEDTLS_SSL_EXTENDED_MS_ENABLED);
+    mbedtls_ssl_conf_encrypt_then_mac(
+        config, options->is_without_etm ? MBEDTLS_SSL_ETM_DISABLED : MBEDTLS_SSL_ETM_ENABLED);
+    mbedtls_ssl_conf_read_timeout(config, 1000);
+    mbedtls_ssl_conf_handshake_timeout(config, 500, 8000);
+    client_must("key", mbedtls_ssl_conf_psk(config, options->key, options->key_len,
+                                            (const unsigned char *)options->identity,
+                                            strlen(options->identity)));
+    if (options->max_fragment_code != 0) {
+        client_must("max_fragment_length",
+                    mbedtls_ssl_conf_max_frag_len(config, options->max_fragment_code));
+    }
+}
+
+static void client_open(struct client *client)
+{
+    const struct client_options *options = client->options;
+
+    client->deadline_ms = client_now_ms() + options->timeout_ms;
+    mbedtls_net_init(&client->net);
+    mbedtls_entropy_init(&client->entropy);
+    mbedtls_ctr_drbg_init(&client->random);
+    mbedtls_ssl_config_init(&client->config);
+    mbedtls_ssl_init(&client->ssl);
+    client_must("random", mbedtls_ctr_drbg_seed(&client->random, mbedtls_entropy_func,
+                                                &client->entropy, NULL, 0));
+    client_configure(client);
+    client_must("setup", mbedtls_ssl_setup(&client->ssl, &client->config));
+    if (options->mtu != 0) {
+        mbedtls_ssl_set_mtu(&client->ssl, options->mtu);
+    }
+    client_must("connect", mbedtls_net_connect(&client->net, options->host, options->port,
+                                               options->is_dtls ? MBEDTLS_NET_PROTO_UDP
+                                                                : MBEDTLS_NET_PROTO_TCP));
+    mbedtls_ssl_set_bio(&client->ssl, &client->net, mbedtls_net_send, mbedtls_net_recv,
+                        mbedtls_net_recv_timeout);
+    mbedtls_ssl_set_timer_cb(&client->ssl, &client->timer, mbedtls_timing_set_delay,
+                             mbedtls_timing_get_delay);
+}
+
+static bool client_is_transient(int result)
+{
+    return result == MBEDTLS_ERR_SSL_WANT_READ || result == MBEDTLS_ERR_SSL_WANT_WRITE ||
+           result == MBEDTLS_ERR_SSL_TIMEOUT;
+}
+
+static void client_handshake(struct client *client)
+{
+    int result;
+
+    do {
+        result = mbedtls_ssl_handshake(&client->ssl);
+    } while (client_is_transient(result) && client_now_ms() < client->deadline_ms);
+    client_must("handshake", result);
+    printf("connected %s %s\n", mbedtls_ssl_get_version(&client->ssl),
+           mbedtls_ssl_get_ciphersuite(&client->ssl));
+    fflush(stdout);
+}
+
+static void client_send(struct client *client)
+{
+    const struct client_options *options = client->options;
+    size_t sent = 0;
+
+    while (sent < options->request_len) {
+        int result = mbedtls_ssl_write(&client->ssl, options->request + sent,
+                                       options->request_len - sent);
+
+        if (client_is_transient(result) && client_now_ms() < client->deadline_ms) {
+            continue;
+        }
+        if (result < 0) {
+            client_fail("write", result);
+        }
+        sent += (size_t)result;
+    }
+}
+
+/* Reads one answer. Gives its length, or 0 when a second passed without anything. */
+static size_t client_receive(struct client *client, uint8_t *answer, size_t answer_max)
+{
+    const struct client_options *options = client->options;
+    size_t want_len = options->is_answer_any ? 1 : options->request_len;
+    size_t received = 0;
+
+    while (received < want_len) {
+        int result = mbedtls_ssl_read(&client->ssl, answer + received, answer_max - received);
+
+        if (result == MBEDTLS_ERR_SSL_TIMEOUT && options->is_dtls) {
+            return 0;
+        }
+        if (client_is_transient(result) && client_now_ms() < client->deadline_ms) {
+            continue;
+        }
+        if (result <= 0) {
+            client_fail("read", result);
+        }
+        received += (size_t)result;
+        if (options->is_dtls) {
+            break;
+        }
+    }
+    return received;
+}
+
+static bool client_answer_is_right(const struct client_options *options, const uint8_t *answer,
+                                   size_t answer_len)
+{
+    return options->is_answer_any || (answer_len == options->request_len &&
+                                      memcmp(answer, options->request, answer_len) == 0);
+}
+
+static void client_exchange(struct client *client)
+{
+    static uint8_t answer[CLIENT_REQUEST_MAX];
+    size_t answer_len = 0;
+
+    while (answer_len == 0) {
+        if (client_now_ms() >= client->deadline_ms) {
+            client_fail("answer", MBEDTLS_ERR_SSL_TIMEOUT);
+        }
+        client_send(client);
+        answer_len = client_receive(client, answer, sizeof(answer));
+    }
+    if (!client_answer_is_right(client->options, answer, answer_len)) {
+        client_fail("answer: not what was sent", 0);
+    }
+    printf("answer ");
+    for (size_t i = 0; i < answer_len; i++) {
+        printf("%02x", answer[i]);
+    }
+    printf("\n");
+    fflush(stdout);
+}
+
+/* Says close_notify and waits for the server's. A DTLS one may be lost: it is asked for 3 times. */
+static void client_close(struct client *client)
+{
+    uint8_t rest[1024];
+    int result = 0;
+
+    for (int i = 0; i < 3 && result != MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY; i++) {
+        client_must("close_notify", mbedtls_ssl_close_notify(&client->ssl));
+        do {
+            result = mbedtls_ssl_read(&client->ssl, rest, sizeof(rest));
+        } while (result > 0);
+        if (!client->options->is_dtls) {
+            break;
+        }
+    }
+    if (result != MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY) {
+        client_fail("no close_notify came back", result);
+    }
+    printf("closed\n");
+    mbedtls_ssl_free(&client->ssl);
+    mbedtls_ssl_config_free(&client->config);
+    mbedtls_ctr_drbg_free(&client->random);
+    mbedtls_entropy_free(&client->entropy);
+    mbedtls_net_free(&client->net);
+}
+
+int main(int argc, char **argv)
+{
+    static struct client_options options;
+    static struct client client;
+
+    client_parse_options(&options, argc, argv);
+    client.options = &options;
+    client_open(&client);
+    client_handshake(&client);
+    for (uint32_t i = 0; i < options.count; i++) {
+        client_exchange(&client);
+    }
+    client_close(&client);
+    return 0;
+}
