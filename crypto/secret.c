@@ -45,7 +45,7 @@ bool hf_bytes_equal_public(const void *a, const void *b, size_t len)
 void hf_ct_secret(const void *data, size_t len)
 {
 #if defined(HF_CT_MSAN)
-    __msan_allocated_memory(data, len);
+    __msan_poison(data, len);
 #elif defined(HF_CT_CHECK)
     (void)VALGRIND_MAKE_MEM_UNDEFINED(data, len);
 #else
