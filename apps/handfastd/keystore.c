@@ -1,0 +1,206 @@
+/**
+ * keystore.c - reads the key file, guards its permissions, and swaps tables under running shards.
+ *
+ * A reader publishes which table it is about to read in its own slot, then looks whether that is
+ * still the current one (a hazard pointer). The writer replaces the table first, then waits until
+ * no slot names the old one: microseconds, since a lookup never blocks.
+ */
+#include "keystore.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+struct reader {
+    _Alignas(64) _Atomic(const struct hf_keyfile *) in_use;
+    struct hf_keystore *store;
+};
+
+struct hf_keystore {
+    const char *path;
+    uint32_t shard_count;
+    _Atomic(struct hf_keyfile *) current;
+    _Atomic uint64_t keys, reloads, reloads_failed;
+    struct reader readers[];
+};
+
+/* ---- the file ----------------------------------------------------------------------------- */
+
+/* The file's bytes: mapped, so that they can be wiped and kept out of core dumps. */
+struct content {
+    uint8_t *data;
+    size_t len, mapped_len;
+};
+
+static void content_close(struct content *content)
+{
+    if (content->data == NULL)
+        return;
+    explicit_bzero(content->data, content->mapped_len);
+    munmap(content->data, content->mapped_len);
+    content->data = NULL;
+}
+
+static bool fail(char *error, const char *path, const char *reason)
+{
+    snprintf(error, HF_KEYSTORE_ERROR_MAX, "%.200s: %.250s", path, reason);
+    return false;
+}
+
+static bool check_file(char *error, struct stat *st, const char *path, int fd)
+{
+    if (fstat(fd, st) != 0)
+        return fail(error, path, strerror(errno));
+    if (!S_ISREG(st->st_mode))
+        return fail(error, path, "not a regular file");
+    if ((st->st_mode & 077) != 0) {
+        snprintf(error, HF_KEYSTORE_ERROR_MAX,
+                 "%.200s: others than its owner may use it (mode %04o): chmod 600 %.200s", path,
+                 st->st_mode & 07777U, path);
+        return false;
+    }
+    return true;
+}
+
+static bool read_all(struct content *content, char *error, const char *path, int fd)
+{
+    for (;;) {
+        if (content->len == content->mapped_len)
+            return fail(error, path, "it grew while it was read: try again");
+        ssize_t got = read(fd, content->data + content->len, content->mapped_len - content->len);
+        if (got == 0)
+            return true;
+        if (got < 0 && errno != EINTR)
+            return fail(error, path, strerror(errno));
+        if (got > 0)
+            content->len += (size_t)got;
+    }
+}
+
+static bool content_open(struct content *content, char *error, const char *path)
+{
+    struct stat st;
+    memset(content, 0, sizeof(*content));
+    /* O_NONBLOCK: a FIFO of that name must not hang us before it is refused. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0)
+        return fail(error, path, strerror(errno));
+    bool is_read = check_file(error, &st, path, fd);
+    if (is_read) {
+        content->mapped_len = (size_t)st.st_size + 1;
+        content->data = mmap(NULL, content->mapped_len, PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (content->data == MAP_FAILED) {
+            content->data = NULL;
+            is_read = fail(error, path, strerror(errno));
+        }
+    }
+    if (is_read) {
+        (void)madvise(content->data, content->mapped_len, MADV_DONTDUMP);
+        is_read = read_all(content, error, path, fd);
+    }
+    close(fd);
+    if (!is_read)
+        content_close(content);
+    return is_read;
+}
+
+static bool load(struct hf_keyfile **out, char *error, const char *path)
+{
+    struct content content;
+    char reason[HF_KEYFILE_ERROR_MAX];
+    if (!content_open(&content, error, path))
+        return false;
+    struct hf_bytes text = {content.data, content.len};
+    enum hf_status status = hf_keyfile_open(out, reason, text);
+    content_close(&content);
+    return status == HF_OK || fail(error, path, reason);
+}
+
+/* ---- the store ---------------------------------------------------------------------------- */
+
+bool hf_keystore_open(struct hf_keystore **out, char error[HF_KEYSTORE_ERROR_MAX], const char *path,
+                      uint32_t shard_count)
+{
+    struct hf_keyfile *keyfile = NULL;
+    if (!load(&keyfile, error, path))
+        return false;
+    size_t len = sizeof(struct hf_keystore) + shard_count * sizeof(struct reader);
+    struct hf_keystore *store = aligned_alloc(_Alignof(struct hf_keystore), len);
+    if (store == NULL) {
+        hf_keyfile_close(keyfile);
+        return fail(error, path, "no memory");
+    }
+    memset(store, 0, len);
+    store->path = path;
+    store->shard_count = shard_count;
+    for (uint32_t i = 0; i < shard_count; i++)
+        store->readers[i].store = store;
+    atomic_store(&store->keys, hf_keyfile_count(keyfile));
+    atomic_store(&store->current, keyfile);
+    *out = store;
+    return true;
+}
+
+/* Until no reader names the table any more. */
+static void await_readers(const struct hf_keystore *store, const struct hf_keyfile *keyfile)
+{
+    for (uint32_t i = 0; i < store->shard_count; i++)
+        while (atomic_load(&store->readers[i].in_use) == keyfile)
+            nanosleep(&(struct timespec){0, 50 * 1000}, NULL);
+}
+
+bool hf_keystore_reload(struct hf_keystore *store, char error[HF_KEYSTORE_ERROR_MAX])
+{
+    struct hf_keyfile *keyfile = NULL;
+    if (!load(&keyfile, error, store->path)) {
+        atomic_fetch_add(&store->reloads_failed, 1);
+        return false;
+    }
+    atomic_store(&store->keys, hf_keyfile_count(keyfile));
+    struct hf_keyfile *old = atomic_exchange(&store->current, keyfile);
+    await_readers(store, old);
+    hf_keyfile_close(old);
+    atomic_fetch_add(&store->reloads, 1);
+    return true;
+}
+
+void hf_keystore_close(struct hf_keystore *store)
+{
+    if (store == NULL)
+        return;
+    hf_keyfile_close(atomic_load(&store->current));
+    free(store);
+}
+
+static void answer_request(struct hf_engine *engine, const struct hf_request *request, void *arg)
+{
+    struct reader *reader = arg;
+    const struct hf_keyfile *keyfile = NULL;
+    do {
+        keyfile = atomic_load(&reader->store->current);
+        atomic_store(&reader->in_use, keyfile);
+    } while (keyfile != atomic_load(&reader->store->current));
+    struct hf_key_source source = hf_keyfile_source(keyfile);
+    source.request(engine, request, source.arg);
+    atomic_store(&reader->in_use, NULL);
+}
+
+struct hf_key_source hf_keystore_source(struct hf_keystore *store, uint32_t shard_index)
+{
+    return (struct hf_key_source){.request = answer_request, .arg = &store->readers[shard_index]};
+}
+
+void hf_keystore_counters_get(struct hf_keystore_counters *out, const struct hf_keystore *store)
+{
+    out->keys = atomic_load(&store->keys);
+    out->reloads = atomic_load(&store->reloads);
+    out->reloads_failed = atomic_load(&store->reloads_failed);
+}

@@ -1,0 +1,40 @@
+/**
+ * shard.h - one thread with one loop: opens it, serves, logs what happens, and ends.
+ */
+#ifndef HF_SHARD_H
+#define HF_SHARD_H
+
+#include "keystore.h"
+#include "options.h"
+
+struct hf_shard;
+
+/** What all shards share. Outlives them. */
+struct hf_shard_shared {
+    const struct hf_options *options;
+    struct hf_keystore *keystore;
+    uint8_t cookie_secret[32];
+    struct hf_loop_socket sockets[HF_LISTENERS_MAX]; /**< with the ports the kernel chose */
+    int keylog_fd;                                   /**< -1: none */
+    int end_fd; /**< an eventfd: counts shards whose loop has ended */
+};
+
+/** hf_shard_start starts the thread and waits until its loop is open. On false `error` holds one
+ *  line and nothing is left to close. */
+HF_MUST_USE bool hf_shard_start(struct hf_shard **out, char error[HF_LOOP_ERROR_MAX],
+                                struct hf_shard_shared *shared, uint32_t index);
+
+/** hf_shard_serve lets the loop run. */
+void hf_shard_serve(struct hf_shard *shard);
+
+/** hf_shard_stop asks the loop to end; `shared->end_fd` tells when it has. */
+void hf_shard_stop(struct hf_shard *shard);
+
+/** hf_shard_close ends the thread (of a shard that was stopped or never served) and frees all.
+ *  Returns false when the loop had failed; the reason has been logged. */
+bool hf_shard_close(struct hf_shard *shard);
+
+/** hf_shard_loop gives the loop, for its counters and addresses. */
+struct hf_loop *hf_shard_loop(const struct hf_shard *shard);
+
+#endif
