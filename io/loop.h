@@ -31,6 +31,8 @@ struct hf_loop_handlers {
     void (*event)(struct hf_loop *loop, const struct hf_event *event, void *arg);
     /** second is called about once a second. */
     void (*second)(struct hf_loop *loop, void *arg);
+    /** woken is called after hf_loop_wake(): the place for answers from other threads. */
+    void (*woken)(struct hf_loop *loop, void *arg);
     void *arg;
 };
 
@@ -43,10 +45,13 @@ struct hf_loop_config {
     uint32_t receive_buffers;     /**< datagram buffers, 2 KiB each; power of two; 1,024 */
     uint32_t connections_max;     /**< TLS connections; 4,096 */
     uint32_t send_queue_len_high; /**< stop reading above this; 64 KiB */
-    uint32_t send_queue_len_max;  /**< per connection; 256 KiB */
+    uint32_t send_queue_len_max;  /**< per connection; at least 4 times the above; 256 KiB */
     uint32_t socket_receive_len;  /**< SO_RCVBUF asked for; 4 MiB */
     uint64_t stop_us_max;         /**< from hf_loop_stop() to the return of hf_loop_run(); 5 s */
     bool is_dtls_notified_on_stop; /**< close_notify to DTLS peers too: wakes every device */
+    bool is_unfiltered;       /**< let the engine see, and count by cause, datagrams that cannot be
+                                   DTLS; otherwise the kernel drops them (receive_queue_drops) */
+    uint32_t completions_max; /**< completion queue entries; 0: so many that it cannot overflow */
 };
 
 /** hf_loop_config_init sets the defaults named above. */
@@ -54,8 +59,9 @@ void hf_loop_config_init(struct hf_loop_config *config);
 
 /** hf_loop_open opens ring, sockets and engine. Call on the thread that will run it (DEFER_TASKRUN:
  *  the ring belongs to its creator). Sockets use SO_REUSEPORT so that shards share an address; the
- *  first shard probes without it, so that a port another program holds is an error. On failure
- *  `error` holds one line with the remedy (privilege, port, MEMLOCK, io_uring refused ...). */
+ *  shard with index 0 probes without it, so that a port another program holds is an error: open
+ *  that one first. On failure `error` holds one line with the remedy (privilege, port, MEMLOCK,
+ *  io_uring refused ...). Errors: HF_E_CONFIG, HF_E_MEMORY, HF_E_STATE. */
 HF_MUST_USE enum hf_status hf_loop_open(struct hf_loop **out, char error[HF_LOOP_ERROR_MAX],
                                         const struct hf_loop_config *config);
 
@@ -65,6 +71,9 @@ HF_MUST_USE enum hf_status hf_loop_run(struct hf_loop *loop, char error[HF_LOOP_
 
 /** hf_loop_stop asks the loop to end. Thread: any; safe in a signal handler (one eventfd write). */
 void hf_loop_stop(struct hf_loop *loop);
+
+/** hf_loop_wake has the loop call its `woken` handler soon. Thread: any; safe in a signal handler. */
+void hf_loop_wake(struct hf_loop *loop);
 
 /** hf_loop_close frees everything. Not while hf_loop_run() is under way. */
 void hf_loop_close(struct hf_loop *loop);
@@ -76,7 +85,8 @@ struct hf_engine *hf_loop_engine(struct hf_loop *loop);
 struct hf_address hf_loop_address(const struct hf_loop *loop, uint32_t socket_index);
 
 /** hf_loop_send sends application bytes of any length (TLS: split; DTLS: one record, so at most
- *  the record limit). Errors: as hf_engine_send(); HF_WAITING when the send queue is full. */
+ *  the record limit). Errors: as hf_engine_send(); HF_WAITING, and nothing is sent, when the send
+ *  queue is full (DTLS: the engine's output of this turn). Thread: the loop's. */
 HF_MUST_USE enum hf_status hf_loop_send(struct hf_loop *loop, hf_association_id association,
                                         struct hf_bytes data);
 
@@ -92,8 +102,8 @@ struct hf_loop_counters {
     uint64_t datagrams_unsendable;  /**< the kernel refused (no route, full buffer ...) */
     uint64_t receive_rearms;        /**< multishot receives that ended and were armed again */
     uint64_t receive_buffers_empty; /**< times all receive buffers were in use */
-    uint64_t receive_queue_drops;   /**< SO_RXQ_OVFL: dropped by the kernel before we read */
-    uint64_t completions_overflowed; /**< CQ overflow */
+    uint64_t receive_queue_drops;   /**< dropped by the kernel: queue full, or cannot be DTLS */
+    uint64_t completions_overflowed; /**< turns that found the completion queue overflown */
     uint64_t accepts, accept_errors; /**< EMFILE and the like; accepting pauses for 100 ms */
     uint64_t connections_refused;    /**< over connections_max */
     uint64_t connections;            /**< gauge: open now */

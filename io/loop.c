@@ -1,0 +1,446 @@
+/**
+ * loop.c - the turn of a shard: wait, feed the engine, hand out events, send, give buffers back.
+ *
+ * One system call waits and submits; answers and datagrams go out with one more each. Batches form by
+ * themselves: whatever completed while the last turn ran is this turn's work.
+ *
+ * Invariant: nothing that comes from the network ends the loop; only the ring's own failure does.
+ */
+#include "loop_private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ROUNDS_MAX 4
+#define STOPS_PER_TURN 1024u
+
+void hf_loop_config_init(struct hf_loop_config *config)
+{
+    *config = (struct hf_loop_config){
+        .receive_buffers = 1024,
+        .connections_max = 4096,
+        .send_queue_len_high = 64u << 10,
+        .send_queue_len_max = 256u << 10,
+        .socket_receive_len = 4u << 20,
+        .stop_us_max = 5000000,
+    };
+}
+
+static uint64_t loop_now_us(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
+/* ---- one turn ---- */
+
+static void loop_begin(struct hf_loop *loop)
+{
+    struct timespec wall;
+    (void)clock_gettime(CLOCK_REALTIME_COARSE, &wall);
+    loop->now_us = loop_now_us();
+    hf_engine_begin_turn(loop->engine, loop->now_us, (int64_t)wall.tv_sec);
+    hf_tcp_resume(loop);
+}
+
+/* A stop that tells DTLS peers needs their names; stale ones do no harm. */
+static void loop_note(struct hf_loop *loop, const struct hf_event *event)
+{
+    if (!loop->notified || event->kind != HF_EVENT_ESTABLISHED ||
+        hf_connection_find(loop, event->association))
+        return;
+    if (loop->notified_count == loop->notified_max) {
+        size_t kept = 0;
+        struct hf_association_info info;
+        for (size_t i = 0; i < loop->notified_count; ++i)
+            if (hf_engine_association_info(&info, loop->engine, loop->notified[i]) == HF_OK)
+                loop->notified[kept++] = loop->notified[i];
+        loop->notified_count = kept;
+    }
+    if (loop->notified_count < loop->notified_max)
+        loop->notified[loop->notified_count++] = event->association;
+}
+
+static void loop_second(struct hf_loop *loop)
+{
+    if (loop->now_us < loop->second_us)
+        return;
+    loop->second_us = loop->now_us + HF_SECOND_US;
+    hf_counters_publish(loop);
+    if (loop->config.handlers.second)
+        loop->config.handlers.second(loop, loop->config.handlers.arg);
+}
+
+static void loop_finish(struct hf_loop *loop)
+{
+    const struct hf_loop_handlers *handlers = &loop->config.handlers;
+    struct hf_event event;
+    struct hf_output output;
+    hf_engine_end_turn(loop->engine);
+    while (hf_engine_take_event(loop->engine, &event)) {
+        hf_tcp_event(loop, &event);
+        loop_note(loop, &event);
+        if (handlers->event)
+            handlers->event(loop, &event, handlers->arg);
+    }
+    loop_second(loop);
+    while (hf_engine_take_output(loop->engine, &output)) {
+        if (output.is_stream)
+            hf_tcp_output(loop, &output);
+        else
+            hf_udp_send(loop, &output);
+    }
+    hf_udp_flush(loop);
+    hf_tcp_settle(loop);
+}
+
+/* Gives the buffers back. What the engine has not taken by now is copied out of them first. */
+static void loop_recycle(struct hf_loop *loop)
+{
+    hf_tcp_own(loop);
+    hf_backlog_sweep(loop);
+    hf_buffers_recycle(&loop->datagrams);
+    hf_buffers_recycle(&loop->streams);
+}
+
+static void loop_datagram(struct hf_loop *loop, const struct io_uring_cqe *cqe)
+{
+    struct hf_datagram datagram;
+    if (hf_udp_receive(&datagram, loop, cqe) != HF_WAITING)
+        return;
+    /* The engine is full: empty it and try once more. The buffer is held, so it stays. */
+    loop_finish(loop);
+    loop_begin(loop);
+    (void)hf_engine_receive_datagram(loop->engine, &datagram);
+}
+
+static void loop_woken(struct hf_loop *loop)
+{
+    const struct hf_loop_handlers *handlers = &loop->config.handlers;
+    loop->is_wake_armed = false;
+    if (handlers->woken)
+        handlers->woken(loop, handlers->arg);
+}
+
+static void loop_dispatch(struct hf_loop *loop, const struct io_uring_cqe *cqe)
+{
+    switch ((enum hf_operation)(cqe->user_data >> 56)) {
+    case HF_OPERATION_DATAGRAM:
+        loop_datagram(loop, cqe);
+        break;
+    case HF_OPERATION_RECEIVE:
+        hf_tcp_received(loop, cqe);
+        break;
+    case HF_OPERATION_ACCEPT:
+        hf_tcp_accepted(loop, cqe);
+        break;
+    case HF_OPERATION_WRITABLE:
+        hf_tcp_writable(loop, cqe);
+        break;
+    case HF_OPERATION_WAKE:
+        loop_woken(loop);
+        break;
+    case HF_OPERATION_NONE:
+        break;
+    }
+}
+
+static bool loop_is_short_of_buffers(const struct hf_loop *loop)
+{
+    return loop->datagrams.held_count > loop->datagrams.count / 2 ||
+           loop->streams.held_count > loop->streams.count / 2;
+}
+
+static void loop_drain(struct hf_loop *loop)
+{
+    struct io_uring_cqe *cqes[64];
+    uint32_t budget = loop->datagrams.count + loop->streams.count + 1024;
+    unsigned count;
+    while (budget > 0 && (count = io_uring_peek_batch_cqe(&loop->ring, cqes, 64)) > 0) {
+        for (unsigned i = 0; i < count; ++i) {
+            loop_dispatch(loop, cqes[i]);
+            if (!loop_is_short_of_buffers(loop))
+                continue;
+            loop_finish(loop);
+            loop_recycle(loop);
+            loop_begin(loop);
+        }
+        io_uring_cq_advance(&loop->ring, count);
+        budget -= count < budget ? count : budget;
+    }
+}
+
+static void loop_arm(struct hf_loop *loop)
+{
+    if (!loop->is_wake_armed) {
+        struct io_uring_sqe *sqe = hf_uring_next(loop, HF_OPERATION_WAKE, 0, 0);
+        if (sqe) {
+            io_uring_prep_read(sqe, loop->wake_fd, &loop->wake_value, sizeof loop->wake_value, 0);
+            loop->is_wake_armed = true;
+        }
+    }
+    hf_udp_arm(loop);
+    hf_tcp_arm(loop);
+}
+
+static void loop_turn(struct hf_loop *loop)
+{
+    HF_COUNT(loop, turns, 1);
+    loop->is_turn_due = false;
+    loop->is_in_turn = true;
+    loop_begin(loop);
+    hf_connection_expire(loop);
+    if (loop->is_stopping)
+        loop_tell_peers(loop);
+    loop_drain(loop);
+    loop_finish(loop);
+    /* What the engine could not take before an answer came goes on while it lies in its buffer. */
+    for (int round = 1; round < ROUNDS_MAX && loop->resume_head != HF_NONE; ++round) {
+        loop_begin(loop);
+        loop_finish(loop);
+    }
+    loop_recycle(loop);
+    loop_arm(loop);
+    loop->is_in_turn = false;
+    loop->is_turn_due |= loop->resume_head != HF_NONE || loop->touched_head != HF_NONE ||
+                         io_uring_cq_ready(&loop->ring) > 0;
+}
+
+/* ---- waiting ---- */
+
+static uint64_t loop_sooner(uint64_t a_us, uint64_t b_us)
+{
+    return a_us < b_us ? a_us : b_us;
+}
+
+static uint64_t loop_timeout_us(const struct hf_loop *loop)
+{
+    if (loop->is_turn_due)
+        return 0;
+    uint64_t next_us = loop_sooner(hf_engine_next_us(loop->engine), loop->second_us);
+    for (uint32_t i = 0; i < loop->socket_count; ++i)
+        if (!loop->sockets[i].is_armed && loop->sockets[i].pause_until_us != 0)
+            next_us = loop_sooner(next_us, loop->sockets[i].pause_until_us);
+    if (loop->linger_first != HF_NONE)
+        next_us = loop_sooner(next_us, loop->connections[loop->linger_first].linger_until_us);
+    if (loop->is_stopping)
+        next_us = loop_sooner(next_us, loop->stop_until_us);
+    return next_us <= loop->now_us ? 0 : next_us - loop->now_us;
+}
+
+/* ---- stopping ---- */
+
+static void loop_begin_stop(struct hf_loop *loop)
+{
+    loop->is_stopping = true;
+    loop->stop_until_us = loop->now_us + loop->config.stop_us_max;
+    loop->is_turn_due = true;
+    for (uint32_t i = 0; i < loop->socket_count; ++i) {
+        struct hf_socket *socket = &loop->sockets[i];
+        if (socket->transport != HF_TRANSPORT_TLS)
+            continue;
+        socket->pause_until_us = 0;
+        if (!socket->is_armed)
+            continue;
+        struct io_uring_sqe *sqe = hf_uring_next(loop, HF_OPERATION_NONE, 0, 0);
+        if (sqe) /* otherwise what arrives is closed at once */
+            io_uring_prep_cancel64(sqe, hf_uring_user_data(HF_OPERATION_ACCEPT, i, 0), 0);
+    }
+    hf_connection_hurry(loop);
+}
+
+/* Tells some peers each turn, so that it never fills the engine's output. */
+static void loop_tell_peers(struct hf_loop *loop)
+{
+    uint32_t budget = STOPS_PER_TURN;
+    for (; loop->stop_cursor < loop->connection_count && budget > 0; ++loop->stop_cursor) {
+        struct hf_connection *connection = &loop->connections[loop->stop_cursor];
+        if (!connection->is_used || connection->association == 0)
+            continue;
+        hf_tcp_end(loop, connection, HF_CLOSE_NOTIFY);
+        --budget;
+    }
+    for (; loop->notified_cursor < loop->notified_count && budget > 0; ++loop->notified_cursor) {
+        hf_engine_close_association(loop->engine, loop->notified[loop->notified_cursor],
+                                    HF_CLOSE_NOTIFY);
+        --budget;
+    }
+}
+
+static bool loop_is_stopped(const struct hf_loop *loop)
+{
+    if (!loop->is_stopping)
+        return false;
+    if (loop->now_us >= loop->stop_until_us)
+        return true;
+    return loop->stop_cursor >= loop->connection_count &&
+           loop->notified_cursor >= loop->notified_count && loop->counters.connections == 0 &&
+           !loop->is_turn_due;
+}
+
+void hf_loop_wake(struct hf_loop *loop)
+{
+    uint64_t one = 1;
+    ssize_t written = write(loop->wake_fd, &one, sizeof one);
+    (void)written; /* EAGAIN: the counter is full, so a wake is on its way */
+}
+
+void hf_loop_stop(struct hf_loop *loop)
+{
+    __atomic_store_n(&loop->stop_requested, 1, __ATOMIC_RELEASE);
+    int saved = errno; /* a signal handler must not change it */
+    hf_loop_wake(loop);
+    errno = saved;
+}
+
+/* After this no request is left, and closing may happen on any thread. */
+static void loop_shut_sockets(struct hf_loop *loop)
+{
+    hf_uring_cancel_all(loop);
+    for (uint32_t i = 0; i < loop->socket_count; ++i)
+        hf_socket_close(&loop->sockets[i]);
+    hf_connection_close(loop);
+}
+
+enum hf_status hf_loop_run(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX])
+{
+    enum hf_status status = HF_OK;
+    loop->error = error;
+    loop->now_us = loop_now_us();
+    loop->second_us = loop->now_us + HF_SECOND_US;
+    loop_arm(loop);
+    while (status == HF_OK && !loop_is_stopped(loop)) {
+        status = hf_uring_wait(loop, loop_timeout_us(loop));
+        if (status != HF_OK)
+            break;
+        if (!loop->is_stopping && __atomic_load_n(&loop->stop_requested, __ATOMIC_ACQUIRE)) {
+            loop->now_us = loop_now_us();
+            loop_begin_stop(loop);
+        }
+        loop_turn(loop);
+    }
+    hf_counters_publish(loop);
+    loop_shut_sockets(loop);
+    return status;
+}
+
+/* ---- opening and closing ---- */
+
+static enum hf_status loop_check(char error[HF_LOOP_ERROR_MAX],
+                                 const struct hf_loop_config *config)
+{
+    const char *why = NULL;
+    uint32_t buffers = config->receive_buffers;
+    if (!config->engine || !config->source)
+        why = "engine and source are needed";
+    else if (config->socket_count > HF_SOCKETS_MAX)
+        why = "more than 256 sockets";
+    else if (buffers < 2 || buffers > 32768 || (buffers & (buffers - 1)) != 0)
+        why = "receive_buffers: a power of two from 2 to 32768";
+    else if (config->connections_max == 0 || config->connections_max > 1u << 24)
+        why = "connections_max: 1 to 2^24";
+    else if (config->send_queue_len_high < 4096 || config->send_queue_len_max > 1u << 30 ||
+             config->send_queue_len_max / 4 < config->send_queue_len_high)
+        why = "send_queue_len_high: from 4096 to a quarter of send_queue_len_max";
+    for (uint32_t i = 0; !why && i < config->socket_count; ++i) {
+        const struct hf_loop_socket *socket = &config->sockets[i];
+        if (socket->listener_index >= config->engine->listener_count)
+            why = "a socket names a listener that does not exist";
+        else if (config->engine->listeners[socket->listener_index].transport != socket->transport)
+            why = "a socket and its listener differ in transport";
+    }
+    if (!why)
+        return HF_OK;
+    snprintf(error, HF_LOOP_ERROR_MAX, "configuration: %s", why);
+    return HF_E_CONFIG;
+}
+
+static enum hf_status loop_open_engine(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX],
+                                       const struct hf_loop_config *config)
+{
+    const char *why;
+    enum hf_status status = hf_config_check(&why, config->engine);
+    if (status != HF_OK) {
+        snprintf(error, HF_LOOP_ERROR_MAX, "configuration: %s", why);
+        return status;
+    }
+    status = hf_engine_open(&loop->engine, config->engine, config->source);
+    if (status != HF_OK)
+        snprintf(error, HF_LOOP_ERROR_MAX, "engine: %s: %zu bytes are needed",
+                 hf_status_text(status), hf_config_memory(config->engine));
+    if (status == HF_OK && config->is_dtls_notified_on_stop) {
+        loop->notified_max = 2 * (size_t)config->engine->associations_max;
+        loop->notified = malloc(loop->notified_max * sizeof *loop->notified);
+    }
+    return status;
+}
+
+static enum hf_status loop_open_all(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX],
+                                    const struct hf_loop_config *config)
+{
+    loop->wake_fd = eventfd(0, EFD_CLOEXEC);
+    loop->sockets = calloc(config->socket_count + 1, sizeof *loop->sockets);
+    if (loop->wake_fd < 0 || !loop->sockets || hf_connection_open(loop) != HF_OK) {
+        snprintf(error, HF_LOOP_ERROR_MAX, "loop: %s", strerror(errno));
+        return HF_E_MEMORY;
+    }
+    enum hf_status status = hf_uring_open(loop, error);
+    if (status != HF_OK)
+        return status;
+    for (uint32_t i = 0; i < config->socket_count; ++i) {
+        status = hf_socket_open(&loop->sockets[i], error, &config->sockets[i], config);
+        if (status != HF_OK)
+            return status;
+        loop->socket_count = i + 1;
+    }
+    return loop_open_engine(loop, error, config);
+}
+
+enum hf_status hf_loop_open(struct hf_loop **out, char error[HF_LOOP_ERROR_MAX],
+                            const struct hf_loop_config *config)
+{
+    *out = NULL;
+    error[0] = '\0';
+    enum hf_status status = loop_check(error, config);
+    if (status != HF_OK)
+        return status;
+    struct hf_loop *loop = calloc(1, sizeof *loop);
+    if (!loop) {
+        snprintf(error, HF_LOOP_ERROR_MAX, "loop: out of memory");
+        return HF_E_MEMORY;
+    }
+    loop->config = *config;
+    loop->wake_fd = -1;
+    (void)pthread_mutex_init(&loop->engine_counters_lock, NULL);
+    HF_COUNT(loop, memory_len, sizeof *loop);
+    status = loop_open_all(loop, error, config);
+    loop->config.engine = NULL; /* the caller's; not kept */
+    loop->config.sockets = NULL;
+    if (status == HF_OK)
+        *out = loop;
+    else
+        hf_loop_close(loop);
+    return status;
+}
+
+void hf_loop_close(struct hf_loop *loop)
+{
+    if (!loop)
+        return;
+    loop_shut_sockets(loop);
+    hf_uring_close(loop);
+    hf_engine_close(loop->engine);
+    if (loop->wake_fd >= 0)
+        (void)close(loop->wake_fd);
+    free(loop->notified);
+    free(loop->sockets);
+    (void)pthread_mutex_destroy(&loop->engine_counters_lock);
+    free(loop);
+}

@@ -1,0 +1,547 @@
+/**
+ * tcp.c - streams: accepting, receiving into the engine, sending what it has sealed, back-pressure.
+ *
+ * Receiving stops while the engine has not taken what came before, and while the peer lets more than
+ * send_queue_len_high bytes wait for it. Sending is tried at once with send(2); only what the kernel
+ * does not take is copied and waits for POLLOUT.
+ *
+ * Invariant: bytes reach the engine in order: first the unread ones, then those of the completion at
+ * hand. The kernel never holds a pointer into a send queue.
+ */
+#include "loop_private.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* What a record adds at most: header, explicit IV, MAC, padding of CBC-SHA256. */
+#define RECORD_OVERHEAD 72u
+#define RECORD_LEN_MIN 512u /* the smallest maximum a peer may ask for (RFC 6066 4) */
+
+/* ---- accepting ---- */
+
+void hf_tcp_arm(struct hf_loop *loop)
+{
+    for (uint32_t i = 0; i < loop->socket_count; ++i) {
+        struct hf_socket *socket = &loop->sockets[i];
+        if (socket->transport != HF_TRANSPORT_TLS || socket->is_armed || socket->fd < 0 ||
+            loop->is_stopping || loop->now_us < socket->pause_until_us)
+            continue;
+        struct io_uring_sqe *sqe = hf_uring_next(loop, HF_OPERATION_ACCEPT, i, 0);
+        if (!sqe)
+            return;
+        io_uring_prep_multishot_accept(sqe, socket->fd, NULL, NULL, SOCK_CLOEXEC);
+        socket->pause_until_us = 0;
+        socket->is_armed = true;
+    }
+}
+
+static void tcp_begin(struct hf_loop *loop, uint32_t socket_index, int fd)
+{
+    const struct hf_socket *socket = &loop->sockets[socket_index];
+    struct hf_path path = {.local = socket->address};
+    struct sockaddr_storage address;
+    socklen_t len = sizeof address;
+    if (getpeername(fd, (struct sockaddr *)&address, &len) != 0) {
+        (void)close(fd); /* reset before it was accepted */
+        return;
+    }
+    hf_socket_address_load(&path.peer, &address);
+    len = sizeof address;
+    if (socket->is_wildcard && getsockname(fd, (struct sockaddr *)&address, &len) == 0)
+        hf_socket_address_load(&path.local, &address);
+    struct hf_connection *connection = hf_connection_take(loop, fd, socket_index);
+    if (!connection) {
+        HF_COUNT(loop, connections_refused, 1);
+        (void)close(fd);
+        return;
+    }
+    uint64_t user =
+        (uint64_t)connection->generation << 32 | hf_connection_index(loop, connection);
+    hf_association_id association;
+    if (hf_engine_accept(&association, loop->engine, socket->listener_index, &path, user) !=
+        HF_OK) {
+        HF_COUNT(loop, connections_refused, 1);
+        hf_connection_doom(loop, connection);
+        return;
+    }
+    HF_COUNT(loop, accepts, 1);
+    hf_connection_link(loop, connection, association);
+    hf_connection_touch(loop, connection);
+}
+
+void hf_tcp_accepted(struct hf_loop *loop, const struct io_uring_cqe *cqe)
+{
+    uint32_t index = (uint32_t)cqe->user_data;
+    struct hf_socket *socket = &loop->sockets[index];
+    if (!(cqe->flags & IORING_CQE_F_MORE))
+        socket->is_armed = false;
+    if (cqe->res >= 0) {
+        if (loop->is_stopping)
+            (void)close(cqe->res);
+        else
+            tcp_begin(loop, index, cqe->res);
+        return;
+    }
+    if (cqe->res == -ECANCELED || loop->is_stopping)
+        return;
+    HF_COUNT(loop, accept_errors, 1);
+    /* A connection that died while it waited is no reason to wait; no descriptors, no memory are:
+     * the next try would fail at once, and so on. */
+    if (cqe->res != -ECONNABORTED && cqe->res != -EPROTO && cqe->res != -EINTR)
+        socket->pause_until_us = loop->now_us + HF_ACCEPT_PAUSE_US;
+}
+
+/* ---- receiving ---- */
+
+static bool tcp_is_slow(const struct hf_loop *loop, const struct hf_connection *connection)
+{
+    uint32_t high = loop->config.send_queue_len_high;
+    uint32_t limit = connection->is_paused ? high / 2 : high;
+    return hf_connection_backlog(connection) >= limit;
+}
+
+/* How much may be fed without the answers to it overrunning the queue. */
+static uint32_t tcp_room(const struct hf_loop *loop, const struct hf_connection *connection)
+{
+    uint32_t backlog = hf_backlog_len(connection->queue) + hf_backlog_len(connection->plain);
+    uint32_t used = connection->turn_in_len > connection->turn_out_len ? connection->turn_in_len
+                                                                      : connection->turn_out_len;
+    uint32_t high = loop->config.send_queue_len_high;
+    return backlog + used >= high ? 0 : high - backlog - used;
+}
+
+static uint32_t tcp_feed(struct hf_loop *loop, struct hf_connection *connection, uint8_t *data,
+                         uint32_t len)
+{
+    uint32_t room = tcp_room(loop, connection);
+    size_t consumed = 0;
+    if (room == 0 || len == 0)
+        return 0;
+    /* A buffer at hand is fed whole: it exceeds the mark by one buffer at most. */
+    uint32_t part = len <= HF_STREAM_BUFFER_LEN || len <= room ? len : room;
+    enum hf_status status = hf_engine_receive_stream(loop->engine, &consumed,
+                                                     connection->association, data, part);
+    if (status != HF_OK && status != HF_WAITING)
+        return len; /* the association is gone: HF_EVENT_CLOSED is on its way */
+    connection->turn_in_len += (uint32_t)consumed;
+    return (uint32_t)consumed;
+}
+
+static void tcp_break(struct hf_loop *loop, struct hf_connection *connection)
+{
+    connection->is_broken = true;
+    connection->is_at_end = true;
+    hf_connection_touch(loop, connection);
+}
+
+static void tcp_keep(struct hf_loop *loop, struct hf_connection *connection,
+                     struct hf_bytes data)
+{
+    uint32_t have = hf_backlog_len(connection->unread);
+    bool is_too_much =
+        !connection->is_established && have + data.len > HF_UNREAD_LEN_MAX;
+    if (is_too_much || !hf_backlog_append(loop, &connection->unread, data))
+        tcp_break(loop, connection);
+}
+
+static void tcp_take(struct hf_loop *loop, struct hf_connection *connection, uint8_t *data,
+                     uint32_t len)
+{
+    if (connection->is_closing || connection->is_doomed || connection->is_broken) {
+        connection->discarded_len += len;
+        return;
+    }
+    if (connection->view_len > 0) { /* out of its buffer, to have them in one piece */
+        struct hf_bytes view = {connection->view, connection->view_len};
+        connection->view_len = 0;
+        tcp_keep(loop, connection, view);
+    }
+    if (hf_backlog_len(connection->unread) > 0) {
+        tcp_keep(loop, connection, (struct hf_bytes){data, len});
+        return;
+    }
+    uint32_t consumed = tcp_feed(loop, connection, data, len);
+    if (consumed == len)
+        return;
+    connection->view = data + consumed;
+    connection->view_len = len - consumed;
+    connection->is_blocked = false; /* once more, in case only this turn was full */
+    hf_connection_view(loop, connection);
+}
+
+static uint32_t tcp_unread_len(const struct hf_connection *connection)
+{
+    return connection->view_len + hf_backlog_len(connection->unread);
+}
+
+static void tcp_tell_end(struct hf_loop *loop, struct hf_connection *connection)
+{
+    if (connection->is_end_told || connection->association == 0)
+        return;
+    connection->is_end_told = true;
+    hf_engine_receive_end(loop->engine, connection->association);
+    /* Nobody is there to send to: no half-open association stays behind. */
+    if (connection->is_broken)
+        hf_engine_close_association(loop->engine, connection->association, HF_CLOSE_SILENT);
+}
+
+void hf_tcp_received(struct hf_loop *loop, const struct io_uring_cqe *cqe)
+{
+    uint8_t *buffer = NULL;
+    if (cqe->flags & IORING_CQE_F_BUFFER)
+        buffer = hf_buffers_hold(&loop->streams, cqe->flags);
+    struct hf_connection *connection =
+        hf_connection_at(loop, (uint32_t)cqe->user_data, (uint32_t)(cqe->user_data >> 32));
+    if (!connection)
+        return;
+    hf_connection_touch(loop, connection);
+    if (!(cqe->flags & IORING_CQE_F_MORE)) {
+        connection->is_receive_armed = false;
+        connection->is_receive_cancelled = false;
+    }
+    if (cqe->res > 0 && buffer) {
+        tcp_take(loop, connection, buffer, (uint32_t)cqe->res);
+    } else if (cqe->res == 0) {
+        connection->is_at_end = true;
+        if (tcp_unread_len(connection) == 0)
+            tcp_tell_end(loop, connection);
+    } else if (cqe->res == -ENOBUFS) {
+        HF_COUNT(loop, receive_buffers_empty, 1);
+    } else if (cqe->res < 0 && cqe->res != -ECANCELED && cqe->res != -EINTR &&
+               cqe->res != -EAGAIN) {
+        tcp_break(loop, connection);
+    }
+}
+
+static void tcp_resume_unread(struct hf_loop *loop, struct hf_connection *connection)
+{
+    if (connection->is_blocked || tcp_unread_len(connection) == 0)
+        return;
+    uint32_t consumed;
+    if (connection->view_len > 0) {
+        consumed = tcp_feed(loop, connection, connection->view, connection->view_len);
+        connection->view += consumed;
+        connection->view_len -= consumed;
+    } else {
+        struct hf_block *unread = connection->unread;
+        consumed = tcp_feed(loop, connection, unread->data + unread->start,
+                            unread->end - unread->start);
+        unread->start += consumed;
+        if (unread->start == unread->end)
+            hf_backlog_drop(loop, &connection->unread);
+    }
+    /* Not taken in a fresh turn: the engine will tell when to try again. */
+    connection->is_blocked = consumed == 0 && tcp_room(loop, connection) > 0;
+}
+
+/* ---- sending ---- */
+
+static uint32_t tcp_sealed_len(size_t len)
+{
+    return (uint32_t)(len + RECORD_OVERHEAD * (1 + len / RECORD_LEN_MIN));
+}
+
+/* Takes as much as the engine has room for. */
+static enum hf_status tcp_seal(size_t *taken, struct hf_loop *loop,
+                               struct hf_connection *connection, struct hf_bytes data)
+{
+    *taken = 0;
+    while (*taken < data.len) {
+        struct hf_bytes part = {data.data + *taken, data.len - *taken};
+        if (part.len > HF_STREAM_CHUNK_MAX)
+            part.len = HF_STREAM_CHUNK_MAX;
+        enum hf_status status = hf_engine_send(loop->engine, connection->association, part);
+        if (status != HF_OK)
+            return status;
+        connection->turn_out_len += tcp_sealed_len(part.len);
+        *taken += part.len;
+    }
+    return HF_OK;
+}
+
+enum hf_status hf_tcp_send(struct hf_loop *loop, struct hf_connection *connection,
+                           struct hf_bytes data)
+{
+    if (connection->is_ending)
+        return HF_E_STATE;
+    if (data.len > loop->config.send_queue_len_max ||
+        tcp_sealed_len(data.len) > loop->config.send_queue_len_max)
+        return HF_E_TOO_LONG;
+    if (hf_connection_backlog(connection) + tcp_sealed_len(data.len) >
+        loop->config.send_queue_len_max)
+        return HF_WAITING;
+    hf_connection_touch(loop, connection);
+    size_t taken = 0;
+    if (hf_backlog_len(connection->plain) == 0) {
+        enum hf_status status = tcp_seal(&taken, loop, connection, data);
+        if (status != HF_WAITING)
+            return status;
+    }
+    struct hf_bytes rest = {data.data + taken, data.len - taken};
+    if (!hf_backlog_append(loop, &connection->plain, rest)) {
+        if (taken > 0) /* half of it is on its way: the stream cannot be saved */
+            tcp_break(loop, connection);
+        return taken > 0 ? HF_E_MEMORY : HF_WAITING;
+    }
+    HF_COUNT(loop, send_queue_len, rest.len);
+    return HF_OK;
+}
+
+void hf_tcp_end(struct hf_loop *loop, struct hf_connection *connection, enum hf_close how)
+{
+    hf_connection_touch(loop, connection);
+    if (how != HF_CLOSE_SILENT && hf_backlog_len(connection->plain) > 0) {
+        connection->is_ending = true;
+        connection->end_how = (uint8_t)how;
+        return;
+    }
+    hf_engine_close_association(loop->engine, connection->association, how);
+}
+
+static void tcp_resume_plain(struct hf_loop *loop, struct hf_connection *connection)
+{
+    struct hf_block *plain = connection->plain;
+    if (!plain)
+        return;
+    size_t taken = 0;
+    struct hf_bytes data = {plain->data + plain->start, plain->end - plain->start};
+    enum hf_status status = tcp_seal(&taken, loop, connection, data);
+    plain->start += (uint32_t)taken;
+    if (status != HF_OK && status != HF_WAITING)
+        plain->start = plain->end; /* it can never be sent */
+    HF_COUNT(loop, send_queue_len, -(uint64_t)(data.len - hf_backlog_len(plain)));
+    if (plain->start < plain->end)
+        return;
+    hf_backlog_drop(loop, &connection->plain);
+    if (connection->is_ending)
+        hf_engine_close_association(loop->engine, connection->association,
+                                    (enum hf_close)connection->end_how);
+}
+
+/* How much the kernel took; breaks the connection if it never will take more. */
+static size_t tcp_push(struct hf_loop *loop, struct hf_connection *connection,
+                       struct hf_bytes data)
+{
+    ssize_t count;
+    do
+        count = send(connection->fd, data.data, data.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (count < 0 && errno == EINTR);
+    if (count >= 0)
+        return (size_t)count;
+    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS && errno != ENOMEM)
+        tcp_break(loop, connection);
+    return 0;
+}
+
+void hf_tcp_output(struct hf_loop *loop, const struct hf_output *output)
+{
+    struct hf_connection *connection =
+        hf_connection_at(loop, (uint32_t)output->user, (uint32_t)(output->user >> 32));
+    if (!connection || connection->is_broken || connection->is_doomed)
+        return;
+    hf_connection_touch(loop, connection);
+    struct hf_bytes data = output->data;
+    if (hf_backlog_len(connection->queue) == 0) {
+        size_t pushed = tcp_push(loop, connection, data);
+        data.data += pushed;
+        data.len -= pushed;
+    }
+    if (data.len == 0 || connection->is_broken)
+        return;
+    if (hf_backlog_append(loop, &connection->queue, data))
+        HF_COUNT(loop, send_queue_len, data.len);
+    else
+        tcp_break(loop, connection);
+}
+
+void hf_tcp_writable(struct hf_loop *loop, const struct io_uring_cqe *cqe)
+{
+    struct hf_connection *connection =
+        hf_connection_at(loop, (uint32_t)cqe->user_data, (uint32_t)(cqe->user_data >> 32));
+    if (!connection)
+        return;
+    connection->is_writable_armed = false;
+    hf_connection_touch(loop, connection);
+    struct hf_block *queue = connection->queue;
+    if (!queue || connection->is_broken || connection->is_doomed)
+        return;
+    struct hf_bytes data = {queue->data + queue->start, queue->end - queue->start};
+    size_t pushed = tcp_push(loop, connection, data);
+    queue->start += (uint32_t)pushed;
+    HF_COUNT(loop, send_queue_len, -(uint64_t)pushed);
+    if (queue->start == queue->end)
+        hf_backlog_drop(loop, &connection->queue);
+}
+
+/* ---- between the turns ---- */
+
+void hf_tcp_resume(struct hf_loop *loop)
+{
+    uint32_t list = loop->resume_head;
+    loop->resume_head = HF_NONE;
+    struct hf_connection *connection;
+    while ((connection = hf_connection_next_resuming(loop, &list)) != NULL) {
+        hf_connection_touch(loop, connection);
+        if (connection->association == 0)
+            continue;
+        if (connection->is_broken) {
+            tcp_tell_end(loop, connection);
+            continue;
+        }
+        tcp_resume_plain(loop, connection);
+        tcp_resume_unread(loop, connection);
+        if (connection->is_at_end && tcp_unread_len(connection) == 0)
+            tcp_tell_end(loop, connection);
+    }
+}
+
+void hf_tcp_event(struct hf_loop *loop, const struct hf_event *event)
+{
+    struct hf_connection *connection = hf_connection_find(loop, event->association);
+    if (!connection)
+        return;
+    hf_connection_touch(loop, connection);
+    switch (event->kind) {
+    case HF_EVENT_ESTABLISHED:
+        connection->is_established = true;
+        break;
+    case HF_EVENT_READABLE:
+        connection->is_blocked = false;
+        break;
+    case HF_EVENT_CLOSED:
+    case HF_EVENT_HANDSHAKE_FAILED:
+        hf_connection_unlink(loop, connection);
+        connection->is_closing = true;
+        connection->view_len = 0;
+        HF_COUNT(loop, send_queue_len, -(uint64_t)hf_backlog_len(connection->plain));
+        hf_backlog_drop(loop, &connection->plain);
+        hf_backlog_drop(loop, &connection->unread);
+        break;
+    case HF_EVENT_DATA:
+    case HF_EVENT_PEER_CLOSED:
+    case HF_EVENT_KEYLOG:
+        break;
+    }
+}
+
+static void tcp_arm_writable(struct hf_loop *loop, struct hf_connection *connection)
+{
+    if (connection->is_writable_armed || connection->is_broken)
+        return;
+    struct io_uring_sqe *sqe =
+        hf_uring_next(loop, HF_OPERATION_WRITABLE, hf_connection_index(loop, connection),
+                      connection->generation);
+    if (!sqe) {
+        hf_connection_touch(loop, connection);
+        return;
+    }
+    io_uring_prep_poll_add(sqe, connection->fd, POLLOUT);
+    connection->is_writable_armed = true;
+}
+
+static void tcp_arm_receive(struct hf_loop *loop, struct hf_connection *connection)
+{
+    if (connection->is_receive_armed)
+        return;
+    struct io_uring_sqe *sqe =
+        hf_uring_next(loop, HF_OPERATION_RECEIVE, hf_connection_index(loop, connection),
+                      connection->generation);
+    if (!sqe) {
+        hf_connection_touch(loop, connection);
+        return;
+    }
+    io_uring_prep_recv_multishot(sqe, connection->fd, NULL, 0, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = loop->streams.group;
+    connection->is_receive_armed = true;
+}
+
+static void tcp_disarm_receive(struct hf_loop *loop, struct hf_connection *connection)
+{
+    if (!connection->is_receive_armed || connection->is_receive_cancelled)
+        return;
+    struct io_uring_sqe *sqe = hf_uring_next(loop, HF_OPERATION_NONE, 0, 0);
+    if (!sqe) {
+        hf_connection_touch(loop, connection);
+        return;
+    }
+    io_uring_prep_cancel64(sqe,
+                           hf_uring_user_data(HF_OPERATION_RECEIVE,
+                                              hf_connection_index(loop, connection),
+                                              connection->generation),
+                           0);
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    connection->is_receive_cancelled = true;
+}
+
+/* The engine has let go: send what is left, say FIN, wait for theirs, close. */
+static void tcp_settle_closing(struct hf_loop *loop, struct hf_connection *connection)
+{
+    bool is_sent = hf_backlog_len(connection->queue) == 0;
+    if (connection->is_broken || (is_sent && connection->is_at_end) ||
+        connection->discarded_len > HF_LINGER_DISCARD_MAX) {
+        hf_connection_doom(loop, connection);
+        return;
+    }
+    hf_connection_linger(loop, connection);
+    if (!is_sent) {
+        tcp_arm_writable(loop, connection);
+    } else if (!connection->is_shut) {
+        connection->is_shut = true;
+        (void)shutdown(connection->fd, SHUT_WR);
+    }
+    if (!connection->is_at_end)
+        tcp_arm_receive(loop, connection);
+}
+
+static void tcp_settle_open(struct hf_loop *loop, struct hf_connection *connection)
+{
+    bool is_slow = tcp_is_slow(loop, connection);
+    if (is_slow != connection->is_paused)
+        HF_COUNT(loop, connections_paused, is_slow ? 1 : -1);
+    connection->is_paused = is_slow;
+    if (hf_backlog_len(connection->queue) > 0)
+        tcp_arm_writable(loop, connection);
+    uint32_t unread = tcp_unread_len(connection);
+    if (!connection->is_at_end && unread == 0 && !is_slow)
+        tcp_arm_receive(loop, connection);
+    else if (!connection->is_at_end)
+        tcp_disarm_receive(loop, connection);
+    bool is_end_due = connection->is_at_end && !connection->is_end_told &&
+                      (unread == 0 || connection->is_broken);
+    if (connection->plain || is_end_due || (unread > 0 && !connection->is_blocked && !is_slow))
+        hf_connection_resume(loop, connection);
+}
+
+void hf_tcp_settle(struct hf_loop *loop)
+{
+    uint32_t list = loop->touched_head;
+    loop->touched_head = HF_NONE;
+    struct hf_connection *connection;
+    while ((connection = hf_connection_next_touched(loop, &list)) != NULL) {
+        connection->turn_in_len = 0;
+        connection->turn_out_len = 0;
+        if (connection->is_doomed)
+            hf_connection_doom(loop, connection);
+        else if (connection->is_closing)
+            tcp_settle_closing(loop, connection);
+        else
+            tcp_settle_open(loop, connection);
+    }
+}
+
+void hf_tcp_own(struct hf_loop *loop)
+{
+    uint32_t list = loop->view_head;
+    loop->view_head = HF_NONE;
+    struct hf_connection *connection;
+    while ((connection = hf_connection_next_viewed(loop, &list)) != NULL) {
+        struct hf_bytes view = {connection->view, connection->view_len};
+        connection->view_len = 0;
+        if (view.len > 0 && !connection->is_closing && !connection->is_doomed)
+            tcp_keep(loop, connection, view);
+    }
+}
