@@ -17,6 +17,9 @@
 #define HASH_BLOCK HF__SHA256_BLOCK_LEN
 #define AAD_LEN HF__RECORD_AAD_LEN
 #define PAD_MAX 255u
+#define MAC_SPAN_MAX (MAC_LEN + PAD_MAX + 1u) /* where a MAC can be: whole cipher blocks */
+#define WINDOW_BLOCKS_MAX                                                                          \
+    6u /* hash blocks in which the data can end, padding and length included */
 
 static void cbc_crypt(uint8_t *data, size_t len, const uint8_t iv[BLOCK],
                       const struct hf_record_key *key, int direction)
@@ -75,14 +78,17 @@ size_t hf__cbc_seal(uint8_t *out, const struct hf_record_key *key,
  * the length byte; it is 0 if the padding is bad (RFC 5246 6.2.3.2: the MAC is computed anyway). */
 static uint32_t cbc_check_padding(uint32_t *pad_len, const uint8_t *plain, uint32_t len)
 {
-    uint32_t pad = hf__ct_barrier(plain[len - 1]);
     uint32_t window = len < PAD_MAX + 1 ? len : PAD_MAX + 1;
-    uint32_t bad = 0;
+    const uint8_t *tail = plain + len - window;
+    uint8_t pad = plain[len - 1];
+    uint8_t before[PAD_MAX + 1]; // masks of the bytes that are not padding
+    uint8_t bad = 0;
     uint32_t good;
 
+    hf__ct_below(before, window, window - 1 - pad);
     for (uint32_t i = 0; i < window; i++)
-        bad |= hf__ct_lt(i, pad + 1) & (plain[len - 1 - i] ^ pad);
-    good = hf__ct_barrier(hf__ct_eq(bad, 0) & ~hf__ct_lt(len, pad + 1 + MAC_LEN));
+        bad |= (uint8_t)(~before[i] & (tail[i] ^ pad));
+    good = hf__ct_eq(bad, 0) & ~hf__ct_lt(len, pad + 1u + MAC_LEN);
     *pad_len = good & pad;
     return good;
 }
@@ -105,13 +111,14 @@ static void cbc_load_block(uint8_t block[HASH_BLOCK], const uint8_t aad[AAD_LEN]
         memcpy(block + skip, data + from, take);
 }
 
-/* Ends the message at `end` (secret; relative to this block, may be negative or past it). */
-static void cbc_end_block(uint8_t block[HASH_BLOCK], uint32_t end)
+/* Ends the message in this block, before it, or not yet: `upto` holds the masks of i <= end. */
+static void cbc_end_block(uint8_t block[HASH_BLOCK], const uint8_t upto[HASH_BLOCK + 1])
 {
     for (uint32_t i = 0; i < HASH_BLOCK; i++) {
-        uint32_t keep = hf__ct_lt(i, end) & block[i];
+        uint8_t inside = upto[i + 1]; // i < end
+        uint8_t end = upto[i] ^ inside;
 
-        block[i] = (uint8_t)(keep | (hf__ct_eq(i, end) & 0x80));
+        block[i] = (uint8_t)((inside & block[i]) | (end & 0x80));
     }
 }
 
@@ -123,35 +130,38 @@ static void cbc_mac_secret_len(uint8_t out[MAC_LEN], const struct hf_record_key 
                                uint32_t data_len_max)
 {
     uint32_t data_len_min = data_len_max > PAD_MAX ? data_len_max - PAD_MAX : 0;
-    uint32_t index = (AAD_LEN + data_len_min) / HASH_BLOCK;
-    uint32_t index_max = (AAD_LEN + data_len_max + 8) / HASH_BLOCK;
-    uint32_t total = hf__ct_barrier(AAD_LEN + data_len);
-    uint32_t last = (total + 8) / HASH_BLOCK;
+    uint32_t fixed = (AAD_LEN + data_len_min) / HASH_BLOCK;
+    uint32_t count = (AAD_LEN + data_len_max + 8) / HASH_BLOCK + 1 - fixed;
+    uint32_t end = AAD_LEN + data_len - fixed * HASH_BLOCK; // in the window
+    uint32_t last = (end + 8) / HASH_BLOCK;
+    uint8_t upto[HASH_BLOCK * WINDOW_BLOCKS_MAX + 1];
     uint8_t block[HASH_BLOCK];
     uint8_t bits[4];
     uint32_t state[8];
     uint32_t picked[8] = {0};
     struct hf_hmac_key mac;
 
+    HF__CRYPTO_ASSERT(count <= WINDOW_BLOCKS_MAX);
     hf_hmac_key_init(&mac, (struct hf_bytes){key->mac_key, sizeof key->mac_key});
     memcpy(state, mac.inner, sizeof state);
-    hf__put_u32(bits, 8 * (HASH_BLOCK + total));
-    if (index > 0) {
+    hf__put_u32(bits, 8 * (HASH_BLOCK + AAD_LEN + data_len));
+    if (fixed > 0) {
         cbc_load_block(block, aad, data, data_len_max, 0);
         hf__sha256_blocks(state, block, 1);
-        if (index > 1)
-            hf__sha256_blocks(state, data + HASH_BLOCK - AAD_LEN, index - 1);
+        if (fixed > 1)
+            hf__sha256_blocks(state, data + HASH_BLOCK - AAD_LEN, fixed - 1);
     }
-    for (; index <= index_max; index++) {
-        uint32_t is_last = hf__ct_barrier(hf__ct_eq(index, last));
+    hf__ct_below(upto, count * HASH_BLOCK + 1, end + 1);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t is_last = hf__ct_eq(i, last);
 
-        cbc_load_block(block, aad, data, data_len_max, index);
-        cbc_end_block(block, hf__ct_barrier(total - index * HASH_BLOCK));
-        for (uint32_t i = 0; i < sizeof bits; i++)
-            block[HASH_BLOCK - sizeof bits + i] |= (uint8_t)(is_last & bits[i]);
+        cbc_load_block(block, aad, data, data_len_max, fixed + i);
+        cbc_end_block(block, upto + i * HASH_BLOCK);
+        for (uint32_t j = 0; j < sizeof bits; j++)
+            block[HASH_BLOCK - sizeof bits + j] |= (uint8_t)(is_last & bits[j]);
         hf__sha256_blocks(state, block, 1);
-        for (uint32_t i = 0; i < 8; i++)
-            picked[i] |= is_last & state[i];
+        for (uint32_t j = 0; j < 8; j++)
+            picked[j] |= is_last & state[j];
     }
     hf__hmac_outer(out, &mac, picked);
     hf_wipe(&mac, sizeof mac);
@@ -161,19 +171,20 @@ static void cbc_mac_secret_len(uint8_t out[MAC_LEN], const struct hf_record_key 
  * to its place modulo the MAC's length, then the whole is rotated. */
 static void cbc_extract_mac(uint8_t out[MAC_LEN], const uint8_t *plain, uint32_t len, uint32_t at)
 {
-    uint32_t span = MAC_LEN + PAD_MAX + 1;
-    uint32_t begin = len > span ? len - span : 0;
-    uint32_t rotation = hf__ct_barrier((at - begin) % MAC_LEN);
+    uint32_t span = len < MAC_SPAN_MAX ? len : MAC_SPAN_MAX;
+    const uint8_t *tail = plain + len - span;
+    uint32_t offset = at - (len - span); // in the tail
+    uint8_t before_end[MAC_SPAN_MAX + MAC_LEN];
     uint8_t turned[MAC_LEN];
 
     memset(out, 0, MAC_LEN);
-    for (uint32_t i = begin; i < len; i++) {
-        uint32_t inside = ~hf__ct_lt(i, at) & hf__ct_lt(i, at + MAC_LEN);
-
-        out[(i - begin) % MAC_LEN] |= (uint8_t)(inside & plain[i]);
-    }
+    // i is inside if it is before the end and i + MAC_LEN is not. Whole rows, for the vectoriser.
+    hf__ct_below(before_end, span + MAC_LEN, offset + MAC_LEN);
+    for (uint32_t row = 0; row < span; row += BLOCK)
+        for (uint32_t i = row; i < row + BLOCK; i++)
+            out[i % MAC_LEN] |= (before_end[i] ^ before_end[i + MAC_LEN]) & tail[i];
     for (uint32_t step = 1; step < MAC_LEN; step <<= 1) {
-        uint32_t turn = hf__ct_barrier(hf__ct_eq(rotation & step, step));
+        uint32_t turn = hf__ct_eq(offset & step, step);
 
         for (uint32_t i = 0; i < MAC_LEN; i++)
             turned[i] = (uint8_t)hf__ct_select(turn, out[(i + step) % MAC_LEN], out[i]);
@@ -188,7 +199,7 @@ static uint32_t cbc_equal(const uint8_t a[MAC_LEN], const uint8_t b[MAC_LEN])
 
     for (size_t i = 0; i < MAC_LEN; i++)
         difference |= (uint32_t)(a[i] ^ b[i]);
-    return hf__ct_eq(hf__ct_barrier(difference), 0);
+    return hf__ct_eq(difference, 0);
 }
 
 bool hf__cbc_open(size_t *plain_len, const struct hf_record_key *key,
@@ -212,7 +223,7 @@ bool hf__cbc_open(size_t *plain_len, const struct hf_record_key *key,
     hf__record_aad(aad, header, data_len);
     cbc_mac_secret_len(wanted, key, aad, plain, data_len, data_len_max);
     cbc_extract_mac(found, plain, body_len, data_len);
-    good &= cbc_equal(wanted, found);
+    good = hf__ct_barrier(good & cbc_equal(wanted, found));
     hf_wipe(wanted, sizeof wanted);
 
     // Here, and not before, the outcome becomes public; the length does only with a good MAC.
