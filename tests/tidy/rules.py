@@ -1,0 +1,293 @@
+"""rules.py - the rules of the tree as functions. Each takes {path: text} and yields
+(path, line number, complaint); none touches the disk, so that rules_test.py can feed them sins."""
+import ast
+import os
+import re
+
+LINE_LEN_MAX = 100
+FUNCTION_LINES_MAX = 70
+FILE_LINES_MAX = 600
+
+FREESTANDING = {"assert.h", "inttypes.h", "limits.h", "stdalign.h", "stdarg.h", "stdbool.h",
+                "stddef.h", "stdint.h", "stdlib.h", "stdnoreturn.h", "string.h"}
+MEMORY_AND_TEXT = FREESTANDING | {"stdio.h", "sys/mman.h"}  # stdio.h: snprintf
+PUBLIC = re.compile(r"handfast/\w+\.h$")
+
+
+def is_c(path):
+    return path.endswith((".c", ".h", ".cc", ".cpp"))
+
+
+def is_script(path, text):
+    return path.endswith((".py", ".sh", ".cmake")) or path.endswith("CMakeLists.txt") or \
+        text.startswith("#!")
+
+
+def is_source(path, text):
+    return is_c(path) or is_script(path, text)
+
+
+def lines_of(text):
+    return enumerate(text.splitlines(), 1)
+
+
+def code_only(text):
+    """The C text with comments, strings and character constants blanked; lines stay in place."""
+    token = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)
+    return token.sub(lambda m: re.sub(r"[^\n]", " ", m.group()), text)
+
+
+def includes_of(text):
+    """(line number, kind, name); kind is '<' or '"'."""
+    for number, line in lines_of(text):
+        match = re.match(r'\s*#\s*include\s*([<"])([^>"]+)[>"]', line)
+        if match:
+            yield number, match.group(1), match.group(2)
+
+
+def names_in(files, directory):
+    return {os.path.basename(path) for path in files
+            if os.path.dirname(path) == directory and path.endswith(".h")}
+
+
+def check_includes(files, directory, angle, quoted, reason):
+    """Every include of the sources under `directory` must be one that angle(name) or
+    quoted(name, path) allows."""
+    for path, text in files.items():
+        if not (is_c(path) and path.startswith(directory + "/")):
+            continue
+        for number, kind, name in includes_of(text):
+            is_good = angle(name) if kind == "<" else quoted(name, path)
+            if not is_good:
+                yield path, number, f"includes {name}: {reason}"
+
+
+# ---- who may know whom ----------------------------------------------------------------------
+
+def include_public(files):
+    """include/: the C library and each other"""
+    yield from check_includes(
+        files, "include", lambda name: name in FREESTANDING or PUBLIC.match(name),
+        lambda name, path: False, "a public header includes only the C library and its kind")
+
+
+def include_engine(files):
+    """engine/: public headers, crypto.h, job.h, memory; no socket, clock, thread, OpenSSL"""
+    own = names_in(files, "engine")
+    yield from check_includes(
+        files, "engine", lambda name: name in MEMORY_AND_TEXT or PUBLIC.match(name),
+        lambda name, path: name in own | {"crypto.h", "job.h"},
+        "the engine is sans-I/O and knows only the public headers and crypto.h, job.h")
+
+
+def include_crypto(files):
+    """crypto/: BoringSSL, public headers; nothing of the engine"""
+    own = names_in(files, "crypto")
+    banned = ("sys/socket.h", "netinet/", "time.h", "sys/time.h", "liburing", "stdio.h")
+    yield from check_includes(
+        files, "crypto",
+        lambda name: not name.startswith(banned) and
+        (not name.startswith("handfast/") or
+         name in ("handfast/status.h", "handfast/base.h", "handfast/config.h")),
+        lambda name, path: name in own, "crypto knows no engine, socket or clock")
+
+
+def include_keysource(files):
+    """keysource/: public headers and crypto.h"""
+    own = names_in(files, "keysource")
+    yield from check_includes(
+        files, "keysource", lambda name: name in MEMORY_AND_TEXT or PUBLIC.match(name),
+        lambda name, path: name in own | {"crypto.h"},
+        "a key source is sans-I/O on the public headers and crypto.h")
+
+
+def include_io(files):
+    """io/: public headers and its own"""
+    own = names_in(files, "io")
+    yield from check_includes(
+        files, "io",
+        lambda name: not name.startswith("openssl/") and
+        (not name.startswith("handfast/") or PUBLIC.match(name)),
+        lambda name, path: name in own, "io is an embedder: public headers only")
+
+
+def include_apps(files):
+    """apps/: public headers, io's, and their own; the examples public headers alone"""
+    io_own = names_in(files, "io")
+
+    def quoted(name, path):
+        directory = os.path.dirname(path)
+        shared = set() if directory == "apps/examples" else io_own
+        return name in names_in(files, directory) | shared
+
+    def angle(name):
+        return not name.startswith("openssl/") and name not in private
+
+    private = names_in(files, "engine") | names_in(files, "crypto")
+    yield from check_includes(files, "apps", angle, quoted,
+                              "an application is an embedder: public headers and io's only")
+    for path, text in files.items():
+        if path.startswith("apps/examples/") and is_c(path):
+            for number, _, name in includes_of(text):
+                if name in io_own:
+                    yield path, number, f"includes {name}: an example has the public headers only"
+
+
+def only_crypto_sees_openssl(files):
+    """<openssl/...> appears in crypto/, and with the peers in bench/ and tests/"""
+    for path, text in files.items():
+        if is_c(path) and not path.startswith(("crypto/", "bench/", "tests/", "fuzz/")):
+            for number, _, name in includes_of(text):
+                if name.startswith("openssl/"):
+                    yield path, number, "only crypto/ sees <openssl/...>"
+
+
+# ---- words that are banned ------------------------------------------------------------------
+
+def banned_words(files, directories, words, reason):
+    pattern = re.compile(r"\b(" + "|".join(words) + r")\b")
+    for path, text in files.items():
+        if is_c(path) and path.startswith(directories):
+            for number, line in lines_of(code_only(text)):
+                match = pattern.search(line)
+                if match:
+                    yield path, number, f"{match.group()}: {reason}"
+
+
+def no_memcmp(files):
+    """memcmp is banned in engine, crypto and keysource"""
+    yield from banned_words(files, ("engine/", "crypto/", "keysource/"),
+                            ("memcmp", "bcmp", "strcmp", "strncmp"),
+                            "use hf_ct_equal, or hf_bytes_equal_public and mean it")
+
+
+def no_unbounded_strings(files):
+    """no unbounded string functions, no alloca, anywhere"""
+    yield from banned_words(files, ("",), ("strcpy", "strcat", "sprintf", "vsprintf", "gets",
+                                           "strtok", "alloca", "atol"),
+                            "has no bound, or hidden state")
+
+
+def no_process_matters(files):
+    """the library prints nothing, reads no clock, takes no signals, starts no threads"""
+    yield from banned_words(files, ("engine/", "crypto/", "keysource/"),
+                            ("printf", "fprintf", "puts", "perror", "signal", "sigaction",
+                             "pthread_create", "exit", "getenv", "errno", "time", "clock_gettime",
+                             "setlocale", "fork", "socket", "syslog"),
+                            "is the embedder's business")
+
+
+def no_struct_typedefs(files):
+    """struct hf_x stays struct hf_x"""
+    for path, text in files.items():
+        if is_c(path) and path.startswith(("include/", "engine/", "crypto/", "io/", "keysource/")):
+            for number, line in lines_of(code_only(text)):
+                # A pointer to a function may have a name of its own: it has a parenthesis.
+                if re.match(r"\s*typedef\s+(struct|union|enum)\b[^(]*$", line):
+                    yield path, number, "no typedefs of structs, unions or enums"
+
+
+# ---- shape ----------------------------------------------------------------------------------
+
+def line_length(files):
+    """lines of at most 100 columns"""
+    for path, text in files.items():
+        if is_source(path, text):
+            for number, line in lines_of(text):
+                if len(line) > LINE_LEN_MAX:
+                    yield path, number, f"{len(line)} columns, at most {LINE_LEN_MAX}"
+
+
+def file_length(files):
+    """files of at most 600 lines"""
+    for path, text in files.items():
+        count = text.count("\n")
+        if is_source(path, text) and count > FILE_LINES_MAX:
+            yield path, count, f"{count} lines, at most {FILE_LINES_MAX}"
+
+
+def c_functions(text):
+    """(first line, last line): a body stands between braces in column 0, after its signature."""
+    start = None
+    is_inside = False
+    for number, line in lines_of(code_only(text)):
+        if line.startswith("{"):
+            is_inside = True
+        elif line.startswith("}"):
+            if is_inside:
+                yield start, number
+            start = None
+            is_inside = False
+        elif is_inside:
+            continue
+        elif not line.strip() or line.startswith("#") or line.rstrip().endswith((";", "}")):
+            start = None
+        elif start is None:
+            start = number
+
+
+def python_functions(text):
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node.lineno, node.end_lineno
+
+
+def function_length(files):
+    """functions of at most 70 lines"""
+    for path, text in files.items():
+        found = ()
+        if is_c(path):
+            found = c_functions(text)
+        elif path.endswith(".py") or re.match(r"#!.*python3", text):
+            found = python_functions(text)
+        for first, last in found:
+            if last - first + 1 > FUNCTION_LINES_MAX:
+                yield path, first, (f"a function of {last - first + 1} lines, "
+                                    f"at most {FUNCTION_LINES_MAX}")
+
+
+def file_banner(files):
+    """every C file says what it is"""
+    for path, text in files.items():
+        name = re.escape(os.path.basename(path))
+        if is_c(path) and not re.match(r"/\*\*?\s*\n?[ *]*" + name + r" - \S", text):
+            yield path, 1, f"begins without a banner '{os.path.basename(path)} - what it is'"
+
+
+def header_guard(files):
+    """every header is guarded"""
+    for path, text in files.items():
+        if path.endswith(".h"):
+            code = code_only(text)
+            match = re.search(r"#ifndef (\w+)\s*\n#define (\w+)", code)
+            if not match or match.group(1) != match.group(2):
+                yield path, 1, "has no include guard"
+
+
+def whitespace(files):
+    """no tabs, no trailing blanks, a newline at the end"""
+    for path, text in files.items():
+        if not is_source(path, text):
+            continue
+        for number, line in lines_of(text):
+            if "\t" in line or line != line.rstrip():
+                yield path, number, "a tab or a trailing blank"
+        if text and not text.endswith("\n"):
+            yield path, text.count("\n") + 1, "no newline at the end"
+
+
+def leftovers(files):
+    """no merge marks, no notes to self, no paths of one machine"""
+    marks = re.compile(r"^(<{7}|={7}|>{7})( |$)|\b(" + "TO" + "DO|FIX" + "ME|XX" + r"X)\b|"
+                       r"(?<![\w.])/(work|home|root)/\w")
+    for path, text in files.items():
+        for number, line in lines_of(text):
+            match = marks.search(line)
+            if match:
+                yield path, number, f"'{match.group().strip()}' is a leftover"
+
+
+RULES = [include_public, include_engine, include_crypto, include_keysource, include_io,
+         include_apps, only_crypto_sees_openssl, no_memcmp, no_unbounded_strings,
+         no_process_matters, no_struct_typedefs, line_length, file_length, function_length,
+         file_banner, header_guard, whitespace, leftovers]
