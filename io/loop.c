@@ -121,14 +121,6 @@ static void loop_datagram(struct hf_loop *loop, const struct io_uring_cqe *cqe)
     (void)hf_engine_receive_datagram(loop->engine, &datagram);
 }
 
-static void loop_woken(struct hf_loop *loop)
-{
-    const struct hf_loop_handlers *handlers = &loop->config.handlers;
-    loop->is_wake_armed = false;
-    if (handlers->woken)
-        handlers->woken(loop, handlers->arg);
-}
-
 static void loop_dispatch(struct hf_loop *loop, const struct io_uring_cqe *cqe)
 {
     switch ((enum hf_operation)(cqe->user_data >> 56)) {
@@ -145,7 +137,7 @@ static void loop_dispatch(struct hf_loop *loop, const struct io_uring_cqe *cqe)
         hf_tcp_writable(loop, cqe);
         break;
     case HF_OPERATION_WAKE:
-        loop_woken(loop);
+        loop->is_wake_armed = false;
         break;
     case HF_OPERATION_NONE:
         break;
@@ -188,6 +180,24 @@ static void loop_arm(struct hf_loop *loop)
     }
     hf_udp_arm(loop);
     hf_tcp_arm(loop);
+}
+
+/* Tells some peers each turn, so that it never fills the engine's output. */
+static void loop_tell_peers(struct hf_loop *loop)
+{
+    uint32_t budget = STOPS_PER_TURN;
+    for (; loop->stop_cursor < loop->connection_count && budget > 0; ++loop->stop_cursor) {
+        struct hf_connection *connection = &loop->connections[loop->stop_cursor];
+        if (!connection->is_used || connection->association == 0)
+            continue;
+        hf_tcp_end(loop, connection, HF_CLOSE_NOTIFY);
+        --budget;
+    }
+    for (; loop->notified_cursor < loop->notified_count && budget > 0; ++loop->notified_cursor) {
+        hf_engine_close_association(loop->engine, loop->notified[loop->notified_cursor],
+                                    HF_CLOSE_NOTIFY);
+        --budget;
+    }
 }
 
 static void loop_turn(struct hf_loop *loop)
@@ -256,24 +266,6 @@ static void loop_begin_stop(struct hf_loop *loop)
     hf_connection_hurry(loop);
 }
 
-/* Tells some peers each turn, so that it never fills the engine's output. */
-static void loop_tell_peers(struct hf_loop *loop)
-{
-    uint32_t budget = STOPS_PER_TURN;
-    for (; loop->stop_cursor < loop->connection_count && budget > 0; ++loop->stop_cursor) {
-        struct hf_connection *connection = &loop->connections[loop->stop_cursor];
-        if (!connection->is_used || connection->association == 0)
-            continue;
-        hf_tcp_end(loop, connection, HF_CLOSE_NOTIFY);
-        --budget;
-    }
-    for (; loop->notified_cursor < loop->notified_count && budget > 0; ++loop->notified_cursor) {
-        hf_engine_close_association(loop->engine, loop->notified[loop->notified_cursor],
-                                    HF_CLOSE_NOTIFY);
-        --budget;
-    }
-}
-
 static bool loop_is_stopped(const struct hf_loop *loop)
 {
     if (!loop->is_stopping)
@@ -285,18 +277,13 @@ static bool loop_is_stopped(const struct hf_loop *loop)
            !loop->is_turn_due;
 }
 
-void hf_loop_wake(struct hf_loop *loop)
-{
-    uint64_t one = 1;
-    ssize_t written = write(loop->wake_fd, &one, sizeof one);
-    (void)written; /* EAGAIN: the counter is full, so a wake is on its way */
-}
-
 void hf_loop_stop(struct hf_loop *loop)
 {
     __atomic_store_n(&loop->stop_requested, 1, __ATOMIC_RELEASE);
     int saved = errno; /* a signal handler must not change it */
-    hf_loop_wake(loop);
+    uint64_t one = 1;
+    ssize_t written = write(loop->wake_fd, &one, sizeof one);
+    (void)written; /* it fails only when the counter is full: then a wake is on its way */
     errno = saved;
 }
 

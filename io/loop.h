@@ -31,8 +31,6 @@ struct hf_loop_handlers {
     void (*event)(struct hf_loop *loop, const struct hf_event *event, void *arg);
     /** second is called about once a second. */
     void (*second)(struct hf_loop *loop, void *arg);
-    /** woken is called after hf_loop_wake(): the place for answers from other threads. */
-    void (*woken)(struct hf_loop *loop, void *arg);
     void *arg;
 };
 
@@ -71,9 +69,6 @@ HF_MUST_USE enum hf_status hf_loop_run(struct hf_loop *loop, char error[HF_LOOP_
 
 /** hf_loop_stop asks the loop to end. Thread: any; safe in a signal handler (one eventfd write). */
 void hf_loop_stop(struct hf_loop *loop);
-
-/** hf_loop_wake has the loop call its `woken` handler soon. Thread: any; safe in a signal handler. */
-void hf_loop_wake(struct hf_loop *loop);
 
 /** hf_loop_close frees everything. Not while hf_loop_run() is under way. */
 void hf_loop_close(struct hf_loop *loop);

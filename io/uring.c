@@ -100,17 +100,38 @@ static void uring_buffers_close(struct hf_buffers *buffers)
     buffers->ring = NULL;
 }
 
+/* Room for a completion per buffer, and for many connections ending at once. */
+static uint32_t uring_completions(const struct hf_loop_config *config)
+{
+    if (config->completions_max != 0)
+        return uring_pow2(config->completions_max);
+    uint32_t ends = config->connections_max < 4096 ? config->connections_max : 4096;
+    return uring_pow2(config->receive_buffers + HF_STREAM_BUFFERS + ends + 64);
+}
+
+/* A large queue is one physically contiguous piece: on a fragmented host a smaller one may do. */
+static int uring_init(struct io_uring_params *params, struct hf_loop *loop)
+{
+    uint32_t completions = uring_completions(&loop->config);
+    int code;
+    do {
+        *params = (struct io_uring_params){
+            .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+                     IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
+            .cq_entries = completions,
+        };
+        uint32_t submissions = SUBMISSIONS < completions ? SUBMISSIONS : completions;
+        code = io_uring_queue_init_params(submissions, &loop->ring, params);
+        completions /= 2;
+    } while (code == -ENOMEM && completions >= 1024);
+    return code;
+}
+
 enum hf_status hf_uring_open(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX])
 {
     const struct hf_loop_config *config = &loop->config;
-    struct io_uring_params params = {
-        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                 IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
-    };
-    uint32_t wanted = config->receive_buffers + HF_STREAM_BUFFERS + config->connections_max + 64;
-    params.cq_entries = uring_pow2(config->completions_max ? config->completions_max : wanted);
-    uint32_t submissions = SUBMISSIONS < params.cq_entries ? SUBMISSIONS : params.cq_entries;
-    int code = io_uring_queue_init_params(submissions, &loop->ring, &params);
+    struct io_uring_params params;
+    int code = uring_init(&params, loop);
     if (code < 0)
         return uring_refused(error, -code);
     loop->is_ring_open = true;
