@@ -141,7 +141,8 @@ static bool open_loop(struct hf_shard *shard)
     config.engine = &engine;
     config.source = &source;
     config.sockets = shared->sockets;
-    config.handlers = (struct hf_loop_handlers){handle_event, handle_second, shard};
+    config.handlers =
+        (struct hf_loop_handlers){.event = handle_event, .second = handle_second, .arg = shard};
     enum hf_status status = hf_loop_open(&shard->loop, shard->error, &config);
     explicit_bzero(&engine, sizeof(engine));
     return status == HF_OK;

@@ -1,0 +1,275 @@
+/**
+ * exposition.c - the names, units and help texts of all metrics, in one place.
+ */
+#include "exposition.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifdef HF_WITH_JEMALLOC
+#include <jemalloc/jemalloc.h>
+#endif
+
+struct snapshot {
+    struct hf_counters engine;
+    struct hf_loop_counters io;
+};
+
+/* All shards at about the same moment. */
+struct scrape {
+    FILE *out;
+    uint32_t shard_count;
+    struct snapshot *snapshots;
+};
+
+struct metric {
+    const char *name;
+    const char *labels; /* without braces; "" if none */
+    const char *help;   /* NULL: same name as the row before */
+    size_t offset;      /* of a uint64_t in struct snapshot */
+};
+
+#define ENGINE(field) (offsetof(struct snapshot, engine) + offsetof(struct hf_counters, field))
+#define IO(field) (offsetof(struct snapshot, io) + offsetof(struct hf_loop_counters, field))
+
+static const struct metric counters[] = {
+    {"handfast_cookies_sent_total", "", "HelloVerifyRequests sent.", ENGINE(cookies_sent)},
+    {"handfast_retransmissions_total", "", "DTLS flights sent again.", ENGINE(retransmissions)},
+    {"handfast_final_flights_again_total", "",
+     "Repeated client Finished answered from the cold record.", ENGINE(final_flights_again)},
+    {"handfast_restarts_total", "", "Associations replaced by a rebooted client.",
+     ENGINE(restarts)},
+    {"handfast_records_total", "direction=\"in\"", "Protected records.", ENGINE(records_in)},
+    {"handfast_records_total", "direction=\"out\"", NULL, ENGINE(records_out)},
+    {"handfast_data_bytes_total", "direction=\"in\"", "Application bytes.", ENGINE(data_in_len)},
+    {"handfast_data_bytes_total", "direction=\"out\"", NULL, ENGINE(data_out_len)},
+    {"handfast_datagrams_total", "direction=\"in\"", "UDP datagrams.", IO(datagrams_in)},
+    {"handfast_datagrams_total", "direction=\"out\"", NULL, IO(datagrams_out)},
+    {"handfast_key_requests_total", "", "Questions to the key source.", ENGINE(requests)},
+    {"handfast_key_answers_total", "outcome=\"taken\"", "Answers of the key source.",
+     ENGINE(answers)},
+    {"handfast_key_answers_total", "outcome=\"stale\"", NULL, ENGINE(answers_stale)},
+    {"handfast_io_turns_total", "", "Turns of the loops.", IO(turns)},
+    {"handfast_io_datagrams_dropped_total", "cause=\"truncated\"",
+     "Datagrams lost outside the engine.", IO(datagrams_truncated)},
+    {"handfast_io_datagrams_dropped_total", "cause=\"unsendable\"", NULL, IO(datagrams_unsendable)},
+    {"handfast_io_datagrams_dropped_total", "cause=\"receive_queue\"", NULL,
+     IO(receive_queue_drops)},
+    {"handfast_io_receive_rearms_total", "", "Multishot receives armed again.", IO(receive_rearms)},
+    {"handfast_io_receive_buffers_empty_total", "", "Times all receive buffers were in use.",
+     IO(receive_buffers_empty)},
+    {"handfast_io_completions_overflowed_total", "", "Completion queue overflows.",
+     IO(completions_overflowed)},
+    {"handfast_connections_accepted_total", "", "TCP connections accepted.", IO(accepts)},
+    {"handfast_connection_errors_total", "cause=\"accept\"", "TCP connections not served.",
+     IO(accept_errors)},
+    {"handfast_connection_errors_total", "cause=\"limit\"", NULL, IO(connections_refused)},
+};
+
+static const struct metric gauges[] = {
+    {"handfast_connections", "", "TCP connections open.", IO(connections)},
+    {"handfast_connections_paused", "", "TCP connections not read from: their peer does not read.",
+     IO(connections_paused)},
+    {"handfast_send_queue_bytes", "", "Bytes queued on TCP connections.", IO(send_queue_len)},
+};
+
+static uint64_t value_at(const struct snapshot *snapshot, size_t offset)
+{
+    uint64_t value = 0;
+    memcpy(&value, (const char *)snapshot + offset, sizeof(value));
+    return value;
+}
+
+static uint64_t sum_at(const struct scrape *scrape, size_t offset)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < scrape->shard_count; i++)
+        sum += value_at(&scrape->snapshots[i], offset);
+    return sum;
+}
+
+static void head(FILE *out, const char *name, const char *type, const char *help)
+{
+    fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void write_counters(const struct scrape *scrape)
+{
+    for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++) {
+        const struct metric *metric = &counters[i];
+        if (metric->help != NULL)
+            head(scrape->out, metric->name, "counter", metric->help);
+        bool has_labels = metric->labels[0] != '\0';
+        fprintf(scrape->out, "%s%s%s%s %" PRIu64 "\n", metric->name, has_labels ? "{" : "",
+                metric->labels, has_labels ? "}" : "", sum_at(scrape, metric->offset));
+    }
+}
+
+/* What can be the end of a handshake or of an association, but not a caller's mistake. */
+static bool is_outcome(enum hf_status status)
+{
+    enum hf_status_class class = hf_status_class(status);
+    return class != HF_CLASS_NONE && class != HF_CLASS_USAGE;
+}
+
+static void write_outcomes(const struct scrape *scrape)
+{
+    FILE *out = scrape->out;
+    head(out, "handfast_handshakes_total", "counter", "Handshakes ended.");
+    fprintf(out, "handfast_handshakes_total{outcome=\"ok\",reason=\"ok\"} %" PRIu64 "\n",
+            sum_at(scrape, ENGINE(handshakes[HF_OK])));
+    for (int status = 0; status < HF_STATUS_COUNT; status++) {
+        uint64_t sum = sum_at(scrape, ENGINE(handshakes) + (size_t)status * sizeof(uint64_t));
+        if (is_outcome((enum hf_status)status) || (sum > 0 && status != HF_OK))
+            fprintf(out,
+                    "handfast_handshakes_total{outcome=\"failed\",reason=\"%s\"} %" PRIu64 "\n",
+                    hf_status_reason((enum hf_status)status), sum);
+    }
+    head(out, "handfast_association_ends_total", "counter", "Established associations ended.");
+    for (int status = 0; status < HF_STATUS_COUNT; status++) {
+        uint64_t sum = sum_at(scrape, ENGINE(closes) + (size_t)status * sizeof(uint64_t));
+        if (is_outcome((enum hf_status)status) || sum > 0)
+            fprintf(out, "handfast_association_ends_total{reason=\"%s\"} %" PRIu64 "\n",
+                    hf_status_reason((enum hf_status)status), sum);
+    }
+    head(out, "handfast_drops_total", "counter", "Input discarded without an answer.");
+    for (int drop = 0; drop < HF_DROP_COUNT; drop++)
+        fprintf(out, "handfast_drops_total{cause=\"%s\"} %" PRIu64 "\n",
+                hf_drop_label((enum hf_drop)drop),
+                sum_at(scrape, ENGINE(drops) + (size_t)drop * sizeof(uint64_t)));
+}
+
+static void write_gauge(const struct scrape *scrape, const char *name, const char *help,
+                        uint64_t (*value)(const struct snapshot *))
+{
+    head(scrape->out, name, "gauge", help);
+    for (uint32_t i = 0; i < scrape->shard_count; i++)
+        fprintf(scrape->out, "%s{shard=\"%u\"} %" PRIu64 "\n", name, i,
+                value(&scrape->snapshots[i]));
+}
+
+static uint64_t associations_of(const struct snapshot *snapshot)
+{
+    return snapshot->engine.associations;
+}
+
+static uint64_t handshakes_open_of(const struct snapshot *snapshot)
+{
+    return snapshot->engine.handshakes_open;
+}
+
+static uint64_t parked_of(const struct snapshot *snapshot)
+{
+    return snapshot->engine.parked;
+}
+
+static uint64_t events_pending_of(const struct snapshot *snapshot)
+{
+    return snapshot->engine.events_pending;
+}
+
+static uint64_t stream_buffers_of(const struct snapshot *snapshot)
+{
+    return snapshot->engine.stream_buffers;
+}
+
+static void write_gauges(const struct scrape *scrape)
+{
+    write_gauge(scrape, "handfast_associations", "Established associations.", associations_of);
+    write_gauge(scrape, "handfast_handshakes_open", "Half-open handshakes.", handshakes_open_of);
+    write_gauge(scrape, "handfast_handshakes_parked", "Handshakes that wait for a key source.",
+                parked_of);
+    write_gauge(scrape, "handfast_events_pending", "Events not yet taken from the engine.",
+                events_pending_of);
+    write_gauge(scrape, "handfast_stream_buffers", "TLS records being received.",
+                stream_buffers_of);
+    for (size_t i = 0; i < sizeof(gauges) / sizeof(gauges[0]); i++) {
+        head(scrape->out, gauges[i].name, "gauge", gauges[i].help);
+        for (uint32_t shard = 0; shard < scrape->shard_count; shard++)
+            fprintf(scrape->out, "%s{shard=\"%u\"} %" PRIu64 "\n", gauges[i].name, shard,
+                    value_at(&scrape->snapshots[shard], gauges[i].offset));
+    }
+}
+
+static uint64_t resident_bytes(void)
+{
+    unsigned long long size = 0;
+    unsigned long long resident = 0;
+    FILE *statm = fopen("/proc/self/statm", "re");
+    if (statm == NULL)
+        return 0;
+    if (fscanf(statm, "%llu %llu", &size, &resident) != 2)
+        resident = 0;
+    fclose(statm);
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void write_memory(const struct scrape *scrape)
+{
+    FILE *out = scrape->out;
+    head(out, "handfast_memory_bytes", "gauge",
+         "Memory set aside: engine and io are mapped at start and touched as they are used.");
+    fprintf(out, "handfast_memory_bytes{part=\"engine\"} %" PRIu64 "\n",
+            sum_at(scrape, ENGINE(memory_len)));
+    fprintf(out, "handfast_memory_bytes{part=\"io\"} %" PRIu64 "\n",
+            sum_at(scrape, IO(memory_len)));
+#ifdef HF_WITH_JEMALLOC
+    uint64_t epoch = 1;
+    size_t allocated = 0;
+    size_t len = sizeof(allocated);
+    (void)mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch));
+    if (mallctl("stats.allocated", &allocated, &len, NULL, 0) == 0)
+        fprintf(out, "handfast_memory_bytes{part=\"heap\"} %zu\n", allocated);
+#endif
+    head(out, "handfast_resident_memory_bytes", "gauge", "Resident memory of the process.");
+    fprintf(out, "handfast_resident_memory_bytes %" PRIu64 "\n", resident_bytes());
+}
+
+static void write_process(const struct scrape *scrape, const struct hf_exposition_input *input)
+{
+    FILE *out = scrape->out;
+    struct hf_keystore_counters keys;
+    struct hf_log_counters log;
+    hf_keystore_counters_get(&keys, input->keystore);
+    hf_log_counters_get(&log);
+    head(out, "handfast_keys", "gauge", "Keys in the key file.");
+    fprintf(out, "handfast_keys %" PRIu64 "\n", keys.keys);
+    head(out, "handfast_key_file_reloads_total", "counter", "Times the key file was read again.");
+    fprintf(out, "handfast_key_file_reloads_total{outcome=\"ok\"} %" PRIu64 "\n", keys.reloads);
+    fprintf(out, "handfast_key_file_reloads_total{outcome=\"failed\"} %" PRIu64 "\n",
+            keys.reloads_failed);
+    head(out, "handfast_log_lines_suppressed_total", "counter",
+         "Log lines left out: over the limit of their reason, or not taken by stderr.");
+    fprintf(out, "handfast_log_lines_suppressed_total{cause=\"rate\"} %" PRIu64 "\n",
+            log.suppressed);
+    fprintf(out, "handfast_log_lines_suppressed_total{cause=\"blocked\"} %" PRIu64 "\n",
+            log.dropped);
+    head(out, "handfast_shards", "gauge", "Threads that serve.");
+    fprintf(out, "handfast_shards %u\n", input->shard_count);
+    head(out, "handfast_start_time_seconds", "gauge", "When the process started, Unix time.");
+    fprintf(out, "handfast_start_time_seconds %.3f\n", input->start_s);
+    head(out, "handfast_build_info", "gauge", "Always 1; the version is a label.");
+    fprintf(out, "handfast_build_info{version=\"%s\"} 1\n", hf_version());
+}
+
+bool hf_exposition_write(FILE *out, const struct hf_exposition_input *input)
+{
+    struct scrape scrape = {.out = out, .shard_count = input->shard_count};
+    scrape.snapshots = calloc(input->shard_count, sizeof(*scrape.snapshots));
+    if (scrape.snapshots == NULL)
+        return false;
+    for (uint32_t i = 0; i < input->shard_count; i++) {
+        struct hf_loop *loop = hf_shard_loop(input->shards[i]);
+        hf_loop_counters_get(&scrape.snapshots[i].io, loop);
+        hf_loop_engine_counters_get(&scrape.snapshots[i].engine, loop);
+    }
+    write_outcomes(&scrape);
+    write_counters(&scrape);
+    write_gauges(&scrape);
+    write_memory(&scrape);
+    write_process(&scrape, input);
+    free(scrape.snapshots);
+    return true;
+}
