@@ -49,14 +49,12 @@ static void ccm_mac_update(struct ccm_mac *mac, const AES_KEY *key, const uint8_
     }
 }
 
-static void ccm_mac_align(struct ccm_mac *mac, const AES_KEY *key)
+static void ccm_mac_align(struct ccm_mac *mac)
 {
     size_t padded = (mac->used + BLOCK - 1) & ~(size_t)(BLOCK - 1);
 
     memset(mac->scratch + mac->used, 0, padded - mac->used);
     mac->used = padded;
-    if (padded == CCM_CHUNK_LEN)
-        ccm_mac_flush(mac, key);
 }
 
 /* B_0, the length and the bytes of the AAD, the message (RFC 3610 2.2). */
@@ -77,7 +75,7 @@ static void ccm_tag(struct ccm_mac *mac, const AES_KEY *key, const struct hf__ae
         b[17] = (uint8_t)aead->aad.len;
         mac->used += 2;
         ccm_mac_update(mac, key, aead->aad.data, aead->aad.len);
-        ccm_mac_align(mac, key);
+        ccm_mac_align(mac);
     }
     ccm_mac_update(mac, key, plain, len);
     ccm_mac_flush(mac, key);

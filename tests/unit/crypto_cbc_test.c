@@ -26,6 +26,7 @@ static struct hf_record_key etm;
 static uint8_t plain[16384];
 static uint8_t body[BUFFER_LEN];   /* plaintext blocks of the reference */
 static uint8_t record[BUFFER_LEN]; /* a whole fragment */
+static int iv_byte = -1;           /* fills the reference's IV; negative: random */
 
 static int keys_init(void **state)
 {
@@ -57,7 +58,7 @@ static void reference_mac(uint8_t out[MAC_LEN], const uint8_t *data, size_t len)
         HMAC(EVP_sha256(), mte.mac_key, sizeof mte.mac_key, input, 13 + len, out, &out_len));
 }
 
-/* Encrypts `body` behind a random IV into `record`; gives the fragment's length. */
+/* Encrypts `body` behind an IV into `record`; gives the fragment's length. */
 static size_t reference_encrypt(size_t body_len)
 {
     AES_KEY key;
@@ -65,6 +66,8 @@ static size_t reference_encrypt(size_t body_len)
     assert_int_equal(body_len % 16, 0);
     AES_set_encrypt_key(mte.key, 128, &key);
     hf_random(record, IV_LEN);
+    if (iv_byte >= 0)
+        memset(record, iv_byte, IV_LEN);
     for (size_t at = 0; at < body_len; at += 16) {
         uint8_t block[16];
 
@@ -288,7 +291,9 @@ static void etm_bad_padding_under_a_good_mac(void **state)
                 memset(body, (int)pad, body_len);
                 body[body_len - 1 - pad] ^= 1;
             }
+            iv_byte = (int)pad; // what a padding check would meet that left the ciphertext
             assert_refused(&etm, reference_encrypt_then_mac(body_len));
+            iv_byte = -1;
         }
     }
 }

@@ -2,7 +2,7 @@
  * crypto_record_test.c - sealing and opening with every cipher: round trips, what is on the wire,
  * every flipped bit, every truncation, every wrong header, and the limits.
  */
-#include "crypto.h"
+#include "private.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -157,6 +157,43 @@ static void explicit_nonces(void **state)
     }
 }
 
+/* Nonce and AAD written out as RFC 5288 3, RFC 6655 3 and RFC 5246 6.2.3.3 have them. */
+static void aead_nonce_and_aad(void **state)
+{
+    (void)state;
+    for (size_t len = 0; len <= PLAIN_LEN_MAX; len = len * 3 + 1) {
+        for (size_t i = 0; i < 3; i++) {
+            struct hf_record_key key = random_key(all_ciphers[i]);
+            const uint8_t nonce[12] = {key.fixed_iv[0],
+                                       key.fixed_iv[1],
+                                       key.fixed_iv[2],
+                                       key.fixed_iv[3],
+                                       0,
+                                       1,
+                                       0,
+                                       0,
+                                       0,
+                                       0,
+                                       0,
+                                       5};
+            const uint8_t aad[13] = {
+                0, 1, 0, 0, 0, 0, 0, 5, 23, 0xfe, 0xfd, (uint8_t)(len / 256), (uint8_t)(len % 256)};
+            struct hf__aead aead = {.key = key.key, .nonce = nonce, .aad = {aad, sizeof aad}};
+            size_t sealed_len = seal(&key, len);
+            uint8_t tag[16];
+
+            aead.tag_len = all_ciphers[i] == HF_CIPHER_AES_128_CCM_8 ? 8 : 16;
+            if (all_ciphers[i] == HF_CIPHER_AES_128_GCM)
+                assert_true(hf__gcm_seal(opened, tag, &aead, plain, len));
+            else
+                hf__ccm_seal(opened, tag, &aead, plain, len);
+            assert_int_equal(sealed_len, 8 + len + aead.tag_len);
+            assert_memory_equal(sealed + 8, opened, len);
+            assert_memory_equal(sealed + 8 + len, tag, aead.tag_len);
+        }
+    }
+}
+
 static void every_flipped_bit_is_found(void **state)
 {
     static const size_t lens[] = {0, 1, 15, 16, 17, 64, 200};
@@ -298,6 +335,7 @@ int main(void)
         cmocka_unit_test(round_trips_of_every_length),
         cmocka_unit_test(lengths_on_the_wire),
         cmocka_unit_test(explicit_nonces),
+        cmocka_unit_test(aead_nonce_and_aad),
         cmocka_unit_test(every_flipped_bit_is_found),
         cmocka_unit_test(every_truncation_is_found),
         cmocka_unit_test(every_header_field_counts),
