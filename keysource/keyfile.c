@@ -261,10 +261,10 @@ static enum hf_status add_record(struct parse *parse, const struct fields *field
     uint8_t identity[IDENTITY_LEN_MAX];
     size_t identity_len = 0;
     struct record record = {.line = (uint32_t)parse->line};
-    HF_KEYTEXT_TRY(decode_identity(identity, &identity_len, parse, fields->identity));
-    HF_KEYTEXT_TRY(check_entity(&record.entity_kind, parse, fields));
+    HF_TRY(decode_identity(identity, &identity_len, parse, fields->identity));
+    HF_TRY(check_entity(&record.entity_kind, parse, fields));
     uint8_t *at = keyfile->arena + keyfile->used + sizeof(record);
-    HF_KEYTEXT_TRY(decode_key(at + identity_len, &record.key_len, parse, fields->key));
+    HF_TRY(decode_key(at + identity_len, &record.key_len, parse, fields->key));
 
     struct hf_bytes view = {identity, identity_len};
     uint64_t hash = identity_hash(keyfile, view);
@@ -306,7 +306,7 @@ static enum hf_status parse_line(struct parse *parse, struct hf_bytes line)
                    ? HF_OK
                    : refuse(parse, "a NUL byte: this is not a text file");
     struct fields fields;
-    HF_KEYTEXT_TRY(split_line(&fields, parse, line));
+    HF_TRY(split_line(&fields, parse, line));
     return add_record(parse, &fields);
 }
 
@@ -316,7 +316,7 @@ static enum hf_status parse_text(struct parse *parse, struct hf_bytes text)
         const uint8_t *end = memchr(text.data, '\n', text.len);
         struct hf_bytes line = {text.data, end == NULL ? text.len : (size_t)(end - text.data)};
         parse->line++;
-        HF_KEYTEXT_TRY(parse_line(parse, line));
+        HF_TRY(parse_line(parse, line));
         size_t taken = line.len + (end != NULL);
         text.data += taken;
         text.len -= taken;

@@ -7,7 +7,7 @@
 #include <handfast/status.h>
 
 /** Returns what is not HF_OK to the caller. */
-#define HF_KEYTEXT_TRY(call)                                                                       \
+#define HF_TRY(call)                                                                               \
     do {                                                                                           \
         enum hf_status try_status = (call);                                                        \
         if (try_status != HF_OK)                                                                   \
