@@ -36,7 +36,7 @@ struct hf_listener {
     uint8_t suite_count;
     bool encrypt_then_mac;              /**< accept RFC 7366 when offered with a CBC suite */
     bool extended_master_secret_needed; /**< refuse a peer without RFC 7627 */
-    uint16_t datagram_len_max; /**< UDP payload the handshake fragments to; 256..16384 */
+    uint16_t datagram_len_max; /**< UDP payload the handshake fragments to; 256..4096 */
     uint16_t psk_hint_len;     /**< 0: no ServerKeyExchange (RFC 4279 5.2) */
     uint8_t psk_hint[HF_PSK_HINT_MAX];
 };
@@ -51,7 +51,7 @@ struct hf_config {
     /* Pools. Mapped at start, touched as they are used. */
     uint32_t associations_max;  /**< established and half-open; 16,384; at most 2^24 */
     uint32_t handshakes_max;    /**< half-open; 4,096; at most associations_max */
-    uint32_t identity_len_max;  /**< psk_identity, bytes; 1,024; at least 128 (RFC 4279 5.3) */
+    uint32_t identity_len_max;  /**< psk_identity, bytes; 1,024; 128 (RFC 4279 5.3) to 1,250 */
     uint32_t message_len_max;   /**< one handshake message, bytes; 4,096; 512..65,536 */
     uint32_t deferred_len_max;  /**< early records kept per handshake, bytes; 1,024 */
     uint32_t stream_buffers_max; /**< TLS records being received at once, 18.5 KiB each; 256 */

@@ -1,0 +1,191 @@
+/**
+ * answer.c - see answer.h.
+ */
+#include "answer.h"
+
+#include "association.h"
+#include "datagram.h"
+#include "identity.h"
+#include "machine.h"
+#include "stream.h"
+
+static void queue_answer(struct hf_engine *engine, struct hf_handshake *handshake, uint32_t slot)
+{
+    handshake->is_answered = true;
+    uint32_t at = (engine->answers_head + engine->answers_count) % engine->answers_max;
+    HF_ASSERT(engine->answers_count < engine->answers_max);
+    engine->answers[at] = slot;
+    engine->answers_count++;
+}
+
+static void ask(struct hf_engine *engine, struct hf_association *association,
+                struct hf_handshake *handshake)
+{
+    bool is_key = handshake->pending == HF_PENDING_KEY;
+    bool is_ems = association->flags & HF_ASSOCIATION_EMS;
+    struct hf_association_info info = {0};
+    if (!is_key)
+        hf_identity_copy(&info, engine, association->identity);
+    const struct hf_path path = hf_association_path(engine, association);
+    const struct hf_request request = {
+        .ticket = {association->handshake, handshake->generation, handshake->seq},
+        .kind = is_key ? HF_REQUEST_KEY : HF_REQUEST_IDENTITY,
+        .listener_index = association->listener_index,
+        .suite = association->suite,
+        .psk_identity = {hf_handshake_identity(engine, handshake), handshake->identity_len},
+        .server_name = {handshake->terms.server_name, handshake->terms.server_name_len},
+        .credential_id = {(const uint8_t *)info.credential_id, info.credential_id_len},
+        .context = association->context,
+        .path = &path,
+        .client_random = association->client_random,
+        .server_random = association->server_random,
+        .session_hash = {handshake->session_hash, is_ems ? HF_SHA256_LEN : 0},
+        .deadline_us = handshake->answer_deadline_us,
+    };
+    engine->counters.requests++;
+    engine->source.request(engine, &request, engine->source.arg);
+}
+
+void hf_answer_expect(struct hf_engine *engine, struct hf_association *association,
+                      enum hf_pending pending, bool is_asked)
+{
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    handshake->pending = (uint8_t)pending;
+    handshake->is_answered = false;
+    handshake->seq++;
+    handshake->answer_deadline_us = engine->now_us + engine->config.answer_us_max;
+    engine->counters.parked++;
+    if (is_asked) {
+        ask(engine, association, handshake);
+    } else {
+        handshake->answer_kind =
+            pending == HF_PENDING_KEY ? HF_ANSWER_REFUSED : HF_ANSWER_IDENTITY;
+        queue_answer(engine, handshake, association->handshake);
+    }
+}
+
+void hf_answer_taken(struct hf_engine *engine, struct hf_handshake *handshake)
+{
+    handshake->pending = HF_PENDING_NONE;
+    engine->counters.parked--;
+}
+
+static bool is_secret_len_valid(enum hf_answer_kind kind, size_t len)
+{
+    switch (kind) {
+    case HF_ANSWER_PSK:
+        return len >= 1 && len <= HF_PSK_MAX;
+    case HF_ANSWER_PREMASTER:
+        return len >= 1 && len <= HF_SECRET_MAX;
+    case HF_ANSWER_MASTER_SECRET:
+        return len == HF_MASTER_SECRET_LEN;
+    case HF_ANSWER_IDENTITY:
+    case HF_ANSWER_REFUSED:
+    case HF_ANSWER_UNAVAILABLE:
+    default:
+        return len == 0;
+    }
+}
+
+static bool is_answer_valid(const struct hf_handshake *handshake, const struct hf_answer *answer)
+{
+    bool is_negative =
+        answer->kind == HF_ANSWER_REFUSED || answer->kind == HF_ANSWER_UNAVAILABLE;
+    bool is_identity = answer->kind == HF_ANSWER_IDENTITY;
+    return (is_negative || is_identity == (handshake->pending == HF_PENDING_IDENTITY)) &&
+           (unsigned)answer->kind <= HF_ANSWER_UNAVAILABLE &&
+           is_secret_len_valid(answer->kind, answer->secret.len) &&
+           answer->entity_id.len <= HF_ENTITY_ID_MAX &&
+           answer->credential_id.len <= HF_CREDENTIAL_ID_MAX &&
+           answer->expires_s >= 0 && answer->expires_s <= UINT32_MAX;
+}
+
+/** Keeps the names; what an identity answer leaves out stays as the key answer said. */
+static enum hf_status keep_names(struct hf_engine *engine, struct hf_association *association,
+                                 const struct hf_handshake *handshake,
+                                 const struct hf_answer *answer)
+{
+    struct hf_association_info former = {0};
+    hf_identity_copy(&former, engine, association->identity);
+    struct hf_identity identity = {
+        .entity_id = answer->entity_id,
+        .credential_id = answer->credential_id,
+        .server_name = {handshake->terms.server_name, handshake->terms.server_name_len},
+    };
+    if (identity.credential_id.len == 0)
+        identity.credential_id = (struct hf_bytes){(const uint8_t *)former.credential_id,
+                                                   former.credential_id_len};
+    uint32_t head;
+    HF_TRY(hf_identity_keep(&head, engine, &identity));
+    hf_identity_drop(engine, association->identity);
+    association->identity = head;
+    return HF_OK;
+}
+
+static void keep_answer(struct hf_engine *engine, struct hf_association *association,
+                        struct hf_handshake *handshake, const struct hf_answer *answer)
+{
+    handshake->answer_kind = (uint8_t)answer->kind;
+    if (answer->kind == HF_ANSWER_REFUSED || answer->kind == HF_ANSWER_UNAVAILABLE)
+        return;
+    if (keep_names(engine, association, handshake, answer) != HF_OK) {
+        handshake->answer_kind = HF_ANSWER_UNAVAILABLE;
+        return;
+    }
+    handshake->is_identity_following = answer->identity_follows;
+    handshake->secret.len = (uint16_t)answer->secret.len;
+    if (answer->secret.len > 0)
+        memcpy(handshake->secret.data, answer->secret.data, answer->secret.len);
+    association->entity_kind = (uint8_t)answer->entity_kind;
+    association->context = answer->context;
+    if (answer->kind == HF_ANSWER_IDENTITY)
+        return;
+    association->framework = (uint8_t)answer->framework;
+    association->suid = answer->suid;
+    association->expires_s = (uint32_t)answer->expires_s;
+}
+
+enum hf_status hf_engine_answer(struct hf_engine *engine, struct hf_ticket ticket,
+                                const struct hf_answer *answer)
+{
+    struct hf_handshake *handshake =
+        ticket.slot < engine->handshakes.touched ? hf_handshake_at(engine, ticket.slot) : NULL;
+    if (!handshake || handshake->generation != ticket.generation ||
+        handshake->seq != ticket.seq || handshake->association == HF_NONE ||
+        handshake->pending == HF_PENDING_NONE || handshake->is_answered ||
+        engine->now_us > handshake->answer_deadline_us) {
+        engine->counters.answers_stale++;
+        return HF_E_STALE;
+    }
+    if (!is_answer_valid(handshake, answer))
+        return HF_E_ARGUMENT;
+    struct hf_association *association = hf_association_at(engine, handshake->association);
+    keep_answer(engine, association, handshake, answer);
+    queue_answer(engine, handshake, ticket.slot);
+    engine->counters.answers++;
+    return HF_OK;
+}
+
+void hf_answer_run(struct hf_engine *engine)
+{
+    while (engine->answers_count > 0 && hf_outbox_has_room(&engine->outbox)) {
+        uint32_t slot = engine->answers[engine->answers_head];
+        engine->answers_head = (engine->answers_head + 1) % engine->answers_max;
+        engine->answers_count--;
+        struct hf_handshake *handshake = hf_handshake_at(engine, slot);
+        if (handshake->association == HF_NONE || !handshake->is_answered ||
+            handshake->pending == HF_PENDING_NONE)
+            continue; /* the handshake ended meanwhile */
+        struct hf_association *association = hf_association_at(engine, handshake->association);
+        uint32_t generation = association->generation;
+        const struct hf_machine_event event = {.kind = HF_MACHINE_ANSWER};
+        handshake->is_answered = false;
+        hf_machine_run(engine, association, &event);
+        if (association->generation != generation || association->state == HF_STATE_FREE)
+            continue;
+        if (hf_is_datagram(association))
+            hf_datagram_resume(engine, association);
+        else
+            hf_stream_resume(engine, association);
+    }
+}

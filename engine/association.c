@@ -1,0 +1,277 @@
+/**
+ * association.c - see association.h.
+ */
+#include "association.h"
+
+#include "identity.h"
+#include "limits.h"
+#include "machine.h"
+#include "stream.h"
+
+uint32_t hf_association_index(const struct hf_engine *engine,
+                              const struct hf_association *association)
+{
+    return (uint32_t)(((const uint8_t *)association - engine->associations.slots) /
+                      (ptrdiff_t)engine->associations.stride);
+}
+
+static uint32_t handshake_index(const struct hf_engine *engine,
+                                const struct hf_handshake *handshake)
+{
+    return (uint32_t)(((const uint8_t *)handshake - engine->handshakes.slots) /
+                      (ptrdiff_t)engine->handshakes.stride);
+}
+
+hf_association_id hf_association_handle(const struct hf_engine *engine,
+                                        const struct hf_association *association)
+{
+    return (uint64_t)engine->config.shard_index << 56 |
+           (uint64_t)hf_association_index(engine, association) << 32 | association->generation;
+}
+
+struct hf_association *hf_association_find(const struct hf_engine *engine, hf_association_id id)
+{
+    uint32_t index = (uint32_t)(id >> 32) & 0xFFFFFF;
+    if (id >> 56 != engine->config.shard_index || index >= engine->associations.touched)
+        return NULL;
+    struct hf_association *association = hf_association_at(engine, index);
+    bool is_live = association->state != HF_STATE_FREE && association->generation == (uint32_t)id;
+    return is_live ? association : NULL;
+}
+
+struct hf_path hf_association_path(const struct hf_engine *engine,
+                                   const struct hf_association *association)
+{
+    const struct hf_path_key *key = &association->path;
+    return (struct hf_path){
+        .peer = hf_address_v6(key->peer_ip, key->peer_port, key->scope),
+        .local = engine->locals[key->local_index],
+    };
+}
+
+static void spoiled_unlink(struct hf_engine *engine, struct hf_handshake *handshake)
+{
+    if (!handshake->is_spoiled)
+        return;
+    uint32_t next = handshake->spoiled_next, prev = handshake->spoiled_prev;
+    if (prev != HF_NONE)
+        hf_handshake_at(engine, prev)->spoiled_next = next;
+    else
+        engine->spoiled_head = next;
+    if (next != HF_NONE)
+        hf_handshake_at(engine, next)->spoiled_prev = prev;
+    else
+        engine->spoiled_tail = prev;
+    handshake->is_spoiled = false;
+}
+
+void hf_handshake_spoil(struct hf_engine *engine, struct hf_handshake *handshake,
+                        const struct hf_failure *failure)
+{
+    if (handshake->is_spoiled)
+        return;
+    uint32_t index = handshake_index(engine, handshake);
+    handshake->failure = *failure;
+    handshake->is_spoiled = true;
+    handshake->spoiled_next = HF_NONE;
+    handshake->spoiled_prev = engine->spoiled_tail;
+    if (engine->spoiled_tail != HF_NONE)
+        hf_handshake_at(engine, engine->spoiled_tail)->spoiled_next = index;
+    else
+        engine->spoiled_head = index;
+    engine->spoiled_tail = index;
+}
+
+/** Takes a handshake slot, at the expense of the oldest spoiled one if there is none left. */
+static enum hf_status handshake_take(uint32_t *out, struct hf_engine *engine,
+                                     const struct hf_path_key *path)
+{
+    uint32_t cell = hf_limits_prefix_cell(engine, path);
+    HF_TRY(hf_limits_prefix_admit(engine, cell));
+    uint32_t index = hf_pool_take(&engine->handshakes);
+    if (index == HF_NONE && engine->spoiled_head != HF_NONE) {
+        struct hf_handshake *oldest = hf_handshake_at(engine, engine->spoiled_head);
+        struct hf_failure failure = oldest->failure;
+        hf_association_end(engine, hf_association_at(engine, oldest->association), &failure);
+        index = hf_pool_take(&engine->handshakes);
+    }
+    if (index == HF_NONE)
+        return HF_E_HANDSHAKE_LIMIT;
+    struct hf_handshake *handshake = hf_handshake_at(engine, index);
+    uint32_t generation = handshake->generation + 1;
+    memset(handshake, 0, offsetof(struct hf_handshake, flight));
+    handshake->generation = generation;
+    handshake->prefix_cell = cell;
+    handshake->retransmit_us = UINT64_MAX;
+    handshake->failure = (struct hf_failure){HF_OK, HF_ALERT_NONE, "", "", ""};
+    hf_sha256_init(&handshake->transcript);
+    hf_limits_prefix_count(engine, cell, 1);
+    *out = index;
+    return HF_OK;
+}
+
+/** Gives the slot back, wiped. What was pending outside is cancelled. */
+static void handshake_give(struct hf_engine *engine, struct hf_association *association)
+{
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    uint32_t index = association->handshake;
+    if (handshake->pending != HF_PENDING_NONE) {
+        engine->counters.parked--;
+        if (!handshake->is_answered && engine->source.cancel)
+            engine->source.cancel(
+                (struct hf_ticket){index, handshake->generation, handshake->seq},
+                engine->source.arg);
+    }
+    spoiled_unlink(engine, handshake);
+    hf_limits_prefix_count(engine, handshake->prefix_cell, -1);
+    uint32_t generation = handshake->generation;
+    hf_wipe(hf_handshake_identity(engine, handshake), handshake->identity_len);
+    hf_wipe(hf_handshake_kept(engine, handshake), handshake->kept_len);
+    hf_wipe(handshake, offsetof(struct hf_handshake, flight) + handshake->flight_len);
+    handshake->generation = generation;
+    handshake->association = HF_NONE;
+    association->handshake = HF_NONE;
+    hf_pool_give(&engine->handshakes, index);
+}
+
+enum hf_status hf_association_open(struct hf_association **out, struct hf_engine *engine,
+                                   uint32_t listener_index, const struct hf_path_key *path)
+{
+    uint32_t slot;
+    HF_TRY(handshake_take(&slot, engine, path));
+    uint32_t index = hf_pool_take(&engine->associations);
+    if (index == HF_NONE) {
+        hf_limits_prefix_count(engine, hf_handshake_at(engine, slot)->prefix_cell, -1);
+        hf_handshake_at(engine, slot)->association = HF_NONE;
+        hf_pool_give(&engine->handshakes, slot);
+        return HF_E_ASSOCIATION_LIMIT;
+    }
+    struct hf_association *association = hf_association_at(engine, index);
+    uint32_t generation = association->generation + 1;
+    memset(association, 0, sizeof *association);
+    association->generation = generation ? generation : 1;
+    association->state = HF_STATE_SV_START;
+    association->listener_index = (uint8_t)listener_index;
+    association->handshake = slot;
+    association->successor = association->predecessor = HF_NONE;
+    association->identity = association->stream = association->waiting_next = HF_NONE;
+    association->heard_tick = engine->now_tick;
+    association->trial_tick = engine->now_tick;
+    association->trial_tokens = (uint16_t)(2 * engine->config.trials_per_second);
+    association->plaintext_len_max = HF_PLAINTEXT_LEN_MAX;
+    association->receive_len_max = HF_PLAINTEXT_LEN_MAX;
+    association->path = *path;
+    if (engine->listeners[listener_index].transport == HF_TRANSPORT_DTLS)
+        association->flags = HF_ASSOCIATION_DATAGRAM;
+    struct hf_handshake *handshake = hf_handshake_at(engine, slot);
+    handshake->association = index;
+    handshake->begun_us = engine->now_us;
+    *out = association;
+    return HF_OK;
+}
+
+void hf_association_establish(struct hf_engine *engine, struct hf_association *association)
+{
+    handshake_give(engine, association);
+    engine->counters.associations++;
+    engine->counters.handshakes[HF_OK]++;
+    hf_association_arm(engine, association);
+}
+
+/** The path table and the links between an association and a rebooted client's next one. */
+static void unlink_path(struct hf_engine *engine, struct hf_association *association)
+{
+    if (association->successor != HF_NONE)
+        hf_association_at(engine, association->successor)->predecessor = HF_NONE;
+    if (association->predecessor != HF_NONE)
+        hf_association_at(engine, association->predecessor)->successor = HF_NONE;
+    if (!hf_is_datagram(association))
+        return;
+    uint32_t index = hf_association_index(engine, association);
+    if (association->successor != HF_NONE)
+        hf_table_replace(&engine->table, index, association->successor);
+    else if (association->predecessor == HF_NONE)
+        hf_table_remove(&engine->table, index);
+}
+
+static void queue_end(struct hf_engine *engine, const struct hf_association *association,
+                      struct hf_handshake *handshake, const struct hf_failure *failure)
+{
+    bool was_open = handshake == NULL;
+    struct hf_event *event =
+        hf_outbox_event(&engine->outbox, was_open ? HF_EVENT_CLOSED : HF_EVENT_HANDSHAKE_FAILED,
+                        hf_association_handle(engine, association));
+    event->user = association->user;
+    event->context = association->context;
+    event->listener_index = association->listener_index;
+    event->path = hf_association_path(engine, association);
+    event->failure = *failure;
+    if (handshake) {
+        size_t len = handshake->identity_len;
+        event->psk_identity_len =
+            (uint16_t)(len < HF_EVENT_IDENTITY_MAX ? len : HF_EVENT_IDENTITY_MAX);
+        memcpy(event->psk_identity, hf_handshake_identity(engine, handshake),
+               event->psk_identity_len);
+    }
+}
+
+void hf_association_end(struct hf_engine *engine, struct hf_association *association,
+                        const struct hf_failure *failure)
+{
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    queue_end(engine, association, handshake, failure);
+    if (handshake) {
+        engine->counters.handshakes[failure->status]++;
+        handshake_give(engine, association);
+    } else {
+        engine->counters.associations--;
+        engine->counters.closes[failure->status]++;
+    }
+    unlink_path(engine, association);
+    hf_stream_abandon(engine, association);
+    hf_identity_drop(engine, association->identity);
+    uint32_t index = hf_association_index(engine, association);
+    hf_wheel_disarm(&engine->wheel, index);
+    uint32_t generation = association->generation;
+    hf_wipe(association, sizeof *association);
+    association->generation = generation;
+    hf_pool_give(&engine->associations, index);
+}
+
+/** Rounds up: a timer never fires before its time. */
+static uint32_t tick_of(const struct hf_engine *engine, uint64_t at_us)
+{
+    uint64_t ahead = at_us > engine->now_us ? at_us - engine->now_us : 0;
+    uint64_t ticks = (ahead + engine->now_us % HF_TICK_US + HF_TICK_US - 1) / HF_TICK_US;
+    return engine->now_tick + (uint32_t)(ticks < INT32_MAX ? ticks : INT32_MAX);
+}
+
+void hf_association_arm(struct hf_engine *engine, struct hf_association *association)
+{
+    const struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    uint32_t index = hf_association_index(engine, association);
+    uint32_t due = 0;
+    bool is_due = false;
+    if (handshake) {
+        uint64_t at_us = handshake->deadline_us;
+        if (handshake->retransmit_us < at_us)
+            at_us = handshake->retransmit_us;
+        if (handshake->pending != HF_PENDING_NONE && handshake->answer_deadline_us < at_us)
+            at_us = handshake->answer_deadline_us;
+        due = tick_of(engine, at_us);
+        is_due = true;
+    } else if (engine->config.idle_us_max) {
+        due = association->heard_tick + (uint32_t)(engine->config.idle_us_max / HF_TICK_US) + 1;
+        is_due = true;
+    }
+    uint32_t record_due;
+    if (hf_stream_due(&record_due, engine, association) &&
+        (!is_due || (int32_t)(record_due - due) < 0)) {
+        due = record_due;
+        is_due = true;
+    }
+    if (!is_due)
+        hf_wheel_disarm(&engine->wheel, index);
+    else if (association->timer.prev == 0 || association->timer.due != due)
+        hf_wheel_arm(&engine->wheel, index, due);
+}

@@ -1,0 +1,64 @@
+/**
+ * association.h - the life of an association and of its handshake slot: taken, found, armed, failed,
+ * ended. Identity blocks too. Every end of every association goes through hf_association_end().
+ */
+#ifndef HF_ASSOCIATION_H
+#define HF_ASSOCIATION_H
+
+#include "core.h"
+
+uint32_t hf_association_index(const struct hf_engine *engine,
+                              const struct hf_association *association);
+
+hf_association_id hf_association_handle(const struct hf_engine *engine,
+                                        const struct hf_association *association);
+
+/** hf_association_find gives the live association behind a handle, NULL when it is stale. */
+struct hf_association *hf_association_find(const struct hf_engine *engine, hf_association_id id);
+
+/** hf_association_path rebuilds the path from the key. */
+struct hf_path hf_association_path(const struct hf_engine *engine,
+                                   const struct hf_association *association);
+
+/** hf_association_open takes a record and a handshake slot in state HF_STATE_SV_START.
+ *  Errors: HF_E_ASSOCIATION_LIMIT, HF_E_HANDSHAKE_LIMIT, HF_E_PREFIX_LIMIT. */
+HF_MUST_USE enum hf_status hf_association_open(struct hf_association **out,
+                                               struct hf_engine *engine, uint32_t listener_index,
+                                               const struct hf_path_key *path);
+
+/** hf_association_establish gives the handshake slot back: the record alone stays. */
+void hf_association_establish(struct hf_engine *engine, struct hf_association *association);
+
+/** hf_association_end ends it: the event (HANDSHAKE_FAILED or CLOSED) is queued, a pending request
+ *  is cancelled, everything secret is wiped. `failure` is copied. Sends nothing. */
+void hf_association_end(struct hf_engine *engine, struct hf_association *association,
+                        const struct hf_failure *failure);
+
+/** hf_association_arm sets the timer to the earliest thing that is due. */
+void hf_association_arm(struct hf_engine *engine, struct hf_association *association);
+
+/** hf_handshake_spoil notes the first thing that went wrong without ending the handshake. A spoiled
+ *  one is sacrificed first when slots run out. */
+void hf_handshake_spoil(struct hf_engine *engine, struct hf_handshake *handshake,
+                        const struct hf_failure *failure);
+
+/* Variable parts of a handshake slot. */
+static inline uint8_t *hf_handshake_identity(const struct hf_engine *engine,
+                                             struct hf_handshake *handshake)
+{
+    return (uint8_t *)handshake + engine->slot.identity;
+}
+
+static inline uint8_t *hf_handshake_message(const struct hf_engine *engine,
+                                            struct hf_handshake *handshake)
+{
+    return (uint8_t *)handshake + engine->slot.message;
+}
+
+static inline uint8_t *hf_handshake_kept(const struct hf_engine *engine,
+                                         struct hf_handshake *handshake)
+{
+    return (uint8_t *)handshake + engine->slot.kept;
+}
+
+#endif

@@ -1,0 +1,133 @@
+/**
+ * config.c - defaults, and the judgement of a configuration.
+ */
+#include "core.h"
+
+void hf_listener_init(struct hf_listener *listener, enum hf_transport transport)
+{
+    static const uint16_t orders[2][4] = {
+        [HF_TRANSPORT_TLS] = {HF_SUITE_PSK_AES_128_CBC_SHA256, HF_SUITE_PSK_AES_128_GCM_SHA256,
+                              HF_SUITE_PSK_AES_128_CCM, HF_SUITE_PSK_AES_128_CCM_8},
+        [HF_TRANSPORT_DTLS] = {HF_SUITE_PSK_AES_128_CCM_8, HF_SUITE_PSK_AES_128_CCM,
+                               HF_SUITE_PSK_AES_128_GCM_SHA256, HF_SUITE_PSK_AES_128_CBC_SHA256},
+    };
+    *listener = (struct hf_listener){
+        .transport = transport,
+        .suite_count = 4,
+        .encrypt_then_mac = true,
+        .datagram_len_max = 1200,
+    };
+    memcpy(listener->suites, orders[transport == HF_TRANSPORT_DTLS], sizeof orders[0]);
+}
+
+void hf_config_init(struct hf_config *config)
+{
+    *config = (struct hf_config){
+        .associations_max = 16384,
+        .handshakes_max = 4096,
+        .identity_len_max = 1024,
+        .message_len_max = 4096,
+        .deferred_len_max = 1024,
+        .stream_buffers_max = 256,
+        .output_len_max = 1u << 20,
+        .events_max = 4096,
+        .local_addresses_max = 64,
+        .handshakes_pressure = 3072,
+        .handshakes_per_prefix_max = 64,
+        .prefix_bits_v4 = 32,
+        .prefix_bits_v6 = 56,
+        .hello_us_max = 10000000,
+        .handshake_us_max = 60000000,
+        .answer_us_max = 30000000,
+        .record_us_max = 30000000,
+        .retransmit_us_initial = 1000000,
+        .retransmit_us_max = 60000000,
+        .cookie_us_max = 60000000,
+        .trials_per_second = 32,
+        .forgeries_max = 1u << 20,
+    };
+}
+
+void hf_config_use_constrained_timers(struct hf_config *config)
+{
+    config->retransmit_us_initial = 9000000;
+    config->handshake_us_max = 120000000;
+}
+
+static const char *check_pools(const struct hf_config *config)
+{
+    if (config->shard_index > 255)
+        return "shard_index: at most 255";
+    if (config->associations_max < 1 || config->associations_max > 1u << 24)
+        return "associations_max: 1 to 16777216";
+    if (config->handshakes_max < 1 || config->handshakes_max > config->associations_max)
+        return "handshakes_max: 1 to associations_max";
+    if (config->identity_len_max < 128 || config->identity_len_max > 1250)
+        return "identity_len_max: 128 to 1250";
+    if (config->message_len_max < 512 || config->message_len_max > 65536)
+        return "message_len_max: 512 to 65536";
+    if (config->deferred_len_max > 16384)
+        return "deferred_len_max: at most 16384";
+    if (config->stream_buffers_max < 1)
+        return "stream_buffers_max: at least 1";
+    if (config->output_len_max < 65536 || config->output_len_max > 1u << 28)
+        return "output_len_max: 65536 to 268435456";
+    if (config->events_max < 64 || config->events_max > 1u << 20)
+        return "events_max: 64 to 1048576";
+    if (config->local_addresses_max < 1 || config->local_addresses_max > 65535)
+        return "local_addresses_max: 1 to 65535";
+    return NULL;
+}
+
+static const char *check_rates(const struct hf_config *config)
+{
+    if (config->handshakes_per_prefix_max < 1)
+        return "handshakes_per_prefix_max: at least 1";
+    if (config->prefix_bits_v4 > 32)
+        return "prefix_bits_v4: at most 32";
+    if (config->prefix_bits_v6 > 128)
+        return "prefix_bits_v6: at most 128";
+    if (!config->hello_us_max || !config->handshake_us_max || !config->answer_us_max ||
+        !config->record_us_max)
+        return "hello_us_max, handshake_us_max, answer_us_max, record_us_max: not 0";
+    if (!config->retransmit_us_initial || config->retransmit_us_max < config->retransmit_us_initial)
+        return "retransmit_us_initial: above 0 and at most retransmit_us_max";
+    if (config->cookie_us_max < 1000000)
+        return "cookie_us_max: at least one second";
+    if (config->trials_per_second < 1 || config->trials_per_second > 32767)
+        return "trials_per_second: 1 to 32767";
+    if (config->forgeries_max < 1)
+        return "forgeries_max: at least 1";
+    return NULL;
+}
+
+static const char *check_listener(const struct hf_listener *listener)
+{
+    if (listener->transport != HF_TRANSPORT_TLS && listener->transport != HF_TRANSPORT_DTLS)
+        return "listener: unknown transport";
+    if (listener->suite_count < 1 || listener->suite_count > HF_SUITES_MAX)
+        return "listener: 1 to 8 suites";
+    for (size_t i = 0; i < listener->suite_count; i++) {
+        if (!hf_suite_name(listener->suites[i]))
+            return "listener: unknown suite";
+    }
+    if (listener->datagram_len_max < 256 || listener->datagram_len_max > 4096)
+        return "listener: datagram_len_max: 256 to 4096";
+    if (listener->psk_hint_len > HF_PSK_HINT_MAX)
+        return "listener: psk_hint_len: at most 128";
+    return NULL;
+}
+
+enum hf_status hf_config_check(const char **why, const struct hf_config *config)
+{
+    const char *reason = check_pools(config);
+    if (!reason)
+        reason = check_rates(config);
+    if (!reason && config->listener_count > HF_LISTENERS_MAX)
+        reason = "listener_count: at most 64";
+    for (uint32_t i = 0; !reason && i < config->listener_count; i++)
+        reason = check_listener(&config->listeners[i]);
+    if (why)
+        *why = reason ? reason : "";
+    return reason ? HF_E_CONFIG : HF_OK;
+}

@@ -1,0 +1,302 @@
+/**
+ * core.h - the three structures everything in engine/ works on: the engine (one shard), the
+ * association (a cold record, kept for as long as the peer is) and the handshake (a larger slot,
+ * kept only while half-open). Plus the few words all modules share.
+ *
+ * Invariant: an association in state HF_STATE_OPEN has no handshake slot; one in any other live
+ * state has exactly one.
+ */
+#ifndef HF_CORE_H
+#define HF_CORE_H
+
+#include "bytes.h"
+#include "crypto.h"
+#include "outbox.h"
+#include "pool.h"
+#include "table.h"
+#include "wheel.h"
+
+#include <handfast/engine.h>
+#include <stdlib.h>
+
+/** HF_ASSERT guards against our own bugs only: nothing a peer sends may reach it. Always on. */
+#define HF_ASSERT(condition)                                                                       \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            abort();                                                                               \
+    } while (0)
+
+/** HF_TRY returns early with any status that is not HF_OK. */
+#define HF_TRY(call)                                                                               \
+    do {                                                                                           \
+        enum hf_status status_ = (call);                                                           \
+        if (status_ != HF_OK)                                                                      \
+            return status_;                                                                        \
+    } while (0)
+
+/* Wire numbers (RFC 5246 6.2.1, 7.4; RFC 6347 4.3.1). */
+enum {
+    HF_TYPE_CHANGE_CIPHER_SPEC = 20,
+    HF_TYPE_ALERT = 21,
+    HF_TYPE_HANDSHAKE = 22,
+    HF_TYPE_APPLICATION_DATA = 23,
+
+    HF_MESSAGE_HELLO_REQUEST = 0,
+    HF_MESSAGE_CLIENT_HELLO = 1,
+    HF_MESSAGE_SERVER_HELLO = 2,
+    HF_MESSAGE_HELLO_VERIFY_REQUEST = 3,
+    HF_MESSAGE_CERTIFICATE = 11,
+    HF_MESSAGE_SERVER_KEY_EXCHANGE = 12,
+    HF_MESSAGE_SERVER_HELLO_DONE = 14,
+    HF_MESSAGE_CERTIFICATE_VERIFY = 15,
+    HF_MESSAGE_CLIENT_KEY_EXCHANGE = 16,
+    HF_MESSAGE_FINISHED = 20,
+
+    HF_ALERT_CLOSE_NOTIFY = 0,
+    HF_ALERT_NO_RENEGOTIATION = 100,
+    HF_ALERT_LEVEL_WARNING = 1,
+    HF_ALERT_LEVEL_FATAL = 2,
+
+    HF_VERSION_TLS_1_2 = 0x0303,
+    HF_VERSION_DTLS_1_0 = 0xFEFF,
+    HF_VERSION_DTLS_1_2 = 0xFEFD,
+
+    HF_STREAM_HEADER_LEN = 5,
+    HF_DATAGRAM_HEADER_LEN = 13,
+    HF_FRAGMENT_HEADER_LEN = 12,
+    HF_PLAINTEXT_LEN_MAX = 16384,
+    HF_CIPHERTEXT_LEN_MAX = 16384 + 2048,
+};
+
+/** One number space of 48 bits; also where AEAD limits end an association, far below a wrap. */
+#define HF_DATAGRAM_SEQ_MAX ((UINT64_C(1) << 48) - 1)
+#define HF_RECORDS_PER_KEY_MAX (UINT64_C(1) << 36)
+
+#define HF_NONE UINT32_MAX
+
+/** States of the machine: docs/STATE-MACHINE.md is generated from machine.c. */
+enum hf_state {
+    HF_STATE_FREE = 0,
+    HF_STATE_SV_START,          /**< created; nothing received */
+    HF_STATE_SV_AWAIT_HELLO,    /**< TLS: accepted; DTLS: cookie verified, hello still arriving */
+    HF_STATE_SV_AWAIT_EXCHANGE, /**< our flight is out; ClientKeyExchange is due */
+    HF_STATE_SV_AWAIT_KEY,      /**< parked: the key source was asked */
+    HF_STATE_SV_AWAIT_CCS,
+    HF_STATE_SV_AWAIT_FINISHED,
+    HF_STATE_SV_AWAIT_IDENTITY, /**< Finished verified; who is it? */
+    HF_STATE_OPEN,
+    HF_STATE_COUNT,
+};
+
+/** Flags of an association. */
+enum {
+    HF_ASSOCIATION_DATAGRAM = 1 << 0,
+    HF_ASSOCIATION_EMS = 1 << 1,
+    HF_ASSOCIATION_ETM = 1 << 2,
+    HF_ASSOCIATION_READ_PROTECTED = 1 << 3,
+    HF_ASSOCIATION_WRITE_PROTECTED = 1 << 4,
+    HF_ASSOCIATION_PEER_CLOSED = 1 << 5,
+    HF_ASSOCIATION_WRITE_CLOSED = 1 << 6,
+    HF_ASSOCIATION_READ_WANTED = 1 << 7, /**< a receive was cut short: READABLE is owed */
+    HF_ASSOCIATION_READ_QUEUED = 1 << 8, /**< in line for a stream buffer */
+};
+
+/**
+ * The cold record: all that an idle association costs, besides its identity and one table slot.
+ * Raw keys, not expanded contexts: the AES schedule takes 0.04 us to make again.
+ */
+struct hf_association {
+    uint32_t next_free;
+    uint32_t generation;
+    struct hf_timer timer;
+    uint8_t state;
+    uint8_t listener_index;
+    uint16_t flags;
+    uint16_t suite;
+    uint8_t framework;
+    uint8_t entity_kind;
+    uint8_t warnings; /**< warning alerts and empty records in a row */
+    uint16_t suid;
+    uint16_t plaintext_len_max; /**< most we send in a record */
+    uint16_t receive_len_max;   /**< most the peer may send in a record */
+    uint16_t finished_seq;      /**< DTLS: message_seq of the peer's Finished */
+    uint32_t handshake;         /**< slot index, or HF_NONE */
+    uint32_t successor;         /**< a rebooted client's new handshake (RFC 6347 4.2.8) */
+    uint32_t predecessor;
+    uint32_t identity; /**< head of a chain of identity blocks, or HF_NONE */
+    uint32_t expires_s;
+    uint32_t heard_tick; /**< when the peer was last heard */
+    uint32_t trial_tick;
+    uint32_t forgeries;
+    uint16_t trial_tokens;
+    uint16_t reply_seq;      /**< DTLS: message_seq of our Finished */
+    uint32_t epoch0_seq;     /**< DTLS: next record number of epoch 0, for CCS sent again */
+    uint32_t stream;         /**< TLS: buffer holding a partial record, or HF_NONE */
+    struct hf_path_key path; /**< DTLS; for TLS too, for logs */
+    uint64_t context;
+    uint64_t user;
+    uint64_t write_seq; /**< DTLS: epoch in the top 16 bits */
+    uint64_t read_seq;  /**< TLS: next; DTLS: highest received in epoch 1 */
+    uint64_t window;    /**< DTLS: bit i is read_seq - i */
+    struct hf_record_key write_key;
+    struct hf_record_key read_key;
+    uint8_t master_secret[HF_MASTER_SECRET_LEN];
+    uint8_t client_random[HF_RANDOM_LEN];
+    uint8_t server_random[HF_RANDOM_LEN];
+    uint8_t verify_data[HF_VERIFY_DATA_LEN]; /**< of our Finished, to send it again */
+    uint32_t waiting_next, waiting_prev; /**< TLS: line of those that wait for a stream buffer */
+};
+
+_Static_assert(sizeof(struct hf_association) <= 400, "an idle association costs too much");
+
+/** What the peer's ClientHello amounts to. */
+struct hf_terms {
+    uint16_t suite;
+    bool is_ems, is_etm, is_secure_renegotiation;
+    uint8_t max_fragment_code;  /**< RFC 6066 4, 0: none */
+    uint16_t record_size_limit; /**< RFC 8449, 0: none */
+    uint8_t server_name_len;
+    uint8_t server_name[255];
+};
+
+#define HF_RANGES_MAX 8
+#define HF_FLIGHT_LEN_MAX 768
+
+/** A message being put together (DTLS: from fragments; TLS: from records). */
+struct hf_assembly {
+    uint32_t len;      /**< of the message's body */
+    uint32_t received; /**< TLS: bytes so far, header included */
+    uint8_t type;
+    uint8_t range_count; /**< DTLS: 0 when nothing is under way */
+    struct hf_range {
+        uint32_t begin, end;
+    } ranges[HF_RANGES_MAX];
+};
+
+/** What a handshake waits for from outside. */
+enum hf_pending {
+    HF_PENDING_NONE = 0,
+    HF_PENDING_KEY,
+    HF_PENDING_IDENTITY,
+};
+
+/** A half-open handshake. The variable parts follow at offsets of struct hf_engine. */
+struct hf_handshake {
+    uint32_t next_free;
+    uint32_t generation;
+    uint32_t association;
+    uint32_t seq; /**< counts operations: the third part of a ticket */
+    uint64_t begun_us;
+    uint64_t deadline_us;
+    uint64_t answer_deadline_us;
+    uint64_t retransmit_us;    /**< when; UINT64_MAX: not armed */
+    uint64_t retransmit_after; /**< the current interval */
+    struct hf_sha256 transcript;
+    uint8_t session_hash[HF_SHA256_LEN];
+    struct hf_terms terms;
+    struct hf_assembly assembly;
+    struct hf_failure failure; /**< first thing that went wrong, if it did not end it */
+    uint16_t receive_seq;      /**< DTLS: message_seq expected next */
+    uint16_t send_seq;         /**< DTLS: message_seq of our next message */
+    uint16_t identity_len;
+    uint16_t flight_len;
+    uint32_t kept_len;    /**< TLS: bytes held back; DTLS: early records */
+    uint32_t prefix_cell; /**< which counter of half-open per prefix to give back */
+    uint32_t spoiled_next, spoiled_prev;
+    uint8_t pending; /**< enum hf_pending */
+    bool is_answered;
+    bool is_spoiled; /**< a protected record did not authenticate */
+    uint8_t answer_kind;
+    enum hf_status refusal; /**< why the key is a decoy; HF_OK: it is not */
+    bool is_identity_following;
+    struct hf_secret secret; /**< as answered */
+    uint8_t flight[HF_FLIGHT_LEN_MAX];
+};
+
+/** Offsets of a slot's variable parts, from the slot's beginning. */
+struct hf_slot_layout {
+    size_t identity; /**< identity_len_max bytes */
+    size_t message;  /**< message_len_max + 4 bytes: assembly */
+    size_t kept;     /**< kept_max bytes: struct hf_handshake.kept_len of them in use */
+    size_t kept_max;
+    size_t stride;
+};
+
+#define HF_PREFIX_CELLS 4096
+
+struct hf_engine {
+    struct hf_config config;
+    struct hf_listener listeners[HF_LISTENERS_MAX];
+    struct hf_key_source source;
+    uint64_t now_us;
+    int64_t wall_s;
+    uint32_t now_tick;
+    uint8_t *memory;
+    size_t memory_len;
+
+    struct hf_pool associations;
+    struct hf_pool handshakes;
+    struct hf_pool identities;
+    struct hf_pool streams;
+    struct hf_slot_layout slot;
+    struct hf_table table;
+    struct hf_wheel wheel;
+    struct hf_outbox outbox;
+
+    uint32_t *answers; /**< ring of handshake slots with an answer to take */
+    uint32_t answers_head, answers_count, answers_max;
+    uint32_t *streams_spent; /**< stream buffers whose views die with the turn */
+    uint32_t streams_spent_count;
+    uint32_t waiting_head, waiting_tail; /**< associations that wait for a stream buffer */
+    uint32_t spoiled_head, spoiled_tail; /**< half-open handshakes to sacrifice first */
+    struct hf_address *locals;
+    uint32_t local_count;
+    uint32_t *prefix_cells;
+
+    uint64_t siphash_key[2];
+    struct hf_hmac_key cookie_key;
+    struct hf_hmac_key decoy_key;
+    struct hf_counters counters;
+};
+
+static inline struct hf_association *hf_association_at(const struct hf_engine *engine,
+                                                       uint32_t index)
+{
+    return hf_pool_at(&engine->associations, index);
+}
+
+static inline struct hf_handshake *hf_handshake_at(const struct hf_engine *engine, uint32_t index)
+{
+    return hf_pool_at(&engine->handshakes, index);
+}
+
+/** hf_handshake_of gives the association's handshake slot, NULL when it has none. */
+static inline struct hf_handshake *hf_handshake_of(const struct hf_engine *engine,
+                                                   const struct hf_association *association)
+{
+    return association->handshake == HF_NONE ? NULL
+                                             : hf_handshake_at(engine, association->handshake);
+}
+
+static inline bool hf_is_datagram(const struct hf_association *association)
+{
+    return association->flags & HF_ASSOCIATION_DATAGRAM;
+}
+
+static inline const struct hf_listener *hf_listener_of(const struct hf_engine *engine,
+                                                       const struct hf_association *association)
+{
+    return &engine->listeners[association->listener_index];
+}
+
+static inline void hf_drop_count(struct hf_engine *engine, enum hf_drop drop)
+{
+    engine->counters.drops[drop]++;
+}
+
+static inline uint16_t hf_wire_version(const struct hf_association *association)
+{
+    return hf_is_datagram(association) ? HF_VERSION_DTLS_1_2 : HF_VERSION_TLS_1_2;
+}
+
+#endif

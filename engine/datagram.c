@@ -1,0 +1,362 @@
+/**
+ * datagram.c - see datagram.h. What does not belong is dropped silently and counted; only what
+ * authenticates moves the replay window.
+ */
+#include "datagram.h"
+
+#include "association.h"
+#include "greet.h"
+#include "limits.h"
+#include "machine.h"
+#include "path.h"
+
+#define HF_AHEAD_MAX 8         /* messages a fragment may be early by and still be kept */
+#define HF_SCRATCH_LEN_MAX 2048 /* a record tried on two associations */
+
+static enum hf_status drop(struct hf_engine *engine, enum hf_drop cause)
+{
+    hf_drop_count(engine, cause);
+    return HF_DROPPED;
+}
+
+enum hf_status hf_datagram_fragment(struct hf_engine *engine, struct hf_association *association,
+                                    const struct hf_fragment *fragment)
+{
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    struct hf_machine_event event = {.kind = hf_machine_message(fragment->type),
+                                     .message_seq = fragment->message_seq};
+    if (fragment->message_seq != handshake->receive_seq)
+        return drop(engine, HF_DROP_MESSAGE_SEQ);
+    enum hf_status status = hf_fragment_add(&event.body, engine, handshake, fragment);
+    if (status == HF_E_MESSAGE_TOO_LONG) {
+        const struct hf_failure failure = {
+            status, HF_ALERT_NONE, hf_machine_state_name((enum hf_state)association->state),
+            hf_machine_event_name(event.kind), "RFC 6347 4.2.3"};
+        hf_handshake_spoil(engine, handshake, &failure);
+        return drop(engine, HF_DROP_FRAGMENT);
+    }
+    HF_TRY(status);
+    uint32_t generation = association->generation;
+    status = hf_machine_run(engine, association, &event);
+    if (association->generation != generation || association->handshake == HF_NONE)
+        return status;
+    hf_fragment_clear(handshake);
+    if (status == HF_OK)
+        handshake->receive_seq++;
+    return status;
+}
+
+/** A protected handshake message on an open association: a repeat, or a wish to renegotiate. */
+static enum hf_status take_late_fragment(struct hf_engine *engine,
+                                         struct hf_association *association,
+                                         const struct hf_fragment *fragment)
+{
+    const struct hf_machine_event event = {.kind = hf_machine_message(fragment->type),
+                                           .message_seq = fragment->message_seq,
+                                           .body = fragment->body};
+    if (fragment->offset > 0)
+        return drop(engine, HF_DROP_FRAGMENT);
+    if (event.kind == HF_MACHINE_FINISHED && event.message_seq != association->finished_seq)
+        return drop(engine, HF_DROP_MESSAGE_SEQ);
+    return hf_machine_run(engine, association, &event);
+}
+
+/** A handshake record, plain or opened; it may hold several fragments. */
+static enum hf_status take_handshake(struct hf_arrival *arrival,
+                                     struct hf_association *association,
+                                     const struct hf_record *record, bool is_protected)
+{
+    struct hf_engine *engine = arrival->engine;
+    struct hf_reader reader = hf_reader_of((struct hf_bytes){record->body, record->len});
+    if (record->len == 0)
+        return drop(engine, HF_DROP_FRAGMENT);
+    while (reader.len > 0) {
+        struct hf_fragment fragment;
+        if (hf_fragment_read(&fragment, &reader) != HF_OK)
+            return drop(engine, HF_DROP_FRAGMENT);
+        if (fragment.type == HF_MESSAGE_CLIENT_HELLO && !is_protected) {
+            hf_greet_hello(arrival, association, record, &fragment);
+            return HF_OK;
+        }
+        if (!association)
+            return drop(engine, HF_DROP_NO_ASSOCIATION);
+        const struct hf_handshake *handshake = hf_handshake_of(engine, association);
+        if (!handshake)
+            return is_protected ? take_late_fragment(engine, association, &fragment)
+                                : drop(engine, HF_DROP_MESSAGE_SEQ);
+        uint16_t ahead = (uint16_t)(fragment.message_seq - handshake->receive_seq);
+        if (ahead > 0 && ahead <= HF_AHEAD_MAX && !is_protected) {
+            hf_fragment_keep(engine, hf_handshake_of(engine, association),
+                             record->body - HF_DATAGRAM_HEADER_LEN,
+                             HF_DATAGRAM_HEADER_LEN + record->len);
+            return HF_WAITING;
+        }
+        uint32_t generation = association->generation;
+        enum hf_status status = hf_datagram_fragment(engine, association, &fragment);
+        if (association->generation != generation || association->state == HF_STATE_FREE)
+            return status;
+    }
+    return HF_OK;
+}
+
+/** A record that did not authenticate. Whoever sent it, it costs a token. */
+static enum hf_status take_forgery(struct hf_engine *engine, struct hf_association *association)
+{
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    if (handshake) {
+        const struct hf_failure failure = {
+            handshake->refusal != HF_OK ? handshake->refusal : HF_E_KEY_MISMATCH, HF_ALERT_NONE,
+            hf_machine_state_name((enum hf_state)association->state),
+            hf_machine_event_name(HF_MACHINE_FINISHED), "RFC 6347 4.1.2.7"};
+        hf_handshake_spoil(engine, handshake, &failure);
+    }
+    if (hf_limits_trial_failed(engine, association))
+        return hf_machine_fail(engine, association, HF_E_FORGERY_LIMIT, HF_MACHINE_DATA,
+                               "RFC 6347 4.1.2.7");
+    return drop(engine, HF_DROP_UNAUTHENTIC);
+}
+
+/** Number, allowance, then the key - in this order (RFC 6347 4.1.2.6). */
+static enum hf_status open_record(struct hf_engine *engine, struct hf_association *association,
+                                  struct hf_record *record)
+{
+    enum hf_cipher cipher = (enum hf_cipher)association->read_key.cipher;
+    if (hf_record_replayed(association, record->seq))
+        return drop(engine, HF_DROP_REPLAY);
+    if (record->len < hf_record_len_min(cipher))
+        return drop(engine, HF_DROP_RECORD_LENGTH);
+    if (!hf_limits_trial_allowed(engine, association, record->seq))
+        return drop(engine, HF_DROP_TRIAL_RATE);
+    enum hf_status status = hf_record_unprotect(record, association);
+    if (status == HF_E_BAD_RECORD_MAC)
+        return take_forgery(engine, association);
+    hf_record_received(association, record->seq);
+    association->heard_tick = engine->now_tick;
+    engine->counters.records_in++;
+    return status == HF_OK ? HF_OK : drop(engine, HF_DROP_MALFORMED);
+}
+
+static enum hf_status take_protected(struct hf_arrival *arrival,
+                                     struct hf_association *association, struct hf_record *record)
+{
+    struct hf_engine *engine = arrival->engine;
+    struct hf_machine_event event = {.ecn = arrival->datagram->ecn};
+    HF_TRY(open_record(engine, association, record));
+    if (association->expires_s && engine->wall_s >= (int64_t)association->expires_s)
+        return hf_machine_fail(engine, association, HF_E_CREDENTIAL_EXPIRED, HF_MACHINE_DATA,
+                               "TS-0001 11.3.2");
+    event.body = (struct hf_bytes){record->body, record->len};
+    switch (record->type) {
+    case HF_TYPE_HANDSHAKE:
+        return take_handshake(arrival, association, record, true);
+    case HF_TYPE_ALERT:
+        if (record->len != 2)
+            return drop(engine, HF_DROP_MALFORMED);
+        event.kind = HF_MACHINE_ALERT;
+        return hf_machine_run(engine, association, &event);
+    case HF_TYPE_APPLICATION_DATA:
+        event.kind = HF_MACHINE_DATA;
+        return hf_machine_run(engine, association, &event);
+    default:
+        return drop(engine, HF_DROP_RECORD_TYPE);
+    }
+}
+
+static bool is_before_keys(const struct hf_association *association)
+{
+    return association->state >= HF_STATE_SV_AWAIT_EXCHANGE &&
+           association->state <= HF_STATE_SV_AWAIT_CCS;
+}
+
+static enum hf_status keep(struct hf_engine *engine, struct hf_association *association,
+                           const struct hf_record *record)
+{
+    hf_fragment_keep(engine, hf_handshake_of(engine, association),
+                     record->body - HF_DATAGRAM_HEADER_LEN, HF_DATAGRAM_HEADER_LEN + record->len);
+    return HF_WAITING;
+}
+
+/** Epoch 1: to the association itself, or to the handshake a rebooted client has under way. */
+static enum hf_status take_epoch1(struct hf_arrival *arrival, struct hf_association *association,
+                                  struct hf_record *record)
+{
+    struct hf_engine *engine = arrival->engine;
+    if (association->successor != HF_NONE) {
+        uint8_t scratch[HF_SCRATCH_LEN_MAX];
+        struct hf_association *successor = hf_association_at(engine, association->successor);
+        bool is_copied = record->len <= sizeof scratch;
+        if (!hf_record_replayed(association, record->seq)) {
+            if (is_copied)
+                memcpy(scratch, record->body, record->len);
+            uint8_t *body = record->body;
+            size_t len = record->len;
+            uint32_t forgeries = association->forgeries;
+            enum hf_status status = take_protected(arrival, association, record);
+            if (status != HF_DROPPED || association->forgeries == forgeries || !is_copied)
+                return status;
+            memcpy(body, scratch, len);
+            record->body = body;
+            record->len = len;
+        }
+        association = successor;
+    }
+    if (association->flags & HF_ASSOCIATION_READ_PROTECTED)
+        return take_protected(arrival, association, record);
+    return is_before_keys(association) ? keep(engine, association, record)
+                                       : drop(engine, HF_DROP_EPOCH);
+}
+
+/** Epoch 0: nothing here is authentic. */
+static enum hf_status take_epoch0(struct hf_arrival *arrival, struct hf_association *association,
+                                  const struct hf_record *record)
+{
+    struct hf_engine *engine = arrival->engine;
+    struct hf_association *target = association;
+    if (association && association->successor != HF_NONE)
+        target = hf_association_at(engine, association->successor);
+    bool is_hello = record->type == HF_TYPE_HANDSHAKE && record->len > 0 &&
+                    record->body[0] == HF_MESSAGE_CLIENT_HELLO;
+    if (is_hello)
+        return take_handshake(arrival, association, record, false);
+    if (!target)
+        return drop(engine, HF_DROP_NO_ASSOCIATION);
+    if (record->type == HF_TYPE_ALERT) /* anyone may have sent it */
+        return drop(engine, HF_DROP_ALERT_UNPROTECTED);
+    if (target->flags & HF_ASSOCIATION_READ_PROTECTED)
+        return drop(engine, HF_DROP_EPOCH);
+    if (record->type == HF_TYPE_HANDSHAKE)
+        return take_handshake(arrival, target, record, false);
+    if (record->type != HF_TYPE_CHANGE_CIPHER_SPEC)
+        return drop(engine, HF_DROP_RECORD_TYPE);
+    if (target->state == HF_STATE_SV_AWAIT_EXCHANGE || target->state == HF_STATE_SV_AWAIT_KEY)
+        return keep(engine, target, record);
+    const struct hf_machine_event event = {.kind = HF_MACHINE_CHANGE_CIPHER_SPEC,
+                                           .body = {record->body, record->len}};
+    return hf_machine_run(engine, target, &event);
+}
+
+static enum hf_status take_record(struct hf_arrival *arrival, struct hf_association *association,
+                                  struct hf_record *record)
+{
+    struct hf_engine *engine = arrival->engine;
+    bool is_plain_handshake = record->type == HF_TYPE_HANDSHAKE && record->epoch == 0;
+    if (record->type < HF_TYPE_CHANGE_CIPHER_SPEC || record->type > HF_TYPE_APPLICATION_DATA)
+        return drop(engine, HF_DROP_RECORD_TYPE);
+    if (record->version != HF_VERSION_DTLS_1_2 &&
+        !(record->version == HF_VERSION_DTLS_1_0 && is_plain_handshake))
+        return drop(engine, HF_DROP_RECORD_VERSION);
+    if (record->len > HF_CIPHERTEXT_LEN_MAX)
+        return drop(engine, HF_DROP_RECORD_LENGTH);
+    if (record->epoch == 0)
+        return take_epoch0(arrival, association, record);
+    if (!association)
+        return drop(engine, HF_DROP_NO_ASSOCIATION);
+    if (record->epoch != 1)
+        return drop(engine, HF_DROP_EPOCH);
+    return take_epoch1(arrival, association, record);
+}
+
+/** Tells whether a kept record's time has come. */
+static bool is_ready(const struct hf_association *association, const struct hf_record *record,
+                     const struct hf_handshake *handshake)
+{
+    if (record->epoch > 0)
+        return association->flags & HF_ASSOCIATION_READ_PROTECTED;
+    if (record->type == HF_TYPE_CHANGE_CIPHER_SPEC)
+        return association->state == HF_STATE_SV_AWAIT_CCS;
+    struct hf_reader reader = hf_reader_of((struct hf_bytes){record->body, record->len});
+    struct hf_fragment fragment;
+    return hf_fragment_read(&fragment, &reader) != HF_OK ||
+           (int16_t)(fragment.message_seq - handshake->receive_seq) <= 0;
+}
+
+/** Takes the first kept record that is ready. False: none is, or the association is gone. */
+static bool resume_one(struct hf_arrival *arrival, struct hf_association *association)
+{
+    struct hf_engine *engine = arrival->engine;
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    uint8_t *kept = hf_handshake_kept(engine, handshake);
+    for (size_t at = 0; at < handshake->kept_len;) {
+        size_t len = (size_t)(kept[at] << 8 | kept[at + 1]);
+        struct hf_record record;
+        bool is_read = hf_record_datagram_read(&record, kept + at + 2, len);
+        HF_ASSERT(is_read);
+        if (!is_ready(association, &record, handshake)) {
+            at += 2 + len;
+            continue;
+        }
+        uint32_t generation = association->generation;
+        take_record(arrival, association, &record);
+        if (association->generation != generation || association->handshake == HF_NONE)
+            return false;
+        memmove(kept + at, kept + at + 2 + len, handshake->kept_len - at - 2 - len);
+        handshake->kept_len -= (uint32_t)(2 + len);
+        return true;
+    }
+    return false;
+}
+
+void hf_datagram_resume(struct hf_engine *engine, struct hf_association *association)
+{
+    const struct hf_datagram none = {.listener_index = association->listener_index};
+    struct hf_arrival arrival = {engine, &none, association->path, true};
+    if (association->handshake == HF_NONE)
+        return;
+    while (hf_outbox_has_room(&engine->outbox) && resume_one(&arrival, association))
+        continue;
+}
+
+/** The association a path leads to now. */
+static struct hf_association *lookup(const struct hf_engine *engine,
+                                     const struct hf_path_key *path)
+{
+    uint32_t index = hf_table_find(&engine->table, path);
+    return index == HF_NONE ? NULL : hf_association_at(engine, index);
+}
+
+static void resume_after(struct hf_engine *engine, struct hf_association *association)
+{
+    if (association->successor != HF_NONE)
+        association = hf_association_at(engine, association->successor);
+    const struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    if (handshake && handshake->kept_len > 0)
+        hf_datagram_resume(engine, association);
+}
+
+enum hf_status hf_engine_receive_datagram(struct hf_engine *engine, struct hf_datagram *datagram)
+{
+    struct hf_arrival arrival = {.engine = engine, .datagram = datagram};
+    if (datagram->listener_index >= engine->config.listener_count ||
+        engine->listeners[datagram->listener_index].transport != HF_TRANSPORT_DTLS)
+        return HF_E_ARGUMENT;
+    if (!hf_outbox_has_room(&engine->outbox))
+        return HF_WAITING;
+    engine->counters.datagrams_in++;
+    if (!hf_path_key(&arrival.path, engine, &datagram->path)) {
+        hf_drop_count(engine, HF_DROP_LOCAL_ADDRESS);
+        return HF_OK;
+    }
+    uint8_t *data = datagram->data;
+    size_t len = datagram->len;
+    if (len < HF_DATAGRAM_HEADER_LEN)
+        hf_drop_count(engine, HF_DROP_EMPTY);
+    while (len >= HF_DATAGRAM_HEADER_LEN) {
+        struct hf_record record;
+        if (!hf_outbox_has_room(&engine->outbox)) {
+            hf_drop_count(engine, HF_DROP_NO_ROOM);
+            break;
+        }
+        if (!hf_record_datagram_read(&record, data, len)) {
+            hf_drop_count(engine, HF_DROP_TRUNCATED);
+            break;
+        }
+        data += HF_DATAGRAM_HEADER_LEN + record.len;
+        len -= HF_DATAGRAM_HEADER_LEN + record.len;
+        take_record(&arrival, lookup(engine, &arrival.path), &record);
+        struct hf_association *association = lookup(engine, &arrival.path);
+        if (!association)
+            continue;
+        resume_after(engine, association);
+    }
+    return HF_OK;
+}

@@ -1,0 +1,189 @@
+/**
+ * greet.c - see greet.h.
+ */
+#include "greet.h"
+
+#include "association.h"
+#include "cookie.h"
+#include "flight.h"
+#include "hello.h"
+#include "machine.h"
+
+#define HF_RESTART_US_MIN 1000000 /* how often a peer may begin again beside a live association */
+
+/** Answers with a HelloVerifyRequest, shorter than any hello that gets here, and forgets. */
+static void send_verify(struct hf_arrival *arrival, const struct hf_record *record,
+                        const struct hf_fragment *fragment, const struct hf_hello_front *front)
+{
+    struct hf_engine *engine = arrival->engine;
+    enum { BODY_LEN = 2 + 1 + HF_COOKIE_LEN, LEN = HF_FRAGMENT_HEADER_LEN + BODY_LEN };
+    if (arrival->is_answered) {
+        hf_drop_count(engine, HF_DROP_RATE);
+        return;
+    }
+    uint8_t *room = hf_outbox_room(&engine->outbox, HF_DATAGRAM_HEADER_LEN + LEN);
+    if (!room)
+        return;
+    struct hf_writer writer = hf_writer_of(room, HF_DATAGRAM_HEADER_LEN + LEN);
+    hf_writer_u8(&writer, HF_TYPE_HANDSHAKE);
+    hf_writer_u16(&writer, HF_VERSION_DTLS_1_0);
+    hf_writer_uint(&writer, record->seq, 8); /* the hello's own number: RFC 6347 4.2.1 */
+    hf_writer_u16(&writer, LEN);
+    hf_writer_u8(&writer, HF_MESSAGE_HELLO_VERIFY_REQUEST);
+    hf_writer_uint(&writer, BODY_LEN, 3);
+    hf_writer_u16(&writer, fragment->message_seq);
+    hf_writer_uint(&writer, 0, 3);
+    hf_writer_uint(&writer, BODY_LEN, 3);
+    hf_writer_u16(&writer, HF_VERSION_DTLS_1_0);
+    hf_writer_u8(&writer, HF_COOKIE_LEN);
+    hf_cookie_make(hf_writer_room(&writer, HF_COOKIE_LEN), engine, &arrival->path, front);
+    const struct hf_output output = {
+        .path = arrival->datagram->path,
+        .listener_index = arrival->datagram->listener_index,
+        .ecn = 0,
+    };
+    hf_outbox_commit(&engine->outbox, &output, writer.len);
+    engine->counters.datagrams_out++;
+    engine->counters.cookies_sent++;
+    arrival->is_answered = true;
+}
+
+static void count_refusal(struct hf_engine *engine, enum hf_status status)
+{
+    if (status == HF_E_HANDSHAKE_LIMIT)
+        hf_drop_count(engine, HF_DROP_HANDSHAKE_LIMIT);
+    else if (status == HF_E_PREFIX_LIMIT)
+        hf_drop_count(engine, HF_DROP_PREFIX_LIMIT);
+    else
+        hf_drop_count(engine, HF_DROP_ASSOCIATION_LIMIT);
+}
+
+/** Makes room at the path for a new association. False: not now. */
+static bool make_way(struct hf_engine *engine, struct hf_association *former)
+{
+    if (!former)
+        return true;
+    struct hf_association *half_open = former;
+    if (former->state == HF_STATE_OPEN) {
+        if (former->successor == HF_NONE)
+            return true;
+        half_open = hf_association_at(engine, former->successor);
+        if (engine->now_us - hf_handshake_of(engine, half_open)->begun_us < HF_RESTART_US_MIN) {
+            hf_drop_count(engine, HF_DROP_RESTART_RATE);
+            return false;
+        }
+    }
+    hf_machine_fail(engine, half_open, HF_E_SUPERSEDED, HF_MACHINE_CLOSE, "RFC 6347 4.2.8");
+    return true;
+}
+
+/** A hello with a good cookie: the peer receives at its address, and gets a handshake slot. */
+static struct hf_association *admit(struct hf_arrival *arrival, struct hf_association *former,
+                                    const struct hf_record *record,
+                                    const struct hf_fragment *fragment)
+{
+    struct hf_engine *engine = arrival->engine;
+    struct hf_association *association;
+    bool is_restart = former && former->state == HF_STATE_OPEN;
+    if (!make_way(engine, former))
+        return NULL;
+    uint32_t former_index = is_restart ? hf_association_index(engine, former) : HF_NONE;
+    enum hf_status status = hf_association_open(
+        &association, engine, arrival->datagram->listener_index, &arrival->path);
+    if (status != HF_OK) {
+        count_refusal(engine, status);
+        return NULL;
+    }
+    uint32_t index = hf_association_index(engine, association);
+    /* Opening may have sacrificed another handshake, never an open association. */
+    if (is_restart) {
+        association->predecessor = former_index;
+        hf_association_at(engine, former_index)->successor = index;
+    } else if (!hf_table_insert(&engine->table, index)) {
+        count_refusal(engine, HF_E_ASSOCIATION_LIMIT);
+        hf_machine_fail(engine, association, HF_E_ASSOCIATION_LIMIT, HF_MACHINE_START, "");
+        return NULL;
+    }
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    handshake->receive_seq = fragment->message_seq;
+    handshake->send_seq = fragment->message_seq;
+    association->epoch0_seq = (uint32_t)record->seq;
+    const struct hf_machine_event event = {.kind = HF_MACHINE_START};
+    return hf_machine_run(engine, association, &event) == HF_OK ? association : NULL;
+}
+
+/** The association a hello with this random already led to: it is the same hello, sent again. */
+static struct hf_association *same_hello(const struct hf_engine *engine,
+                                         struct hf_association *association, struct hf_bytes random)
+{
+    struct hf_association *candidates[2] = {association, NULL};
+    if (association && association->successor != HF_NONE)
+        candidates[1] = hf_association_at(engine, association->successor);
+    for (size_t i = 0; i < 2; i++) {
+        if (candidates[i] && candidates[i]->state > HF_STATE_SV_AWAIT_HELLO &&
+            hf_bytes_equal_public(candidates[i]->client_random, random.data, HF_RANDOM_LEN))
+            return candidates[i];
+    }
+    return NULL;
+}
+
+/** The half-open handshake at this path whose hello is still incomplete. */
+static struct hf_association *awaiting_hello(const struct hf_engine *engine,
+                                             struct hf_association *association)
+{
+    if (association && association->successor != HF_NONE)
+        association = hf_association_at(engine, association->successor);
+    return association && association->state == HF_STATE_SV_AWAIT_HELLO ? association : NULL;
+}
+
+static void answer_again(struct hf_engine *engine, struct hf_association *association,
+                         const struct hf_fragment *fragment)
+{
+    const struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    if (association->state == HF_STATE_SV_AWAIT_EXCHANGE &&
+        (uint16_t)(fragment->message_seq + 1) == handshake->receive_seq) {
+        hf_flight_again(engine, association, false);
+        hf_association_arm(engine, association);
+    } else {
+        hf_drop_count(engine, HF_DROP_MESSAGE_SEQ);
+    }
+}
+
+void hf_greet_hello(struct hf_arrival *arrival, struct hf_association *association,
+                    const struct hf_record *record, const struct hf_fragment *fragment)
+{
+    struct hf_engine *engine = arrival->engine;
+    struct hf_hello_front front;
+    struct hf_hello hello;
+    struct hf_association *awaiting = awaiting_hello(engine, association);
+    if (fragment->offset > 0) {
+        if (awaiting)
+            hf_datagram_fragment(engine, awaiting, fragment);
+        else
+            hf_drop_count(engine, HF_DROP_FRAGMENT);
+        return;
+    }
+    bool is_whole = fragment->body.len == fragment->message_len;
+    if (hf_cookie_front(&front, fragment->body) != HF_OK ||
+        (is_whole && hf_hello_read(&hello, fragment->body, true) == HF_E_DECODE)) {
+        hf_drop_count(engine, HF_DROP_HELLO_MALFORMED);
+        return;
+    }
+    if (!hf_cookie_check(engine, &arrival->path, &front)) {
+        if (front.cookie.len > 0)
+            hf_drop_count(engine, HF_DROP_COOKIE);
+        send_verify(arrival, record, fragment, &front);
+        return;
+    }
+    struct hf_association *same = same_hello(engine, association, front.random);
+    if (same) {
+        answer_again(engine, same, fragment);
+        return;
+    }
+    if (awaiting)
+        hf_fragment_clear(hf_handshake_of(engine, awaiting));
+    else
+        awaiting = admit(arrival, association, record, fragment);
+    if (awaiting)
+        hf_datagram_fragment(engine, awaiting, fragment);
+}

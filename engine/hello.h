@@ -1,0 +1,47 @@
+/**
+ * hello.h - reading a ClientHello whole, agreeing on terms, and writing the ServerHello.
+ *
+ * Reading judges form only; hf_hello_agree() judges content. Unknown suites, extensions and groups
+ * (GREASE, TLS 1.3) are passed over.
+ */
+#ifndef HF_HELLO_H
+#define HF_HELLO_H
+
+#include "core.h"
+
+struct hf_hello {
+    uint16_t version;
+    struct hf_bytes random;
+    struct hf_bytes session_id;
+    struct hf_bytes cookie; /**< DTLS only */
+    struct hf_bytes suites;
+    struct hf_bytes compressions;
+    bool has_extended_master_secret;
+    bool has_encrypt_then_mac;
+    bool has_renegotiation_info;
+    struct hf_bytes renegotiation_info; /**< renegotiated_connection, without its length */
+    struct hf_bytes server_name;        /**< as sent, one host_name; empty: none */
+    uint8_t max_fragment_code;          /**< 0: none */
+    bool has_record_size_limit;
+    uint16_t record_size_limit;
+};
+
+/** hf_hello_read parses the body of a ClientHello (RFC 5246 7.4.1.2; RFC 6347 4.2.1). Views point
+ *  into `body`. Errors: HF_E_DECODE, HF_E_ILLEGAL_PARAMETER (an extension twice, a bad value). */
+HF_MUST_USE enum hf_status hf_hello_read(struct hf_hello *out, struct hf_bytes body,
+                                         bool is_datagram);
+
+/** hf_hello_agree settles the terms by the listener's order of suites. Errors: HF_E_VERSION,
+ *  HF_E_FALLBACK, HF_E_NO_COMPRESSION_NULL, HF_E_NO_COMMON_SUITE, HF_E_RENEGOTIATION,
+ *  HF_E_NO_EXTENDED_MASTER_SECRET. */
+HF_MUST_USE enum hf_status hf_hello_agree(struct hf_terms *out, const struct hf_listener *listener,
+                                          const struct hf_hello *hello);
+
+/** hf_hello_write writes the body of the ServerHello that answers with `terms`. */
+void hf_hello_write(struct hf_writer *writer, const struct hf_terms *terms, uint16_t version,
+                    const uint8_t server_random[HF_RANDOM_LEN]);
+
+/** hf_hello_cipher gives the record protection of a suite. */
+enum hf_cipher hf_hello_cipher(uint16_t suite, bool is_etm);
+
+#endif

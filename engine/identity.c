@@ -1,0 +1,102 @@
+/**
+ * identity.c - see identity.h. A block is {next index, 60 bytes}; the chained bytes are two-byte
+ * lengths of entity and credential, one of the server name, then the three texts.
+ */
+#include "identity.h"
+
+#define HF_IDENTITY_DATA_LEN (HF_IDENTITY_BLOCK_LEN - 4)
+#define HF_IDENTITY_HEAD_LEN 5
+
+struct block {
+    uint32_t next; /* the pool's link when free, the chain's when used */
+    uint8_t data[HF_IDENTITY_DATA_LEN];
+};
+
+_Static_assert(sizeof(struct block) == HF_IDENTITY_BLOCK_LEN, "block size");
+
+static struct block *block_at(const struct hf_engine *engine, uint32_t index)
+{
+    return hf_pool_at(&engine->identities, index);
+}
+
+/** Where in a chain we stand. */
+struct cursor {
+    const struct hf_engine *engine;
+    struct block *block;
+    size_t at;
+};
+
+static void cursor_move(struct cursor *cursor, void *out, const void *in, size_t len)
+{
+    size_t done = 0;
+    while (done < len) {
+        if (cursor->at == HF_IDENTITY_DATA_LEN) {
+            cursor->block = block_at(cursor->engine, cursor->block->next);
+            cursor->at = 0;
+        }
+        size_t part = HF_IDENTITY_DATA_LEN - cursor->at;
+        if (part > len - done)
+            part = len - done;
+        if (out)
+            memcpy((uint8_t *)out + done, cursor->block->data + cursor->at, part);
+        else
+            memcpy(cursor->block->data + cursor->at, (const uint8_t *)in + done, part);
+        cursor->at += part;
+        done += part;
+    }
+}
+
+enum hf_status hf_identity_keep(uint32_t *out, struct hf_engine *engine,
+                                const struct hf_identity *identity)
+{
+    size_t len = HF_IDENTITY_HEAD_LEN + identity->entity_id.len + identity->credential_id.len +
+                 identity->server_name.len;
+    size_t blocks = (len + HF_IDENTITY_DATA_LEN - 1) / HF_IDENTITY_DATA_LEN;
+    if (engine->identities.count - engine->identities.used < blocks)
+        return HF_E_ASSOCIATION_LIMIT;
+    uint32_t head = HF_NONE;
+    for (size_t i = 0; i < blocks; i++) {
+        uint32_t index = hf_pool_take(&engine->identities);
+        block_at(engine, index)->next = head;
+        head = index;
+    }
+    uint8_t lens[HF_IDENTITY_HEAD_LEN] = {
+        (uint8_t)(identity->entity_id.len >> 8),     (uint8_t)identity->entity_id.len,
+        (uint8_t)(identity->credential_id.len >> 8), (uint8_t)identity->credential_id.len,
+        (uint8_t)identity->server_name.len,
+    };
+    struct cursor cursor = {engine, block_at(engine, head), 0};
+    cursor_move(&cursor, NULL, lens, sizeof lens);
+    cursor_move(&cursor, NULL, identity->entity_id.data, identity->entity_id.len);
+    cursor_move(&cursor, NULL, identity->credential_id.data, identity->credential_id.len);
+    cursor_move(&cursor, NULL, identity->server_name.data, identity->server_name.len);
+    *out = head;
+    return HF_OK;
+}
+
+void hf_identity_copy(struct hf_association_info *info, const struct hf_engine *engine,
+                      uint32_t head)
+{
+    if (head == HF_NONE)
+        return;
+    uint8_t lens[HF_IDENTITY_HEAD_LEN];
+    struct cursor cursor = {engine, block_at(engine, head), 0};
+    cursor_move(&cursor, lens, NULL, sizeof lens);
+    info->entity_id_len = (uint16_t)(lens[0] << 8 | lens[1]);
+    info->credential_id_len = (uint16_t)(lens[2] << 8 | lens[3]);
+    info->server_name_len = lens[4];
+    cursor_move(&cursor, info->entity_id, NULL, info->entity_id_len);
+    cursor_move(&cursor, info->credential_id, NULL, info->credential_id_len);
+    cursor_move(&cursor, info->server_name, NULL, info->server_name_len);
+}
+
+void hf_identity_drop(struct hf_engine *engine, uint32_t head)
+{
+    while (head != HF_NONE) {
+        struct block *block = block_at(engine, head);
+        uint32_t next = block->next;
+        hf_wipe(block->data, sizeof block->data);
+        hf_pool_give(&engine->identities, head);
+        head = next;
+    }
+}

@@ -1,0 +1,31 @@
+/**
+ * identity.h - who the peer is, kept in chained 64-byte blocks: most identities fit one, so an idle
+ * association pays for what its names need and no more.
+ */
+#ifndef HF_IDENTITY_H
+#define HF_IDENTITY_H
+
+#include "core.h"
+
+#define HF_IDENTITY_BLOCK_LEN 64
+
+/** The three names of an association. */
+struct hf_identity {
+    struct hf_bytes entity_id;
+    struct hf_bytes credential_id;
+    struct hf_bytes server_name;
+};
+
+/** hf_identity_keep stores the names and gives the head block. Errors: HF_E_ASSOCIATION_LIMIT when
+ *  the pool is exhausted, nothing kept. */
+HF_MUST_USE enum hf_status hf_identity_keep(uint32_t *out, struct hf_engine *engine,
+                                            const struct hf_identity *identity);
+
+/** hf_identity_copy writes the names into `info`; empty for HF_NONE. */
+void hf_identity_copy(struct hf_association_info *info, const struct hf_engine *engine,
+                      uint32_t head);
+
+/** hf_identity_drop gives the chain back; HF_NONE is allowed. */
+void hf_identity_drop(struct hf_engine *engine, uint32_t head);
+
+#endif

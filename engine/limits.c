@@ -1,0 +1,66 @@
+/**
+ * limits.c - see limits.h.
+ */
+#include "limits.h"
+
+#define HF_TICKS_PER_SECOND (1000000 / HF_TICK_US)
+#define HF_NEAR 64
+
+uint32_t hf_limits_prefix_cell(const struct hf_engine *engine, const struct hf_path_key *path)
+{
+    struct hf_address address = hf_address_v6(path->peer_ip, 0, 0);
+    uint8_t prefix[17] = {0};
+    bool is_v4 = hf_address_is_v4(&address);
+    uint32_t bits = is_v4 ? 96u + engine->config.prefix_bits_v4 : engine->config.prefix_bits_v6;
+    memcpy(prefix, path->peer_ip, 16);
+    for (uint32_t i = 0; i < 16; i++) {
+        uint32_t keep = bits > 8 * i ? bits - 8 * i : 0;
+        if (keep < 8)
+            prefix[i] &= (uint8_t)(0xFF00 >> keep);
+    }
+    prefix[16] = is_v4;
+    return (uint32_t)hf_siphash(engine->siphash_key, prefix, sizeof prefix) % HF_PREFIX_CELLS;
+}
+
+enum hf_status hf_limits_prefix_admit(const struct hf_engine *engine, uint32_t cell)
+{
+    bool is_pressed = engine->handshakes.used >= engine->config.handshakes_pressure;
+    return is_pressed && engine->prefix_cells[cell] >= engine->config.handshakes_per_prefix_max
+               ? HF_E_PREFIX_LIMIT
+               : HF_OK;
+}
+
+void hf_limits_prefix_count(struct hf_engine *engine, uint32_t cell, int change)
+{
+    engine->prefix_cells[cell] += (uint32_t)change;
+}
+
+bool hf_limits_trial_allowed(struct hf_engine *engine, struct hf_association *association,
+                             uint64_t seq)
+{
+    uint32_t rate = engine->config.trials_per_second;
+    uint32_t burst = 2 * rate;
+    if (association->trial_tokens < burst) {
+        uint64_t elapsed = engine->now_tick - association->trial_tick;
+        uint64_t earned = elapsed * rate / HF_TICKS_PER_SECOND;
+        if (earned > 0) {
+            uint64_t tokens = association->trial_tokens + earned;
+            association->trial_tokens = (uint16_t)(tokens < burst ? tokens : burst);
+            association->trial_tick = engine->now_tick;
+        }
+    }
+    if (association->trial_tokens == 0)
+        return false;
+    return association->trial_tokens > burst / 2 || seq <= association->read_seq + HF_NEAR;
+}
+
+bool hf_limits_trial_failed(struct hf_engine *engine, struct hf_association *association)
+{
+    uint32_t burst = 2 * engine->config.trials_per_second;
+    if (association->trial_tokens == burst)
+        association->trial_tick = engine->now_tick;
+    if (association->trial_tokens > 0)
+        association->trial_tokens--;
+    association->forgeries++;
+    return association->forgeries >= engine->config.forgeries_max;
+}

@@ -1,0 +1,183 @@
+/**
+ * machine.c - see machine.h.
+ */
+#include "machine.h"
+
+#include "association.h"
+#include "record.h"
+#include "steps.h"
+
+#define ANY HF_STATE_COUNT
+#define SAME HF_STATE_FREE
+
+static const struct hf_row rows[] = {
+    {HF_STATE_SV_START, HF_MACHINE_START, hf_server_start, HF_STATE_SV_AWAIT_HELLO,
+     "RFC 5246 7.3"},
+    {HF_STATE_SV_AWAIT_HELLO, HF_MACHINE_CLIENT_HELLO, hf_server_hello,
+     HF_STATE_SV_AWAIT_EXCHANGE, "RFC 5246 7.4.1.2"},
+    {HF_STATE_SV_AWAIT_EXCHANGE, HF_MACHINE_CLIENT_KEY_EXCHANGE, hf_server_exchange,
+     HF_STATE_SV_AWAIT_KEY, "RFC 4279 2"},
+    {HF_STATE_SV_AWAIT_KEY, HF_MACHINE_ANSWER, hf_server_key, HF_STATE_SV_AWAIT_CCS,
+     "TS-0003 8.2.2.1"},
+    {HF_STATE_SV_AWAIT_CCS, HF_MACHINE_CHANGE_CIPHER_SPEC, hf_server_ccs,
+     HF_STATE_SV_AWAIT_FINISHED, "RFC 5246 7.1"},
+    {HF_STATE_SV_AWAIT_FINISHED, HF_MACHINE_FINISHED, hf_server_finished,
+     HF_STATE_SV_AWAIT_IDENTITY, "RFC 5246 7.4.9"},
+    {HF_STATE_SV_AWAIT_IDENTITY, HF_MACHINE_ANSWER, hf_server_bind, HF_STATE_OPEN,
+     "TS-0003 8.2.1"},
+    {HF_STATE_OPEN, HF_MACHINE_DATA, hf_open_data, SAME, "RFC 5246 10"},
+    {HF_STATE_OPEN, HF_MACHINE_CLIENT_HELLO, hf_open_hello, SAME, "RFC 5246 7.2.2"},
+    {HF_STATE_OPEN, HF_MACHINE_FINISHED, hf_open_finished, SAME, "RFC 6347 4.2.4"},
+    {ANY, HF_MACHINE_ALERT, hf_open_alert, SAME, "RFC 5246 7.2"},
+    {ANY, HF_MACHINE_TIMEOUT, hf_open_timeout, SAME, "RFC 6347 4.2.4.1"},
+    {ANY, HF_MACHINE_CLOSE, hf_open_close, SAME, "RFC 5246 7.2.1"},
+};
+
+static const char *const state_names[] = {
+    [HF_STATE_FREE] = "FREE",
+    [HF_STATE_SV_START] = "SV_START",
+    [HF_STATE_SV_AWAIT_HELLO] = "SV_AWAIT_HELLO",
+    [HF_STATE_SV_AWAIT_EXCHANGE] = "SV_AWAIT_EXCHANGE",
+    [HF_STATE_SV_AWAIT_KEY] = "SV_AWAIT_KEY",
+    [HF_STATE_SV_AWAIT_CCS] = "SV_AWAIT_CCS",
+    [HF_STATE_SV_AWAIT_FINISHED] = "SV_AWAIT_FINISHED",
+    [HF_STATE_SV_AWAIT_IDENTITY] = "SV_AWAIT_IDENTITY",
+    [HF_STATE_OPEN] = "OPEN",
+    [HF_STATE_COUNT] = "ANY",
+};
+
+static const char *const event_names[] = {
+    [HF_MACHINE_START] = "START",
+    [HF_MACHINE_CLIENT_HELLO] = "ClientHello",
+    [HF_MACHINE_CERTIFICATE] = "Certificate",
+    [HF_MACHINE_CLIENT_KEY_EXCHANGE] = "ClientKeyExchange",
+    [HF_MACHINE_CERTIFICATE_VERIFY] = "CertificateVerify",
+    [HF_MACHINE_CHANGE_CIPHER_SPEC] = "ChangeCipherSpec",
+    [HF_MACHINE_FINISHED] = "Finished",
+    [HF_MACHINE_OTHER_MESSAGE] = "other message",
+    [HF_MACHINE_DATA] = "application data",
+    [HF_MACHINE_ANSWER] = "ANSWER",
+    [HF_MACHINE_TIMEOUT] = "TIMEOUT",
+    [HF_MACHINE_CLOSE] = "CLOSE",
+    [HF_MACHINE_ALERT] = "ALERT",
+};
+
+const struct hf_row *hf_machine_rows(size_t *count)
+{
+    *count = sizeof rows / sizeof rows[0];
+    return rows;
+}
+
+const char *hf_machine_state_name(enum hf_state state)
+{
+    return state_names[state];
+}
+
+const char *hf_machine_event_name(enum hf_machine_event_kind event)
+{
+    return event_names[event];
+}
+
+enum hf_machine_event_kind hf_machine_message(uint8_t message_type)
+{
+    switch (message_type) {
+    case HF_MESSAGE_CLIENT_HELLO:
+        return HF_MACHINE_CLIENT_HELLO;
+    case HF_MESSAGE_CERTIFICATE:
+        return HF_MACHINE_CERTIFICATE;
+    case HF_MESSAGE_CLIENT_KEY_EXCHANGE:
+        return HF_MACHINE_CLIENT_KEY_EXCHANGE;
+    case HF_MESSAGE_CERTIFICATE_VERIFY:
+        return HF_MACHINE_CERTIFICATE_VERIFY;
+    case HF_MESSAGE_FINISHED:
+        return HF_MACHINE_FINISHED;
+    default:
+        return HF_MACHINE_OTHER_MESSAGE;
+    }
+}
+
+static const struct hf_row *row_for(enum hf_state state, enum hf_machine_event_kind event)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (rows[i].event == event && (rows[i].state == state || rows[i].state == ANY))
+            return &rows[i];
+    }
+    return NULL;
+}
+
+/** Anyone who knows a DTLS peer's address could have sent it: a hello has shown its cookie, and
+ *  what came protected has shown its key; the rest of the handshake is plain. */
+static bool is_spoofable(const struct hf_association *association,
+                         enum hf_machine_event_kind event)
+{
+    return hf_is_datagram(association) && association->handshake != HF_NONE &&
+           !(association->flags & HF_ASSOCIATION_READ_PROTECTED) &&
+           event > HF_MACHINE_CLIENT_HELLO && event <= HF_MACHINE_OTHER_MESSAGE;
+}
+
+/** Notes the failure, so that the reason is known when the handshake runs out of time. */
+static enum hf_status forgive(struct hf_engine *engine, struct hf_association *association,
+                              enum hf_status status, enum hf_machine_event_kind event,
+                              const char *clause)
+{
+    const struct hf_failure failure = {
+        .status = status,
+        .alert = HF_ALERT_NONE,
+        .state = state_names[association->state],
+        .event = event_names[event],
+        .clause = clause,
+    };
+    hf_handshake_spoil(engine, hf_handshake_of(engine, association), &failure);
+    return HF_DROPPED;
+}
+
+enum hf_status hf_machine_fail(struct hf_engine *engine, struct hf_association *association,
+                               enum hf_status status, enum hf_machine_event_kind event,
+                               const char *clause)
+{
+    const struct hf_failure failure = {
+        .status = status,
+        .alert = hf_status_alert(status),
+        .state = state_names[association->state],
+        .event = event_names[event],
+        .clause = clause,
+    };
+    bool is_timeout = event == HF_MACHINE_TIMEOUT;
+    bool is_silent = hf_is_datagram(association) &&
+                     (is_timeout || hf_status_class(status) == HF_CLASS_CRYPTO);
+    if (failure.alert != HF_ALERT_NONE && !is_silent &&
+        !(association->flags & HF_ASSOCIATION_WRITE_CLOSED))
+        hf_record_alert(engine, association,
+                        failure.alert == HF_ALERT_CLOSE_NOTIFY ? HF_ALERT_LEVEL_WARNING
+                                                               : HF_ALERT_LEVEL_FATAL,
+                        failure.alert);
+    hf_association_end(engine, association, &failure);
+    return status;
+}
+
+enum hf_status hf_machine_run(struct hf_engine *engine, struct hf_association *association,
+                              const struct hf_machine_event *event)
+{
+    const struct hf_row *row = row_for((enum hf_state)association->state, event->kind);
+    enum hf_status status =
+        row ? row->step(engine, association, event) : HF_E_UNEXPECTED_MESSAGE;
+    const char *clause = row ? row->clause : "";
+    if (status == HF_OK) {
+        if (row->next != SAME)
+            association->state = (uint8_t)row->next;
+        return HF_OK;
+    }
+    if (status == HF_WAITING || status == HF_DROPPED || association->state == HF_STATE_FREE)
+        return status;
+    if (!row && hf_is_datagram(association) && event->kind != HF_MACHINE_ANSWER) {
+        hf_drop_count(engine, HF_DROP_UNEXPECTED);
+        return is_spoofable(association, event->kind)
+                   ? forgive(engine, association, status, event->kind, clause)
+                   : HF_DROPPED;
+    }
+    if (is_spoofable(association, event->kind)) {
+        hf_drop_count(engine, HF_DROP_MALFORMED);
+        return forgive(engine, association, status, event->kind, clause);
+    }
+    return hf_machine_fail(engine, association, status, event->kind, clause);
+}

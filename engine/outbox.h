@@ -1,0 +1,46 @@
+/**
+ * outbox.h - what leaves the engine: bytes for the network and events for the embedder, each a
+ * bounded queue that is pulled. Nothing here is lost silently: a producer asks for room first.
+ *
+ * Output bytes live in one arena that begins anew with the turn, once everything was taken.
+ */
+#ifndef HF_OUTBOX_H
+#define HF_OUTBOX_H
+
+#include <handfast/engine.h>
+
+struct hf_outbox {
+    uint8_t *data;
+    uint32_t data_len, data_max;
+    struct hf_output *outputs;
+    uint32_t output_head, output_count, output_max;
+    struct hf_event *events;
+    uint32_t event_head, event_count, event_max;
+};
+
+/** Room kept for whatever one record, timer or answer may cause: a flight; a few events. */
+#define HF_OUTBOX_RESERVE_LEN 4096
+#define HF_OUTBOX_RESERVE_COUNT 8
+
+/** hf_outbox_turn forgets output that was taken. */
+void hf_outbox_turn(struct hf_outbox *outbox);
+
+/** hf_outbox_has_room tells whether one more step of anything may be taken. */
+bool hf_outbox_has_room(const struct hf_outbox *outbox);
+
+/** hf_outbox_has_bytes tells whether `len` bytes of output fit beyond the reserve. */
+bool hf_outbox_has_bytes(const struct hf_outbox *outbox, size_t len);
+
+/** hf_outbox_room gives a place for at most `len` bytes, NULL when full. Nothing is queued until
+ *  hf_outbox_commit(). */
+uint8_t *hf_outbox_room(struct hf_outbox *outbox, size_t len);
+
+/** hf_outbox_commit queues the first `len` bytes of the last room as `output`. Stream bytes for the
+ *  connection that was last in line are joined to it. */
+void hf_outbox_commit(struct hf_outbox *outbox, const struct hf_output *output, size_t len);
+
+/** hf_outbox_event queues an event and gives it to be filled in (it is zero but for the kind). */
+struct hf_event *hf_outbox_event(struct hf_outbox *outbox, enum hf_event_kind kind,
+                                 hf_association_id association);
+
+#endif

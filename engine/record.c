@@ -1,0 +1,155 @@
+/**
+ * record.c - see record.h.
+ */
+#include "record.h"
+
+#include "association.h"
+
+#define HF_WINDOW_LEN 64
+
+bool hf_record_datagram_read(struct hf_record *out, uint8_t *data, size_t len)
+{
+    struct hf_reader reader = hf_reader_of((struct hf_bytes){data, len});
+    struct hf_record record = {
+        .type = hf_reader_u8(&reader),
+        .version = hf_reader_u16(&reader),
+        .epoch = hf_reader_u16(&reader),
+        .seq = hf_reader_u48(&reader),
+    };
+    record.len = hf_reader_vector(&reader, 2).len;
+    if (reader.is_failed)
+        return false;
+    record.body = data + HF_DATAGRAM_HEADER_LEN;
+    *out = record;
+    return true;
+}
+
+bool hf_record_replayed(const struct hf_association *association, uint64_t seq)
+{
+    if (seq > association->read_seq)
+        return false;
+    uint64_t behind = association->read_seq - seq;
+    return behind >= HF_WINDOW_LEN || (association->window >> behind & 1);
+}
+
+void hf_record_received(struct hf_association *association, uint64_t seq)
+{
+    if (seq > association->read_seq) {
+        uint64_t ahead = seq - association->read_seq;
+        association->window = ahead < HF_WINDOW_LEN ? association->window << ahead : 0;
+        association->read_seq = seq;
+        association->window |= 1;
+    } else {
+        association->window |= UINT64_C(1) << (association->read_seq - seq);
+    }
+}
+
+enum hf_status hf_record_unprotect(struct hf_record *record,
+                                   const struct hf_association *association)
+{
+    uint64_t seq = hf_is_datagram(association) ? (uint64_t)record->epoch << 48 | record->seq
+                                               : association->read_seq;
+    const struct hf_record_header header = {
+        .seq = seq, .version = record->version, .type = record->type};
+    size_t offset, len;
+    HF_TRY(hf_record_open(&offset, &len, &association->read_key, &header, record->body,
+                          record->len));
+    record->body += offset;
+    record->len = len;
+    return len > association->receive_len_max ? HF_E_RECORD_OVERFLOW : HF_OK;
+}
+
+static size_t header_len(const struct hf_association *association)
+{
+    return hf_is_datagram(association) ? HF_DATAGRAM_HEADER_LEN : HF_STREAM_HEADER_LEN;
+}
+
+struct hf_packet hf_packet_open(struct hf_engine *engine, struct hf_association *association,
+                                size_t max)
+{
+    uint8_t *data = hf_outbox_room(&engine->outbox, max);
+    return (struct hf_packet){engine, association, data, 0, data ? max : 0};
+}
+
+size_t hf_packet_room(const struct hf_packet *packet, bool is_protected)
+{
+    size_t overhead = header_len(packet->association);
+    if (is_protected)
+        overhead += hf_record_expansion((enum hf_cipher)packet->association->write_key.cipher);
+    size_t left = packet->max - packet->len;
+    size_t room = left > overhead ? left - overhead : 0;
+    size_t limit = packet->association->plaintext_len_max;
+    return room < limit ? room : limit;
+}
+
+/** Takes the number of the next record, epoch included. */
+static enum hf_status next_seq(uint64_t *out, struct hf_association *association,
+                               bool is_protected)
+{
+    if (!is_protected) {
+        *out = association->epoch0_seq++;
+        return HF_OK;
+    }
+    uint64_t used = association->write_seq & HF_DATAGRAM_SEQ_MAX;
+    if (used >= HF_RECORDS_PER_KEY_MAX)
+        return HF_E_SEQUENCE_LIMIT;
+    *out = association->write_seq++;
+    return HF_OK;
+}
+
+enum hf_status hf_packet_add(struct hf_packet *packet, uint8_t type, bool is_protected,
+                             struct hf_bytes plaintext)
+{
+    struct hf_association *association = packet->association;
+    if (!packet->data || (plaintext.len > 0 && plaintext.len > hf_packet_room(packet, is_protected)))
+        return HF_WAITING;
+    struct hf_record_header header = {.version = hf_wire_version(association), .type = type};
+    HF_TRY(next_seq(&header.seq, association, is_protected));
+    size_t front = header_len(association);
+    uint8_t *body = packet->data + packet->len + front;
+    size_t body_len = plaintext.len;
+    if (is_protected)
+        HF_TRY(hf_record_seal(body, &body_len, packet->max - packet->len - front,
+                              &association->write_key, &header, plaintext.data, plaintext.len));
+    else if (plaintext.len > 0)
+        memcpy(body, plaintext.data, plaintext.len);
+    struct hf_writer writer = hf_writer_of(packet->data + packet->len, front);
+    hf_writer_u8(&writer, type);
+    hf_writer_u16(&writer, header.version);
+    if (hf_is_datagram(association))
+        hf_writer_uint(&writer, header.seq, 8);
+    hf_writer_u16(&writer, (uint16_t)body_len);
+    packet->len += front + body_len;
+    packet->engine->counters.records_out += is_protected;
+    return HF_OK;
+}
+
+void hf_packet_close(struct hf_packet *packet)
+{
+    if (packet->len == 0)
+        return;
+    struct hf_engine *engine = packet->engine;
+    const struct hf_association *association = packet->association;
+    struct hf_output output = {
+        .association = hf_association_handle(engine, association),
+        .user = association->user,
+        .is_stream = !hf_is_datagram(association),
+        .path = hf_association_path(engine, association),
+        .listener_index = association->listener_index,
+    };
+    hf_outbox_commit(&engine->outbox, &output, packet->len);
+    engine->counters.datagrams_out += !output.is_stream;
+    packet->len = 0;
+    packet->data = NULL;
+}
+
+void hf_record_alert(struct hf_engine *engine, struct hf_association *association, uint8_t level,
+                     uint8_t description)
+{
+    const uint8_t body[2] = {level, description};
+    struct hf_packet packet = hf_packet_open(engine, association, 128);
+    bool is_protected = association->flags & HF_ASSOCIATION_WRITE_PROTECTED;
+    /* Nothing is lost by a full outbox but the courtesy. */
+    if (hf_packet_add(&packet, HF_TYPE_ALERT, is_protected, (struct hf_bytes){body, 2}) == HF_OK)
+        hf_packet_close(&packet);
+}

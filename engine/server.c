@@ -1,0 +1,268 @@
+/**
+ * server.c - the steps of the server's handshake, in the order they happen: hello, key exchange,
+ * key, ChangeCipherSpec, Finished, identity. Plain PSK (RFC 4279 2) for TLS 1.2 and DTLS 1.2 alike.
+ */
+#include "association.h"
+#include "answer.h"
+#include "flight.h"
+#include "hello.h"
+#include "identity.h"
+#include "steps.h"
+#include "stream.h"
+
+enum hf_status hf_server_start(struct hf_engine *engine, struct hf_association *association,
+                               const struct hf_machine_event *event)
+{
+    (void)event;
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    uint64_t limit = hf_is_datagram(association) ? engine->config.handshake_us_max
+                                                 : engine->config.hello_us_max;
+    handshake->deadline_us = engine->now_us + limit;
+    hf_association_arm(engine, association);
+    return HF_OK;
+}
+
+static void apply_terms(struct hf_association *association, struct hf_handshake *handshake,
+                        const struct hf_terms *terms)
+{
+    handshake->terms = *terms;
+    association->suite = terms->suite;
+    if (terms->is_ems)
+        association->flags |= HF_ASSOCIATION_EMS;
+    if (terms->is_etm)
+        association->flags |= HF_ASSOCIATION_ETM;
+    if (terms->max_fragment_code) {
+        association->plaintext_len_max = (uint16_t)(256u << terms->max_fragment_code);
+        association->receive_len_max = association->plaintext_len_max;
+    }
+    if (terms->record_size_limit && terms->record_size_limit < HF_PLAINTEXT_LEN_MAX)
+        association->plaintext_len_max = terms->record_size_limit;
+}
+
+static void write_hello_flight(struct hf_engine *engine, struct hf_association *association,
+                               struct hf_handshake *handshake)
+{
+    const struct hf_listener *listener = hf_listener_of(engine, association);
+    hf_flight_begin(handshake);
+    struct hf_flight_message message = hf_flight_open(handshake, HF_MESSAGE_SERVER_HELLO);
+    hf_hello_write(&message.writer, &handshake->terms, hf_wire_version(association),
+                   association->server_random);
+    hf_flight_close(association, handshake, &message);
+    if (listener->psk_hint_len > 0) { /* RFC 4279 2: no hint, no ServerKeyExchange */
+        message = hf_flight_open(handshake, HF_MESSAGE_SERVER_KEY_EXCHANGE);
+        hf_writer_u16(&message.writer, listener->psk_hint_len);
+        hf_writer_bytes(&message.writer, listener->psk_hint, listener->psk_hint_len);
+        hf_flight_close(association, handshake, &message);
+    }
+    message = hf_flight_open(handshake, HF_MESSAGE_SERVER_HELLO_DONE);
+    hf_flight_close(association, handshake, &message);
+}
+
+enum hf_status hf_server_hello(struct hf_engine *engine, struct hf_association *association,
+                               const struct hf_machine_event *event)
+{
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    struct hf_hello hello;
+    struct hf_terms terms;
+    HF_TRY(hf_hello_read(&hello, event->body, hf_is_datagram(association)));
+    HF_TRY(hf_hello_agree(&terms, hf_listener_of(engine, association), &hello));
+    memcpy(association->client_random, hello.random.data, HF_RANDOM_LEN);
+    hf_random(association->server_random, HF_RANDOM_LEN);
+    apply_terms(association, handshake, &terms);
+    hf_flight_hash(association, handshake, HF_MESSAGE_CLIENT_HELLO, event->message_seq,
+                   event->body);
+    write_hello_flight(engine, association, handshake);
+    handshake->deadline_us = engine->now_us + engine->config.handshake_us_max;
+    hf_flight_await(engine, association);
+    hf_association_arm(engine, association);
+    return HF_OK;
+}
+
+/** RFC 7627 4: over all messages up to and including ClientKeyExchange. */
+static void take_session_hash(struct hf_handshake *handshake)
+{
+    struct hf_sha256 hash = handshake->transcript;
+    hf_sha256_final(handshake->session_hash, &hash);
+}
+
+enum hf_status hf_server_exchange(struct hf_engine *engine, struct hf_association *association,
+                                  const struct hf_machine_event *event)
+{
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    struct hf_reader reader = hf_reader_of(event->body);
+    struct hf_bytes identity = hf_reader_vector(&reader, 2);
+    if (!hf_reader_done(&reader))
+        return HF_E_DECODE;
+    hf_flight_answered(handshake);
+    hf_flight_hash(association, handshake, HF_MESSAGE_CLIENT_KEY_EXCHANGE, event->message_seq,
+                   event->body);
+    take_session_hash(handshake); /* before parking: what comes later is not part of it */
+    bool is_askable = identity.len > 0 && identity.len <= engine->config.identity_len_max;
+    size_t len = identity.len < engine->config.identity_len_max ? identity.len
+                                                                : engine->config.identity_len_max;
+    handshake->identity_len = (uint16_t)len;
+    if (len > 0)
+        memcpy(hf_handshake_identity(engine, handshake), identity.data, len);
+    hf_answer_expect(engine, association, HF_PENDING_KEY, is_askable);
+    hf_association_arm(engine, association);
+    return HF_OK;
+}
+
+/** The key of an identity nobody knows: the same each time it is asked for, known to no one. */
+static void make_decoy(struct hf_secret *out, const struct hf_engine *engine,
+                       struct hf_handshake *handshake)
+{
+    const struct hf_bytes identity = {hf_handshake_identity(engine, handshake),
+                                      handshake->identity_len};
+    uint8_t mac[HF_SHA256_LEN];
+    hf_hmac(mac, &engine->decoy_key, &identity, 1);
+    memcpy(out->data, mac, sizeof mac);
+    out->len = sizeof mac;
+    hf_wipe(mac, sizeof mac);
+}
+
+static void queue_keylog(struct hf_engine *engine, const struct hf_association *association)
+{
+    if (!engine->config.keylog)
+        return;
+    struct hf_event *event = hf_outbox_event(&engine->outbox, HF_EVENT_KEYLOG,
+                                             hf_association_handle(engine, association));
+    memcpy(event->client_random, association->client_random, HF_RANDOM_LEN);
+    memcpy(event->master_secret, association->master_secret, HF_MASTER_SECRET_LEN);
+}
+
+static enum hf_status derive_master(const struct hf_engine *engine,
+                                    struct hf_association *association,
+                                    struct hf_handshake *handshake)
+{
+    struct hf_secret premaster = {0};
+    enum hf_status status = HF_OK;
+    const uint8_t *session_hash =
+        association->flags & HF_ASSOCIATION_EMS ? handshake->session_hash : NULL;
+    if (handshake->refusal != HF_OK)
+        make_decoy(&handshake->secret, engine, handshake);
+    if (handshake->refusal == HF_OK && handshake->answer_kind == HF_ANSWER_MASTER_SECRET) {
+        memcpy(association->master_secret, handshake->secret.data, HF_MASTER_SECRET_LEN);
+    } else {
+        if (handshake->refusal == HF_OK && handshake->answer_kind == HF_ANSWER_PREMASTER)
+            premaster = handshake->secret;
+        else
+            status = hf_psk_premaster(
+                &premaster, (struct hf_bytes){handshake->secret.data, handshake->secret.len});
+        if (status == HF_OK)
+            hf_master_secret(association->master_secret, &premaster, association->client_random,
+                             association->server_random, session_hash);
+    }
+    hf_wipe(&premaster, sizeof premaster);
+    hf_wipe(&handshake->secret, sizeof handshake->secret);
+    return status;
+}
+
+enum hf_status hf_server_key(struct hf_engine *engine, struct hf_association *association,
+                             const struct hf_machine_event *event)
+{
+    (void)event;
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    hf_answer_taken(engine, handshake);
+    if (handshake->answer_kind == HF_ANSWER_UNAVAILABLE)
+        return HF_E_SOURCE_UNAVAILABLE;
+    if (handshake->answer_kind == HF_ANSWER_REFUSED)
+        handshake->refusal = HF_E_KEY_UNKNOWN;
+    else if (association->expires_s && engine->wall_s >= (int64_t)association->expires_s)
+        handshake->refusal = HF_E_KEY_EXPIRED;
+    HF_TRY(derive_master(engine, association, handshake));
+    struct hf_hmac_key master;
+    hf_hmac_key_init(&master,
+                     (struct hf_bytes){association->master_secret, HF_MASTER_SECRET_LEN});
+    hf_record_keys_derive(
+        &association->read_key, &association->write_key,
+        hf_hello_cipher(association->suite, association->flags & HF_ASSOCIATION_ETM), &master,
+        association->client_random, association->server_random);
+    hf_wipe(&master, sizeof master);
+    association->write_seq = hf_is_datagram(association) ? UINT64_C(1) << 48 : 0;
+    queue_keylog(engine, association);
+    if (hf_is_datagram(association)) /* until the rest of the peer's flight is here */
+        handshake->retransmit_us = engine->now_us + handshake->retransmit_after;
+    hf_association_arm(engine, association);
+    return HF_OK;
+}
+
+enum hf_status hf_server_ccs(struct hf_engine *engine, struct hf_association *association,
+                             const struct hf_machine_event *event)
+{
+    const struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    if (event->body.len != 1 || event->body.data[0] != 1)
+        return HF_E_DECODE;
+    if (!hf_is_datagram(association) && handshake->assembly.received > 0)
+        return HF_E_UNEXPECTED_MESSAGE; /* in the middle of a message */
+    association->read_seq = 0;
+    association->window = 0;
+    association->flags |= HF_ASSOCIATION_READ_PROTECTED;
+    return HF_OK;
+}
+
+static void make_verify_data(uint8_t out[HF_VERIFY_DATA_LEN],
+                             const struct hf_association *association,
+                             const struct hf_handshake *handshake, const char *label)
+{
+    struct hf_hmac_key master;
+    uint8_t digest[HF_SHA256_LEN];
+    struct hf_sha256 hash = handshake->transcript;
+    hf_sha256_final(digest, &hash);
+    const struct hf_bytes seed = {digest, sizeof digest};
+    hf_hmac_key_init(&master,
+                     (struct hf_bytes){association->master_secret, HF_MASTER_SECRET_LEN});
+    hf_prf(out, HF_VERIFY_DATA_LEN, &master, label, &seed, 1);
+    hf_wipe(&master, sizeof master);
+}
+
+enum hf_status hf_server_finished(struct hf_engine *engine, struct hf_association *association,
+                                  const struct hf_machine_event *event)
+{
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    uint8_t expected[HF_VERIFY_DATA_LEN];
+    if (event->body.len != HF_VERIFY_DATA_LEN)
+        return HF_E_DECODE;
+    make_verify_data(expected, association, handshake, "client finished");
+    if (!hf_ct_equal(expected, event->body.data, HF_VERIFY_DATA_LEN) && !HF_FUZZ_ACCEPT)
+        return HF_E_FINISHED;
+    if (handshake->refusal != HF_OK && !HF_FUZZ_ACCEPT)
+        return handshake->refusal; /* nobody knows a decoy key; and if: it opens nothing */
+    hf_flight_answered(handshake);
+    hf_flight_hash(association, handshake, HF_MESSAGE_FINISHED, event->message_seq, event->body);
+    make_verify_data(association->verify_data, association, handshake, "server finished");
+    association->finished_seq = event->message_seq;
+    association->reply_seq = handshake->send_seq;
+    hf_answer_expect(engine, association, HF_PENDING_IDENTITY,
+                     handshake->is_identity_following);
+    hf_association_arm(engine, association);
+    return HF_OK;
+}
+
+enum hf_status hf_server_bind(struct hf_engine *engine, struct hf_association *association,
+                              const struct hf_machine_event *event)
+{
+    (void)event;
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    hf_answer_taken(engine, handshake);
+    if (handshake->answer_kind == HF_ANSWER_UNAVAILABLE)
+        return HF_E_SOURCE_UNAVAILABLE;
+    if (handshake->answer_kind != HF_ANSWER_IDENTITY)
+        return HF_E_IDENTITY_REFUSED;
+    HF_TRY(hf_stream_keep(engine, association));
+    hf_flight_final(engine, association);
+    association->flags |= HF_ASSOCIATION_WRITE_PROTECTED;
+    struct hf_event *established = hf_outbox_event(&engine->outbox, HF_EVENT_ESTABLISHED,
+                                                   hf_association_handle(engine, association));
+    established->user = association->user;
+    established->context = association->context;
+    established->listener_index = association->listener_index;
+    established->path = hf_association_path(engine, association);
+    if (association->predecessor != HF_NONE) { /* RFC 6347 4.2.8: now, and not before */
+        engine->counters.restarts++;
+        hf_machine_fail(engine, hf_association_at(engine, association->predecessor),
+                        HF_E_SUPERSEDED, HF_MACHINE_CLOSE, "RFC 6347 4.2.8");
+    }
+    hf_association_establish(engine, association);
+    return HF_OK;
+}

@@ -1,0 +1,190 @@
+/**
+ * status.c - names: of statuses and their alerts, drops, suites, entities.
+ */
+#include "core.h"
+
+#include <string.h>
+#include <strings.h>
+
+static const struct {
+    const char *reason;
+    const char *text;
+    uint8_t class_;
+    uint8_t alert;
+} statuses[HF_STATUS_COUNT] = {
+#define ROW(name, class_name, alert_, reason_, text_)                                              \
+    [HF_##name] = {.reason = reason_,                                                              \
+                   .text = text_,                                                                  \
+                   .class_ = HF_CLASS_##class_name,                                                \
+                   .alert = alert_},
+    HF_STATUS_MAP(ROW)
+#undef ROW
+};
+
+static const char *const drops[HF_DROP_COUNT] = {
+#define ROW(name, label) [HF_DROP_##name] = label,
+    HF_DROP_MAP(ROW)
+#undef ROW
+};
+
+const char *hf_version(void)
+{
+    return HF_VERSION_STRING;
+}
+
+static enum hf_status known(enum hf_status status)
+{
+    return (unsigned)status < HF_STATUS_COUNT ? status : HF_E_ARGUMENT;
+}
+
+const char *hf_status_text(enum hf_status status)
+{
+    return statuses[known(status)].text;
+}
+
+const char *hf_status_reason(enum hf_status status)
+{
+    return statuses[known(status)].reason;
+}
+
+enum hf_status_class hf_status_class(enum hf_status status)
+{
+    return (enum hf_status_class)statuses[known(status)].class_;
+}
+
+uint8_t hf_status_alert(enum hf_status status)
+{
+    return statuses[known(status)].alert;
+}
+
+const char *hf_drop_label(enum hf_drop drop)
+{
+    return (unsigned)drop < HF_DROP_COUNT ? drops[drop] : "unknown";
+}
+
+const char *hf_alert_name(uint8_t alert)
+{
+    static const struct {
+        uint8_t alert;
+        const char *name;
+    } names[] = {
+        {0, "close_notify"},        {10, "unexpected_message"},
+        {20, "bad_record_mac"},     {22, "record_overflow"},
+        {40, "handshake_failure"},  {42, "bad_certificate"},
+        {43, "unsupported_certificate"}, {44, "certificate_revoked"},
+        {45, "certificate_expired"}, {46, "certificate_unknown"},
+        {47, "illegal_parameter"},  {48, "unknown_ca"},
+        {49, "access_denied"},      {50, "decode_error"},
+        {51, "decrypt_error"},      {70, "protocol_version"},
+        {71, "insufficient_security"}, {80, "internal_error"},
+        {86, "inappropriate_fallback"}, {90, "user_canceled"},
+        {100, "no_renegotiation"},  {110, "unsupported_extension"},
+        {112, "unrecognized_name"}, {115, "unknown_psk_identity"},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (names[i].alert == alert)
+            return names[i].name;
+    }
+    return "alert";
+}
+
+const char *hf_reference_point_name(enum hf_reference_point reference_point)
+{
+    static const char *const names[] = {"Mca", "Mcc", "Mcc'"};
+    return (unsigned)reference_point < 3 ? names[reference_point] : "unknown";
+}
+
+const char *hf_framework_name(enum hf_framework framework)
+{
+    static const char *const names[] = {"none", "provisioned-symmetric-key", "certificate", "maf"};
+    return (unsigned)framework < 4 ? names[framework] : "unknown";
+}
+
+const char *hf_entity_kind_name(enum hf_entity_kind kind)
+{
+    static const char *const names[] = {"pending", "cse", "ae", "ae-list"};
+    return (unsigned)kind < 4 ? names[kind] : "unknown";
+}
+
+/** TS-0001 7.2.1: the unreserved characters of RFC 3986 2.3. */
+static bool is_segment(struct hf_bytes segment)
+{
+    for (size_t i = 0; i < segment.len; i++) {
+        uint8_t byte = segment.data[i];
+        bool is_alnum = (byte | 0x20) >= 'a' ? (byte | 0x20) <= 'z' : byte >= '0' && byte <= '9';
+        if (!is_alnum && byte != '-' && byte != '.' && byte != '_' && byte != '~')
+            return false;
+    }
+    return segment.len > 0;
+}
+
+static bool is_stem(struct hf_bytes segment, const char *firsts)
+{
+    return segment.len > 0 && strchr(firsts, segment.data[0]) != NULL;
+}
+
+/** Splits off what is before the next slash. */
+static struct hf_bytes next_segment(struct hf_bytes *rest)
+{
+    const uint8_t *slash = rest->len ? memchr(rest->data, '/', rest->len) : NULL;
+    struct hf_bytes segment = {rest->data, slash ? (size_t)(slash - rest->data) : rest->len};
+    size_t skip = segment.len + (slash ? 1 : 0);
+    *rest = (struct hf_bytes){rest->data + skip, rest->len - skip};
+    return segment;
+}
+
+enum hf_entity_kind hf_entity_kind_of(struct hf_bytes entity_id)
+{
+    struct hf_bytes rest = entity_id;
+    if (rest.len == 0 || rest.data[rest.len - 1] == '/')
+        return HF_ENTITY_PENDING;
+    if (rest.data[0] != '/')
+        return is_segment(rest) && is_stem(rest, "CS") ? HF_ENTITY_AE : HF_ENTITY_PENDING;
+    rest = (struct hf_bytes){rest.data + 1, rest.len - 1};
+    if (rest.data[0] == '/') {
+        rest = (struct hf_bytes){rest.data + 1, rest.len - 1};
+        if (!is_segment(next_segment(&rest)))
+            return HF_ENTITY_PENDING; /* the M2M-SP-ID */
+    }
+    struct hf_bytes first = next_segment(&rest);
+    if (!is_segment(first))
+        return HF_ENTITY_PENDING;
+    if (rest.len == 0)
+        return is_stem(first, "S") ? HF_ENTITY_AE : HF_ENTITY_CSE;
+    return is_segment(rest) && is_stem(rest, "C") ? HF_ENTITY_AE : HF_ENTITY_PENDING;
+}
+
+static const struct {
+    uint16_t suite;
+    const char *name;
+    const char *short_name; /* as OpenSSL has it */
+} suites[] = {
+    {HF_SUITE_PSK_AES_128_GCM_SHA256, "TLS_PSK_WITH_AES_128_GCM_SHA256",
+     "PSK-AES128-GCM-SHA256"},
+    {HF_SUITE_PSK_AES_128_CBC_SHA256, "TLS_PSK_WITH_AES_128_CBC_SHA256",
+     "PSK-AES128-CBC-SHA256"},
+    {HF_SUITE_PSK_AES_128_CCM, "TLS_PSK_WITH_AES_128_CCM", "PSK-AES128-CCM"},
+    {HF_SUITE_PSK_AES_128_CCM_8, "TLS_PSK_WITH_AES_128_CCM_8", "PSK-AES128-CCM8"},
+};
+
+const char *hf_suite_name(uint16_t suite)
+{
+    for (size_t i = 0; i < sizeof suites / sizeof suites[0]; i++) {
+        if (suites[i].suite == suite)
+            return suites[i].name;
+    }
+    return NULL;
+}
+
+uint16_t hf_suite_parse(const char *text)
+{
+    char *end;
+    unsigned long number = strtoul(text, &end, 16);
+    for (size_t i = 0; i < sizeof suites / sizeof suites[0]; i++) {
+        bool is_number = strncasecmp(text, "0x", 2) == 0 && *end == 0 && number == suites[i].suite;
+        if (is_number || strcasecmp(text, suites[i].name) == 0 ||
+            strcasecmp(text, suites[i].name + 4) == 0 || strcasecmp(text, suites[i].short_name) == 0)
+            return suites[i].suite;
+    }
+    return HF_SUITE_NONE;
+}
