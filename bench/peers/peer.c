@@ -247,12 +247,10 @@ struct stream {
 static void accept_streams(int epoll_fd, int listen_fd, const struct peer_streams *server)
 {
     for (;;) {
-        int on = 1;
         int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK);
         if (fd < 0) {
             return;
         }
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
         struct stream *stream = malloc(sizeof(*stream));
         stream->fd = fd;
         stream->session = server->begin(fd);
@@ -272,6 +270,7 @@ void peer_streams_run(const struct peer_options *options, const struct peer_stre
     int listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     int epoll_fd = epoll_create1(0);
     (void)setsockopt(listen_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    (void)setsockopt(listen_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* is inherited */
     if (bind(listen_fd, (const struct sockaddr *)&options->address, sizeof(options->address)) !=
             0 ||
         listen(listen_fd, 4096) != 0 ||
