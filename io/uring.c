@@ -156,8 +156,13 @@ void hf_uring_cancel_all(struct hf_loop *loop)
         .fd = -1,
         .timeout = {.tv_sec = 1, .tv_nsec = 0},
     };
-    if (loop->is_ring_open)
-        (void)io_uring_register_sync_cancel(&loop->ring, &cancel);
+    if (!loop->is_ring_open)
+        return;
+    (void)io_uring_submit(&loop->ring);
+    (void)io_uring_register_sync_cancel(&loop->ring, &cancel);
+    /* A cancelled request lets go of its socket only when its completion has been run. */
+    (void)io_uring_get_events(&loop->ring);
+    io_uring_cq_advance(&loop->ring, io_uring_cq_ready(&loop->ring));
 }
 
 void hf_uring_close(struct hf_loop *loop)

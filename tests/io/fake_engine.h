@@ -1,0 +1,39 @@
+/**
+ * fake_engine.h - a scripted stand-in for the engine under the loop. It "seals" by copying: what a
+ * stream receives comes out as HF_EVENT_DATA, datagrams are echoed along the reversed path. What it
+ * is for: being full, slow or half closed exactly when a test wants it.
+ *
+ * Set the script before the loop runs; the fields marked live may change while it does.
+ */
+#ifndef FAKE_ENGINE_H
+#define FAKE_ENGINE_H
+
+#include <handfast/engine.h>
+
+struct fake_script {
+    size_t output_max;          /* bytes per turn; 0: 1 MiB */
+    uint32_t associations_max;  /* 0: 4096 */
+    size_t take_max;            /* most bytes one receive_stream takes; 0: all */
+    bool is_half_close_kept;    /* the end of a stream is HF_EVENT_PEER_CLOSED, not CLOSED */
+    bool is_stalled;            /* live: streams take nothing; READABLE follows when it clears */
+};
+
+extern struct fake_script fake_script;
+
+/* Seen so far; read when the loop has ended, or as an approximation. */
+struct fake_seen {
+    struct hf_path last_path;
+    uint64_t datagrams;
+    uint64_t waiting_datagrams; /* refused with HF_WAITING */
+    uint64_t waiting_sends;
+    uint64_t waiting_streams;
+    uint64_t ends;              /* hf_engine_receive_end() */
+    uint64_t stream_len;        /* bytes taken */
+};
+
+extern struct fake_seen fake_seen;
+
+/* fake_reset clears both. */
+void fake_reset(void);
+
+#endif
