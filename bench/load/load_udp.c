@@ -237,7 +237,6 @@ static struct udp_run *run_open(const struct load_options *options, const struct
     run->options = options;
     run->keys = keys;
     run->stats = stats;
-    run->now_us = load_now_us();
     run->slots = calloc(options->in_flight, sizeof(*run->slots));
     for (size_t i = 0; i < BATCH_MAX; i++) {
         run->out[i].peer = options->server;
@@ -254,6 +253,7 @@ static struct udp_run *run_open(const struct load_options *options, const struct
 /* Handshakes until `open_max` are open or the statistics say enough. */
 static void run_waves(struct udp_run *run, uint64_t open_max)
 {
+    run->now_us = load_now_us();
     uint64_t tick_us = run->now_us;
     while (run->stats->open_count < open_max) {
         for (uint32_t i = 0; i < run->options->in_flight; i++) {
@@ -288,6 +288,7 @@ static uint64_t close_held(struct udp_run *run)
         run->slots[i].is_busy = false;
     }
     run->busy_count = 0;
+    run->now_us = load_now_us(); /* there was a long pause */
     while (number < run->number_next || run->busy_count > 0) {
         for (uint32_t i = 0; i < run->options->in_flight; i++) {
             struct slot *slot = &run->slots[i];
