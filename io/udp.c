@@ -22,8 +22,10 @@ static bool udp_arm_one(struct hf_loop *loop, uint32_t index)
     struct io_uring_sqe *sqe = hf_uring_next(loop, HF_OPERATION_DATAGRAM, index, 0);
     if (!sqe)
         return false;
+    /* The controls follow the name in the buffer: 28 bytes of it would leave them misaligned. */
+    size_t name_len = socket->is_v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
     socket->header = (struct msghdr){
-        .msg_namelen = socket->is_v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in),
+        .msg_namelen = (socklen_t)((name_len + 7) & ~(size_t)7),
         .msg_controllen = CONTROL_LEN,
     };
     io_uring_prep_recvmsg_multishot(sqe, socket->fd, &socket->header, 0);
