@@ -9,9 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEADER_LEN 4       /* RFC 7252 3 */
-#define REPLY_LEN_MAX 1152 /* RFC 7252 4.6 */
-#define BLOCK_SZX_MAX 6    /* 1,024 bytes */
+#define HEADER_LEN 4                                  /* RFC 7252 3 */
+#define REPLY_LEN_MAX 1152                            /* RFC 7252 4.6 */
+#define BLOCK_SZX_MAX 6                               /* 1,024 bytes */
+#define OVERHEAD_LEN_MAX (HEADER_LEN + 8 + 2 + 4 + 1) /* token, both options, payload marker */
 
 /* A request, judged: what the answer says and what it must repeat. */
 struct judged {
@@ -81,6 +82,7 @@ static struct judged judge(const coap_pdu_t *request)
     coap_opt_t *option = NULL;
     unsigned segments = 0;
     bool is_whoami = false;
+    bool has_block = false;
     coap_option_iterator_init(request, &iterator, COAP_OPT_ALL);
     while ((option = coap_option_next(&iterator)) != NULL) {
         const uint8_t *value = coap_opt_value(option);
@@ -89,6 +91,7 @@ static struct judged judge(const coap_pdu_t *request)
             return refusal(COAP_RESPONSE_CODE_BAD_OPTION, "an option is not understood");
         if (iterator.number == COAP_OPTION_URI_PATH)
             is_whoami = segments++ == 0 && len == 6 && memcmp(value, "whoami", 6) == 0;
+        has_block |= iterator.number == COAP_OPTION_BLOCK2;
         if (iterator.number == COAP_OPTION_ACCEPT &&
             coap_decode_var_bytes(value, len) != COAP_MEDIATYPE_APPLICATION_JSON)
             return refusal(COAP_RESPONSE_CODE_NOT_ACCEPTABLE, "only application/json");
@@ -97,34 +100,53 @@ static struct judged judge(const coap_pdu_t *request)
         return refusal(COAP_RESPONSE_CODE_NOT_FOUND, "there is /whoami only");
     if (coap_pdu_get_code(request) != COAP_REQUEST_CODE_GET)
         return refusal(COAP_RESPONSE_CODE_NOT_ALLOWED, "GET only");
-    struct judged judged = {.code = COAP_RESPONSE_CODE_CONTENT};
-    judged.has_block = coap_get_block(request, COAP_OPTION_BLOCK2, &judged.block) == 1;
-    if (judged.has_block && judged.block.szx > BLOCK_SZX_MAX)
-        return refusal(COAP_RESPONSE_CODE_BAD_REQUEST, "block size 7 is for reliable transports");
+    struct judged judged = {.code = COAP_RESPONSE_CODE_CONTENT, .has_block = has_block};
+    if (has_block && coap_get_block(request, COAP_OPTION_BLOCK2, &judged.block) != 1)
+        return refusal(COAP_RESPONSE_CODE_BAD_REQUEST, "no such block size");
     return judged;
 }
 
 /* ---- answering ---------------------------------------------------------------------------- */
 
-static bool add_body(coap_pdu_t *reply, struct judged *judged, const char *body, size_t body_len,
-                     size_t room)
+static bool add_uint_option(coap_pdu_t *reply, coap_option_num_t number, unsigned value)
 {
-    uint8_t format[4];
-    size_t format_len =
-        coap_encode_var_safe(format, sizeof(format), COAP_MEDIATYPE_APPLICATION_JSON);
-    if (coap_add_option(reply, COAP_OPTION_CONTENT_FORMAT, format_len, format) == 0)
-        return false;
-    const uint8_t *data = (const uint8_t *)body;
-    if (!judged->has_block) {
-        if (body_len <= room)
-            return coap_add_data(reply, body_len, data) == 1;
-        judged->block = (coap_block_t){.szx = BLOCK_SZX_MAX};
-    }
-    return coap_write_block_opt(&judged->block, COAP_OPTION_BLOCK2, reply, body_len) == 1 &&
-           coap_add_block(reply, body_len, data, judged->block.num, judged->block.szx) == 1;
+    uint8_t bytes[4];
+    size_t len = coap_encode_var_safe(bytes, sizeof(bytes), value);
+    return coap_add_option(reply, number, len, bytes) > 0;
 }
 
-static bool fill_reply(coap_pdu_t *reply, struct judged *judged, size_t reply_len_max,
+/* The block that was asked for (RFC 7959 2.2), in smaller ones if `room` is too small for it. */
+static bool add_block(coap_pdu_t *reply, coap_block_t block, struct hf_bytes body, size_t room)
+{
+    while (block.szx > 0 && (16U << block.szx) > room) {
+        block.szx--;
+        block.num *= 2;
+    }
+    size_t len = 16U << block.szx;
+    size_t offset = (size_t)block.num * len;
+    if (offset >= body.len)
+        return false;
+    bool has_more = body.len - offset > len;
+    if (!has_more)
+        len = body.len - offset;
+    return add_uint_option(reply, COAP_OPTION_BLOCK2,
+                           block.num << 4 | (unsigned)has_more << 3 | block.szx) &&
+           coap_add_data(reply, len, body.data + offset) == 1;
+}
+
+static bool add_body(coap_pdu_t *reply, const struct judged *judged, struct hf_bytes body,
+                     size_t room)
+{
+    if (!add_uint_option(reply, COAP_OPTION_CONTENT_FORMAT, COAP_MEDIATYPE_APPLICATION_JSON))
+        return false;
+    if (judged->has_block)
+        return add_block(reply, judged->block, body, room);
+    if (body.len > room)
+        return add_block(reply, (coap_block_t){.szx = BLOCK_SZX_MAX}, body, room);
+    return coap_add_data(reply, body.len, body.data) == 1;
+}
+
+static bool fill_reply(coap_pdu_t *reply, const struct judged *judged, size_t reply_len_max,
                        const struct hf_association_info *info)
 {
     if (judged->diagnostic != NULL)
@@ -132,9 +154,9 @@ static bool fill_reply(coap_pdu_t *reply, struct judged *judged, size_t reply_le
                              (const uint8_t *)judged->diagnostic) == 1;
     size_t body_len = 0;
     char *body = hf_whoami_json(&body_len, info);
-    /* Token, Content-Format and payload marker: 8 + 3 + 1, rounded up. */
     bool is_filled =
-        body != NULL && add_body(reply, judged, body, body_len, reply_len_max - HEADER_LEN - 16);
+        body != NULL && add_body(reply, judged, (struct hf_bytes){(const uint8_t *)body, body_len},
+                                 reply_len_max - OVERHEAD_LEN_MAX);
     free(body);
     return is_filled;
 }

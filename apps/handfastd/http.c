@@ -140,11 +140,11 @@ static void respond(struct exchange *exchange, const char *status_line, const ch
         end_exchange(exchange);
 }
 
-static void refuse(struct exchange *exchange, const char *status_line)
+static void refuse(struct exchange *exchange, const char *status_line, bool is_kept)
 {
     char body[96];
     snprintf(body, sizeof(body), "{\"error\":\"%s\"}\n", status_line);
-    respond(exchange, status_line, body, false, false);
+    respond(exchange, status_line, body, false, is_kept);
 }
 
 static void respond_whoami(struct exchange *exchange, bool is_head, bool is_kept)
@@ -159,7 +159,7 @@ static void respond_whoami(struct exchange *exchange, bool is_head, bool is_kept
     char *json = hf_whoami_json(&len, &info);
     char *body = NULL;
     if (json == NULL || asprintf(&body, "%s\n", json) < 0) {
-        refuse(exchange, "500 Internal Server Error");
+        refuse(exchange, "500 Internal Server Error", false);
         free(json);
         return;
     }
@@ -190,10 +190,12 @@ static int on_message_complete(http_parser *parser)
     struct exchange *exchange = parser->data;
     bool is_kept = http_should_keep_alive(parser) != 0;
     exchange->is_inside = false;
-    if (parser->method == HTTP_GET || parser->method == HTTP_HEAD)
+    if (parser->http_major != 1)
+        refuse(exchange, "505 HTTP Version Not Supported", false);
+    else if (parser->method == HTTP_GET || parser->method == HTTP_HEAD)
         respond_whoami(exchange, parser->method == HTTP_HEAD, is_kept);
     else
-        refuse(exchange, "405 Method Not Allowed");
+        refuse(exchange, "405 Method Not Allowed", is_kept);
     if (exchange->is_ended)
         http_parser_pause(parser, 1);
     return 0;
@@ -225,10 +227,10 @@ void hf_http_receive(struct hf_http *http, struct hf_loop *loop, hf_association_
     parser.data = &exchange;
     http_parser_execute(&parser, &settings, (const char *)data.data, data.len);
     if (!exchange.is_ended && HTTP_PARSER_ERRNO(&parser) != HPE_OK)
-        refuse(&exchange, parse_error(&parser));
+        refuse(&exchange, parse_error(&parser), false);
     parser.data = NULL;
     if (!exchange.is_ended && exchange.is_inside && !keep(http, link, &exchange, &parser))
-        refuse(&exchange, "503 Service Unavailable");
+        refuse(&exchange, "503 Service Unavailable", false);
     if ((exchange.is_ended || !exchange.is_inside) && *link != NULL)
         drop(http, link);
 }
@@ -245,7 +247,7 @@ void hf_http_second(struct hf_http *http, struct hf_loop *loop)
                 continue;
             }
             struct exchange exchange = {.loop = loop, .association = (*link)->association};
-            refuse(&exchange, "408 Request Timeout");
+            refuse(&exchange, "408 Request Timeout", false);
             drop(http, link);
         }
     }
