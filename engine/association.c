@@ -153,18 +153,22 @@ enum hf_status hf_association_open(struct hf_association **out, struct hf_engine
     association->state = HF_STATE_SV_START;
     association->listener_index = (uint8_t)listener_index;
     association->handshake = slot;
-    association->successor = association->predecessor = HF_NONE;
-    association->identity = association->stream = association->waiting_next = HF_NONE;
+    association->identity = HF_NONE;
     association->heard_tick = engine->now_tick;
-    association->trial_tick = engine->now_tick;
-    association->trial_tokens = (uint16_t)(2 * engine->config.trials_per_second);
     association->plaintext_len_max = HF_PLAINTEXT_LEN_MAX;
     association->receive_len_max = HF_PLAINTEXT_LEN_MAX;
     association->path = *path;
-    if (engine->listeners[listener_index].transport == HF_TRANSPORT_DTLS)
+    if (engine->listeners[listener_index].transport == HF_TRANSPORT_DTLS) {
         association->flags = HF_ASSOCIATION_DATAGRAM;
+        association->datagram.successor = HF_NONE;
+        association->datagram.trial_tick = engine->now_tick;
+        association->datagram.trial_tokens = (uint16_t)(2 * engine->config.trials_per_second);
+    } else {
+        association->stream.buffer = HF_NONE;
+    }
     struct hf_handshake *handshake = hf_handshake_at(engine, slot);
     handshake->association = index;
+    handshake->predecessor = HF_NONE;
     handshake->begun_us = engine->now_us;
     *out = association;
     return HF_OK;
@@ -178,33 +182,50 @@ void hf_association_establish(struct hf_engine *engine, struct hf_association *a
     hf_association_arm(engine, association);
 }
 
+struct hf_association *hf_association_successor(const struct hf_engine *engine,
+                                                const struct hf_association *association)
+{
+    bool has_one = hf_is_datagram(association) && association->datagram.successor != HF_NONE;
+    return has_one ? hf_association_at(engine, association->datagram.successor) : NULL;
+}
+
 /** The path table and the links between an association and a rebooted client's next one. */
 static void unlink_path(struct hf_engine *engine, struct hf_association *association)
 {
-    if (association->successor != HF_NONE)
-        hf_association_at(engine, association->successor)->predecessor = HF_NONE;
-    if (association->predecessor != HF_NONE)
-        hf_association_at(engine, association->predecessor)->successor = HF_NONE;
+    struct hf_association *successor = hf_association_successor(engine, association);
+    const struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    uint32_t index = hf_association_index(engine, association);
     if (!hf_is_datagram(association))
         return;
-    uint32_t index = hf_association_index(engine, association);
-    if (association->successor != HF_NONE)
-        hf_table_replace(&engine->table, index, association->successor);
-    else if (association->predecessor == HF_NONE)
+    if (successor) {
+        hf_table_replace(&engine->table, index, association->datagram.successor);
+        if (successor->handshake != HF_NONE)
+            hf_handshake_of(engine, successor)->predecessor = HF_NONE;
+    } else if (handshake && handshake->predecessor != HF_NONE) {
+        hf_association_at(engine, handshake->predecessor)->datagram.successor = HF_NONE;
+    } else {
         hf_table_remove(&engine->table, index);
+    }
+}
+
+struct hf_event *hf_association_event(struct hf_engine *engine,
+                                      const struct hf_association *association,
+                                      enum hf_event_kind kind)
+{
+    struct hf_event *event =
+        hf_outbox_event(&engine->outbox, kind, hf_association_handle(engine, association));
+    event->user = hf_is_datagram(association) ? 0 : association->stream.user;
+    event->context = association->context;
+    event->listener_index = association->listener_index;
+    event->path = hf_association_path(engine, association);
+    return event;
 }
 
 static void queue_end(struct hf_engine *engine, const struct hf_association *association,
                       struct hf_handshake *handshake, const struct hf_failure *failure)
 {
-    bool was_open = handshake == NULL;
-    struct hf_event *event =
-        hf_outbox_event(&engine->outbox, was_open ? HF_EVENT_CLOSED : HF_EVENT_HANDSHAKE_FAILED,
-                        hf_association_handle(engine, association));
-    event->user = association->user;
-    event->context = association->context;
-    event->listener_index = association->listener_index;
-    event->path = hf_association_path(engine, association);
+    struct hf_event *event = hf_association_event(
+        engine, association, handshake ? HF_EVENT_HANDSHAKE_FAILED : HF_EVENT_CLOSED);
     event->failure = *failure;
     if (handshake) {
         size_t len = handshake->identity_len;
@@ -220,6 +241,7 @@ void hf_association_end(struct hf_engine *engine, struct hf_association *associa
 {
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
     queue_end(engine, association, handshake, failure);
+    unlink_path(engine, association);
     if (handshake) {
         engine->counters.handshakes[failure->status]++;
         handshake_give(engine, association);
@@ -227,7 +249,6 @@ void hf_association_end(struct hf_engine *engine, struct hf_association *associa
         engine->counters.associations--;
         engine->counters.closes[failure->status]++;
     }
-    unlink_path(engine, association);
     hf_stream_abandon(engine, association);
     hf_identity_drop(engine, association->identity);
     uint32_t index = hf_association_index(engine, association);

@@ -34,6 +34,15 @@ void hf_association_establish(struct hf_engine *engine, struct hf_association *a
 void hf_association_end(struct hf_engine *engine, struct hf_association *association,
                         const struct hf_failure *failure);
 
+/** hf_association_event queues an event about the association, filled in but for its particulars. */
+struct hf_event *hf_association_event(struct hf_engine *engine,
+                                      const struct hf_association *association,
+                                      enum hf_event_kind kind);
+
+/** hf_association_successor gives the handshake a rebooted client has under way, or NULL. */
+struct hf_association *hf_association_successor(const struct hf_engine *engine,
+                                                const struct hf_association *association);
+
 /** hf_association_arm sets the timer to the earliest thing that is due. */
 void hf_association_arm(struct hf_engine *engine, struct hf_association *association);
 

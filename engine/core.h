@@ -106,48 +106,53 @@ enum {
  * Raw keys, not expanded contexts: the AES schedule takes 0.04 us to make again.
  */
 struct hf_association {
-    uint32_t next_free;
+    struct hf_timer timer; /* first: the pool's link lies in it while the record is free */
     uint32_t generation;
-    struct hf_timer timer;
     uint8_t state;
     uint8_t listener_index;
     uint16_t flags;
     uint16_t suite;
     uint8_t framework;
     uint8_t entity_kind;
-    uint8_t warnings; /**< warning alerts and empty records in a row */
     uint16_t suid;
     uint16_t plaintext_len_max; /**< most we send in a record */
     uint16_t receive_len_max;   /**< most the peer may send in a record */
-    uint16_t finished_seq;      /**< DTLS: message_seq of the peer's Finished */
-    uint32_t handshake;         /**< slot index, or HF_NONE */
-    uint32_t successor;         /**< a rebooted client's new handshake (RFC 6347 4.2.8) */
-    uint32_t predecessor;
-    uint32_t identity; /**< head of a chain of identity blocks, or HF_NONE */
+    uint8_t warnings;           /**< warning alerts and empty records in a row */
+    uint8_t zero;
+    uint32_t handshake; /**< slot index, or HF_NONE */
+    uint32_t identity;  /**< head of a chain of identity blocks, or HF_NONE */
     uint32_t expires_s;
-    uint32_t heard_tick; /**< when the peer was last heard */
-    uint32_t trial_tick;
-    uint32_t forgeries;
-    uint16_t trial_tokens;
-    uint16_t reply_seq;      /**< DTLS: message_seq of our Finished */
-    uint32_t epoch0_seq;     /**< DTLS: next record number of epoch 0, for CCS sent again */
-    uint32_t stream;         /**< TLS: buffer holding a partial record, or HF_NONE */
+    uint32_t heard_tick;     /**< when the peer was last heard */
     struct hf_path_key path; /**< DTLS; for TLS too, for logs */
     uint64_t context;
-    uint64_t user;
     uint64_t write_seq; /**< DTLS: epoch in the top 16 bits */
     uint64_t read_seq;  /**< TLS: next; DTLS: highest received in epoch 1 */
-    uint64_t window;    /**< DTLS: bit i is read_seq - i */
+    union {
+        struct {
+            uint64_t window;       /**< bit i is read_seq - i */
+            uint32_t successor;    /**< a rebooted client's new handshake (RFC 6347 4.2.8) */
+            uint32_t epoch0_seq;   /**< next record number of epoch 0, for CCS sent again */
+            uint32_t trial_tick;   /**< when trial_tokens was last topped up */
+            uint32_t forgeries;    /**< records that did not authenticate */
+            uint16_t trial_tokens; /**< failing decryptions still allowed */
+            uint16_t finished_seq; /**< message_seq of the peer's Finished */
+            uint16_t reply_seq;    /**< message_seq of ours */
+        } datagram;
+        struct {
+            uint64_t user;
+            uint32_t buffer; /**< holds a partial record, or HF_NONE */
+            uint32_t waiting_next, waiting_prev; /**< line of those that wait for a buffer */
+        } stream;
+    };
     struct hf_record_key write_key;
     struct hf_record_key read_key;
     uint8_t master_secret[HF_MASTER_SECRET_LEN];
     uint8_t client_random[HF_RANDOM_LEN];
     uint8_t server_random[HF_RANDOM_LEN];
     uint8_t verify_data[HF_VERIFY_DATA_LEN]; /**< of our Finished, to send it again */
-    uint32_t waiting_next, waiting_prev; /**< TLS: line of those that wait for a stream buffer */
 };
 
-_Static_assert(sizeof(struct hf_association) <= 400, "an idle association costs too much");
+_Static_assert(sizeof(struct hf_association) <= 376, "an idle association costs too much");
 
 /** What the peer's ClientHello amounts to. */
 struct hf_terms {
@@ -185,7 +190,8 @@ struct hf_handshake {
     uint32_t next_free;
     uint32_t generation;
     uint32_t association;
-    uint32_t seq; /**< counts operations: the third part of a ticket */
+    uint32_t predecessor; /**< DTLS: the open association this one is to replace, or HF_NONE */
+    uint32_t seq;         /**< counts operations: the third part of a ticket */
     uint64_t begun_us;
     uint64_t deadline_us;
     uint64_t answer_deadline_us;
@@ -193,6 +199,7 @@ struct hf_handshake {
     uint64_t retransmit_after; /**< the current interval */
     struct hf_sha256 transcript;
     uint8_t session_hash[HF_SHA256_LEN];
+    struct hf_hmac_key master; /**< the master secret, pads hashed */
     struct hf_terms terms;
     struct hf_assembly assembly;
     struct hf_failure failure; /**< first thing that went wrong, if it did not end it */

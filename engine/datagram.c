@@ -56,7 +56,7 @@ static enum hf_status take_late_fragment(struct hf_engine *engine,
                                            .body = fragment->body};
     if (fragment->offset > 0)
         return drop(engine, HF_DROP_FRAGMENT);
-    if (event.kind == HF_MACHINE_FINISHED && event.message_seq != association->finished_seq)
+    if (event.kind == HF_MACHINE_FINISHED && event.message_seq != association->datagram.finished_seq)
         return drop(engine, HF_DROP_MESSAGE_SEQ);
     return hf_machine_run(engine, association, &event);
 }
@@ -181,18 +181,18 @@ static enum hf_status take_epoch1(struct hf_arrival *arrival, struct hf_associat
                                   struct hf_record *record)
 {
     struct hf_engine *engine = arrival->engine;
-    if (association->successor != HF_NONE) {
+    struct hf_association *successor = hf_association_successor(engine, association);
+    if (successor) {
         uint8_t scratch[HF_SCRATCH_LEN_MAX];
-        struct hf_association *successor = hf_association_at(engine, association->successor);
         bool is_copied = record->len <= sizeof scratch;
         if (!hf_record_replayed(association, record->seq)) {
             if (is_copied)
                 memcpy(scratch, record->body, record->len);
             uint8_t *body = record->body;
             size_t len = record->len;
-            uint32_t forgeries = association->forgeries;
+            uint32_t forgeries = association->datagram.forgeries;
             enum hf_status status = take_protected(arrival, association, record);
-            if (status != HF_DROPPED || association->forgeries == forgeries || !is_copied)
+            if (status != HF_DROPPED || association->datagram.forgeries == forgeries || !is_copied)
                 return status;
             memcpy(body, scratch, len);
             record->body = body;
@@ -211,9 +211,10 @@ static enum hf_status take_epoch0(struct hf_arrival *arrival, struct hf_associat
                                   const struct hf_record *record)
 {
     struct hf_engine *engine = arrival->engine;
-    struct hf_association *target = association;
-    if (association && association->successor != HF_NONE)
-        target = hf_association_at(engine, association->successor);
+    struct hf_association *target =
+        association ? hf_association_successor(engine, association) : NULL;
+    if (!target)
+        target = association;
     bool is_hello = record->type == HF_TYPE_HANDSHAKE && record->len > 0 &&
                     record->body[0] == HF_MESSAGE_CLIENT_HELLO;
     if (is_hello)
@@ -316,11 +317,40 @@ static struct hf_association *lookup(const struct hf_engine *engine,
 
 static void resume_after(struct hf_engine *engine, struct hf_association *association)
 {
-    if (association->successor != HF_NONE)
-        association = hf_association_at(engine, association->successor);
+    struct hf_association *successor = hf_association_successor(engine, association);
+    if (successor)
+        association = successor;
     const struct hf_handshake *handshake = hf_handshake_of(engine, association);
     if (handshake && handshake->kept_len > 0)
         hf_datagram_resume(engine, association);
+}
+
+/** Takes the records of a datagram one by one. The path is looked up again only when what it led to
+ *  has ended or nothing was there. */
+static void take_records(struct hf_arrival *arrival, uint8_t *data, size_t len)
+{
+    struct hf_engine *engine = arrival->engine;
+    struct hf_association *association = lookup(engine, &arrival->path);
+    while (len >= HF_DATAGRAM_HEADER_LEN) {
+        struct hf_record record;
+        if (!hf_outbox_has_room(&engine->outbox)) {
+            hf_drop_count(engine, HF_DROP_NO_ROOM);
+            return;
+        }
+        if (!hf_record_datagram_read(&record, data, len)) {
+            hf_drop_count(engine, HF_DROP_TRUNCATED);
+            return;
+        }
+        data += HF_DATAGRAM_HEADER_LEN + record.len;
+        len -= HF_DATAGRAM_HEADER_LEN + record.len;
+        uint32_t generation = association ? association->generation : 0;
+        take_record(arrival, association, &record);
+        if (!association || association->generation != generation ||
+            association->state == HF_STATE_FREE)
+            association = lookup(engine, &arrival->path);
+        if (association)
+            resume_after(engine, association);
+    }
 }
 
 enum hf_status hf_engine_receive_datagram(struct hf_engine *engine, struct hf_datagram *datagram)
@@ -336,27 +366,8 @@ enum hf_status hf_engine_receive_datagram(struct hf_engine *engine, struct hf_da
         hf_drop_count(engine, HF_DROP_LOCAL_ADDRESS);
         return HF_OK;
     }
-    uint8_t *data = datagram->data;
-    size_t len = datagram->len;
-    if (len < HF_DATAGRAM_HEADER_LEN)
+    if (datagram->len < HF_DATAGRAM_HEADER_LEN)
         hf_drop_count(engine, HF_DROP_EMPTY);
-    while (len >= HF_DATAGRAM_HEADER_LEN) {
-        struct hf_record record;
-        if (!hf_outbox_has_room(&engine->outbox)) {
-            hf_drop_count(engine, HF_DROP_NO_ROOM);
-            break;
-        }
-        if (!hf_record_datagram_read(&record, data, len)) {
-            hf_drop_count(engine, HF_DROP_TRUNCATED);
-            break;
-        }
-        data += HF_DATAGRAM_HEADER_LEN + record.len;
-        len -= HF_DATAGRAM_HEADER_LEN + record.len;
-        take_record(&arrival, lookup(engine, &arrival.path), &record);
-        struct hf_association *association = lookup(engine, &arrival.path);
-        if (!association)
-            continue;
-        resume_after(engine, association);
-    }
+    take_records(&arrival, datagram->data, datagram->len);
     return HF_OK;
 }

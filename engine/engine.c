@@ -226,7 +226,7 @@ enum hf_status hf_engine_accept(hf_association_id *out, struct hf_engine *engine
         engine->counters.handshakes[status]++;
         return status;
     }
-    association->user = user;
+    association->stream.user = user;
     *out = hf_association_handle(engine, association);
     const struct hf_machine_event event = {.kind = HF_MACHINE_START};
     return hf_machine_run(engine, association, &event);

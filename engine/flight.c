@@ -156,6 +156,7 @@ void hf_flight_final(struct hf_engine *engine, struct hf_association *associatio
                       (struct hf_bytes){ccs, sizeof ccs}) != HF_OK)
         return;
     const struct hf_bytes body = {association->verify_data, HF_VERIFY_DATA_LEN};
-    if (send_message(&packet, HF_MESSAGE_FINISHED, association->reply_seq, body, true) == HF_OK)
+    uint16_t seq = hf_is_datagram(association) ? association->datagram.reply_seq : 0;
+    if (send_message(&packet, HF_MESSAGE_FINISHED, seq, body, true) == HF_OK)
         hf_packet_close(&packet);
 }

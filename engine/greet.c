@@ -65,9 +65,9 @@ static bool make_way(struct hf_engine *engine, struct hf_association *former)
         return true;
     struct hf_association *half_open = former;
     if (former->state == HF_STATE_OPEN) {
-        if (former->successor == HF_NONE)
+        half_open = hf_association_successor(engine, former);
+        if (!half_open)
             return true;
-        half_open = hf_association_at(engine, former->successor);
         if (engine->now_us - hf_handshake_of(engine, half_open)->begun_us < HF_RESTART_US_MIN) {
             hf_drop_count(engine, HF_DROP_RESTART_RATE);
             return false;
@@ -97,8 +97,8 @@ static struct hf_association *admit(struct hf_arrival *arrival, struct hf_associ
     uint32_t index = hf_association_index(engine, association);
     /* Opening may have sacrificed another handshake, never an open association. */
     if (is_restart) {
-        association->predecessor = former_index;
-        hf_association_at(engine, former_index)->successor = index;
+        hf_handshake_of(engine, association)->predecessor = former_index;
+        hf_association_at(engine, former_index)->datagram.successor = index;
     } else if (!hf_table_insert(&engine->table, index)) {
         count_refusal(engine, HF_E_ASSOCIATION_LIMIT);
         hf_machine_fail(engine, association, HF_E_ASSOCIATION_LIMIT, HF_MACHINE_START, "");
@@ -107,7 +107,7 @@ static struct hf_association *admit(struct hf_arrival *arrival, struct hf_associ
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
     handshake->receive_seq = fragment->message_seq;
     handshake->send_seq = fragment->message_seq;
-    association->epoch0_seq = (uint32_t)record->seq;
+    association->datagram.epoch0_seq = (uint32_t)record->seq;
     const struct hf_machine_event event = {.kind = HF_MACHINE_START};
     return hf_machine_run(engine, association, &event) == HF_OK ? association : NULL;
 }
@@ -116,9 +116,8 @@ static struct hf_association *admit(struct hf_arrival *arrival, struct hf_associ
 static struct hf_association *same_hello(const struct hf_engine *engine,
                                          struct hf_association *association, struct hf_bytes random)
 {
-    struct hf_association *candidates[2] = {association, NULL};
-    if (association && association->successor != HF_NONE)
-        candidates[1] = hf_association_at(engine, association->successor);
+    struct hf_association *candidates[2] = {
+        association, association ? hf_association_successor(engine, association) : NULL};
     for (size_t i = 0; i < 2; i++) {
         if (candidates[i] && candidates[i]->state > HF_STATE_SV_AWAIT_HELLO &&
             hf_bytes_equal_public(candidates[i]->client_random, random.data, HF_RANDOM_LEN))
@@ -131,8 +130,10 @@ static struct hf_association *same_hello(const struct hf_engine *engine,
 static struct hf_association *awaiting_hello(const struct hf_engine *engine,
                                              struct hf_association *association)
 {
-    if (association && association->successor != HF_NONE)
-        association = hf_association_at(engine, association->successor);
+    struct hf_association *successor =
+        association ? hf_association_successor(engine, association) : NULL;
+    if (successor)
+        association = successor;
     return association && association->state == HF_STATE_SV_AWAIT_HELLO ? association : NULL;
 }
 

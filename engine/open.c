@@ -18,11 +18,7 @@ enum hf_status hf_open_data(struct hf_engine *engine, struct hf_association *ass
     if (event->body.len == 0) /* legal, and the cheapest way to keep us busy */
         return ++association->warnings > HF_WARNINGS_MAX ? HF_E_WARNING_FLOOD : HF_OK;
     association->warnings = 0;
-    struct hf_event *data = hf_outbox_event(&engine->outbox, HF_EVENT_DATA,
-                                            hf_association_handle(engine, association));
-    data->user = association->user;
-    data->context = association->context;
-    data->listener_index = association->listener_index;
+    struct hf_event *data = hf_association_event(engine, association, HF_EVENT_DATA);
     data->ecn = event->ecn;
     data->data = event->body;
     engine->counters.data_in_len += event->body.len;
@@ -44,7 +40,7 @@ enum hf_status hf_open_hello(struct hf_engine *engine, struct hf_association *as
 enum hf_status hf_open_finished(struct hf_engine *engine, struct hf_association *association,
                                 const struct hf_machine_event *event)
 {
-    if (!hf_is_datagram(association) || event->message_seq != association->finished_seq)
+    if (!hf_is_datagram(association) || event->message_seq != association->datagram.finished_seq)
         return HF_E_UNEXPECTED_MESSAGE;
     engine->counters.final_flights_again++;
     hf_flight_final(engine, association);
@@ -64,12 +60,7 @@ static enum hf_status take_close_notify(struct hf_engine *engine,
     if (association->flags & HF_ASSOCIATION_PEER_CLOSED)
         return HF_OK;
     association->flags |= HF_ASSOCIATION_PEER_CLOSED;
-    struct hf_event *closed = hf_outbox_event(&engine->outbox, HF_EVENT_PEER_CLOSED,
-                                              hf_association_handle(engine, association));
-    closed->user = association->user;
-    closed->context = association->context;
-    closed->listener_index = association->listener_index;
-    closed->path = hf_association_path(engine, association);
+    hf_association_event(engine, association, HF_EVENT_PEER_CLOSED);
     return HF_OK;
 }
 

@@ -29,18 +29,18 @@ bool hf_record_replayed(const struct hf_association *association, uint64_t seq)
     if (seq > association->read_seq)
         return false;
     uint64_t behind = association->read_seq - seq;
-    return behind >= HF_WINDOW_LEN || (association->window >> behind & 1);
+    return behind >= HF_WINDOW_LEN || (association->datagram.window >> behind & 1);
 }
 
 void hf_record_received(struct hf_association *association, uint64_t seq)
 {
     if (seq > association->read_seq) {
         uint64_t ahead = seq - association->read_seq;
-        association->window = ahead < HF_WINDOW_LEN ? association->window << ahead : 0;
+        uint64_t moved = ahead < HF_WINDOW_LEN ? association->datagram.window << ahead : 0;
+        association->datagram.window = moved | 1;
         association->read_seq = seq;
-        association->window |= 1;
     } else {
-        association->window |= UINT64_C(1) << (association->read_seq - seq);
+        association->datagram.window |= UINT64_C(1) << (association->read_seq - seq);
     }
 }
 
@@ -87,7 +87,7 @@ static enum hf_status next_seq(uint64_t *out, struct hf_association *association
                                bool is_protected)
 {
     if (!is_protected) {
-        *out = association->epoch0_seq++;
+        *out = hf_is_datagram(association) ? association->datagram.epoch0_seq++ : 0;
         return HF_OK;
     }
     uint64_t used = association->write_seq & HF_DATAGRAM_SEQ_MAX;
@@ -132,7 +132,7 @@ void hf_packet_close(struct hf_packet *packet)
     const struct hf_association *association = packet->association;
     struct hf_output output = {
         .association = hf_association_handle(engine, association),
-        .user = association->user,
+        .user = hf_is_datagram(association) ? 0 : association->stream.user,
         .is_stream = !hf_is_datagram(association),
         .path = hf_association_path(engine, association),
         .listener_index = association->listener_index,

@@ -125,8 +125,7 @@ static void queue_keylog(struct hf_engine *engine, const struct hf_association *
 {
     if (!engine->config.keylog)
         return;
-    struct hf_event *event = hf_outbox_event(&engine->outbox, HF_EVENT_KEYLOG,
-                                             hf_association_handle(engine, association));
+    struct hf_event *event = hf_association_event(engine, association, HF_EVENT_KEYLOG);
     memcpy(event->client_random, association->client_random, HF_RANDOM_LEN);
     memcpy(event->master_secret, association->master_secret, HF_MASTER_SECRET_LEN);
 }
@@ -171,14 +170,12 @@ enum hf_status hf_server_key(struct hf_engine *engine, struct hf_association *as
     else if (association->expires_s && engine->wall_s >= (int64_t)association->expires_s)
         handshake->refusal = HF_E_KEY_EXPIRED;
     HF_TRY(derive_master(engine, association, handshake));
-    struct hf_hmac_key master;
-    hf_hmac_key_init(&master,
+    hf_hmac_key_init(&handshake->master,
                      (struct hf_bytes){association->master_secret, HF_MASTER_SECRET_LEN});
     hf_record_keys_derive(
         &association->read_key, &association->write_key,
-        hf_hello_cipher(association->suite, association->flags & HF_ASSOCIATION_ETM), &master,
-        association->client_random, association->server_random);
-    hf_wipe(&master, sizeof master);
+        hf_hello_cipher(association->suite, association->flags & HF_ASSOCIATION_ETM),
+        &handshake->master, association->client_random, association->server_random);
     association->write_seq = hf_is_datagram(association) ? UINT64_C(1) << 48 : 0;
     queue_keylog(engine, association);
     if (hf_is_datagram(association)) /* until the rest of the peer's flight is here */
@@ -196,24 +193,18 @@ enum hf_status hf_server_ccs(struct hf_engine *engine, struct hf_association *as
     if (!hf_is_datagram(association) && handshake->assembly.received > 0)
         return HF_E_UNEXPECTED_MESSAGE; /* in the middle of a message */
     association->read_seq = 0;
-    association->window = 0;
     association->flags |= HF_ASSOCIATION_READ_PROTECTED;
     return HF_OK;
 }
 
 static void make_verify_data(uint8_t out[HF_VERIFY_DATA_LEN],
-                             const struct hf_association *association,
                              const struct hf_handshake *handshake, const char *label)
 {
-    struct hf_hmac_key master;
     uint8_t digest[HF_SHA256_LEN];
     struct hf_sha256 hash = handshake->transcript;
     hf_sha256_final(digest, &hash);
     const struct hf_bytes seed = {digest, sizeof digest};
-    hf_hmac_key_init(&master,
-                     (struct hf_bytes){association->master_secret, HF_MASTER_SECRET_LEN});
-    hf_prf(out, HF_VERIFY_DATA_LEN, &master, label, &seed, 1);
-    hf_wipe(&master, sizeof master);
+    hf_prf(out, HF_VERIFY_DATA_LEN, &handshake->master, label, &seed, 1);
 }
 
 enum hf_status hf_server_finished(struct hf_engine *engine, struct hf_association *association,
@@ -223,16 +214,18 @@ enum hf_status hf_server_finished(struct hf_engine *engine, struct hf_associatio
     uint8_t expected[HF_VERIFY_DATA_LEN];
     if (event->body.len != HF_VERIFY_DATA_LEN)
         return HF_E_DECODE;
-    make_verify_data(expected, association, handshake, "client finished");
+    make_verify_data(expected, handshake, "client finished");
     if (!hf_ct_equal(expected, event->body.data, HF_VERIFY_DATA_LEN) && !HF_FUZZ_ACCEPT)
         return HF_E_FINISHED;
     if (handshake->refusal != HF_OK && !HF_FUZZ_ACCEPT)
         return handshake->refusal; /* nobody knows a decoy key; and if: it opens nothing */
     hf_flight_answered(handshake);
     hf_flight_hash(association, handshake, HF_MESSAGE_FINISHED, event->message_seq, event->body);
-    make_verify_data(association->verify_data, association, handshake, "server finished");
-    association->finished_seq = event->message_seq;
-    association->reply_seq = handshake->send_seq;
+    make_verify_data(association->verify_data, handshake, "server finished");
+    if (hf_is_datagram(association)) {
+        association->datagram.finished_seq = event->message_seq;
+        association->datagram.reply_seq = handshake->send_seq;
+    }
     hf_answer_expect(engine, association, HF_PENDING_IDENTITY,
                      handshake->is_identity_following);
     hf_association_arm(engine, association);
@@ -252,15 +245,10 @@ enum hf_status hf_server_bind(struct hf_engine *engine, struct hf_association *a
     HF_TRY(hf_stream_keep(engine, association));
     hf_flight_final(engine, association);
     association->flags |= HF_ASSOCIATION_WRITE_PROTECTED;
-    struct hf_event *established = hf_outbox_event(&engine->outbox, HF_EVENT_ESTABLISHED,
-                                                   hf_association_handle(engine, association));
-    established->user = association->user;
-    established->context = association->context;
-    established->listener_index = association->listener_index;
-    established->path = hf_association_path(engine, association);
-    if (association->predecessor != HF_NONE) { /* RFC 6347 4.2.8: now, and not before */
+    hf_association_event(engine, association, HF_EVENT_ESTABLISHED);
+    if (handshake->predecessor != HF_NONE) { /* RFC 6347 4.2.8: now, and not before */
         engine->counters.restarts++;
-        hf_machine_fail(engine, hf_association_at(engine, association->predecessor),
+        hf_machine_fail(engine, hf_association_at(engine, handshake->predecessor),
                         HF_E_SUPERSEDED, HF_MACHINE_CLOSE, "RFC 6347 4.2.8");
     }
     hf_association_establish(engine, association);

@@ -240,21 +240,21 @@ static enum hf_status receive_half_open(struct hf_engine *engine, size_t *consum
 
 static void spend(struct hf_engine *engine, struct hf_association *association)
 {
-    engine->streams_spent[engine->streams_spent_count++] = association->stream;
-    association->stream = HF_NONE;
+    engine->streams_spent[engine->streams_spent_count++] = association->stream.buffer;
+    association->stream.buffer = HF_NONE;
 }
 
 static void waiting_unlink(struct hf_engine *engine, struct hf_association *association)
 {
-    uint32_t next = association->waiting_next, prev = association->waiting_prev;
+    uint32_t next = association->stream.waiting_next, prev = association->stream.waiting_prev;
     if (!(association->flags & HF_ASSOCIATION_READ_QUEUED))
         return;
     if (prev != HF_NONE)
-        hf_association_at(engine, prev)->waiting_next = next;
+        hf_association_at(engine, prev)->stream.waiting_next = next;
     else
         engine->waiting_head = next;
     if (next != HF_NONE)
-        hf_association_at(engine, next)->waiting_prev = prev;
+        hf_association_at(engine, next)->stream.waiting_prev = prev;
     else
         engine->waiting_tail = prev;
     association->flags &= (uint16_t)~HF_ASSOCIATION_READ_QUEUED;
@@ -266,10 +266,10 @@ static void waiting_link(struct hf_engine *engine, struct hf_association *associ
     if (association->flags & HF_ASSOCIATION_READ_QUEUED)
         return;
     association->flags |= HF_ASSOCIATION_READ_QUEUED;
-    association->waiting_next = HF_NONE;
-    association->waiting_prev = engine->waiting_tail;
+    association->stream.waiting_next = HF_NONE;
+    association->stream.waiting_prev = engine->waiting_tail;
     if (engine->waiting_tail != HF_NONE)
-        hf_association_at(engine, engine->waiting_tail)->waiting_next = index;
+        hf_association_at(engine, engine->waiting_tail)->stream.waiting_next = index;
     else
         engine->waiting_head = index;
     engine->waiting_tail = index;
@@ -277,10 +277,10 @@ static void waiting_link(struct hf_engine *engine, struct hf_association *associ
 
 static bool take_buffer(struct hf_engine *engine, struct hf_association *association)
 {
-    association->stream = hf_pool_take(&engine->streams);
-    if (association->stream == HF_NONE)
+    association->stream.buffer = hf_pool_take(&engine->streams);
+    if (association->stream.buffer == HF_NONE)
         return false;
-    struct hf_stream_buffer *buffer = buffer_at(engine, association->stream);
+    struct hf_stream_buffer *buffer = buffer_at(engine, association->stream.buffer);
     buffer->len = 0;
     buffer->begun_tick = engine->now_tick;
     return true;
@@ -290,7 +290,7 @@ static bool take_buffer(struct hf_engine *engine, struct hf_association *associa
 static size_t fill_buffer(struct hf_engine *engine, struct hf_association *association,
                           const uint8_t *data, size_t len)
 {
-    struct hf_stream_buffer *buffer = buffer_at(engine, association->stream);
+    struct hf_stream_buffer *buffer = buffer_at(engine, association->stream.buffer);
     struct hf_record record = {0};
     size_t used = 0, whole = HF_STREAM_HEADER_LEN;
     for (int part_index = 0; part_index < 2; part_index++) { /* the header, then the body */
@@ -321,12 +321,12 @@ static enum hf_status receive_open(struct hf_engine *engine, size_t *consumed,
 {
     uint32_t generation = association->generation;
     size_t done = 0;
-    bool had_buffer = association->stream != HF_NONE;
+    bool had_buffer = association->stream.buffer != HF_NONE;
     while (done < len && is_alive(association, generation) &&
            hf_outbox_has_room(&engine->outbox)) {
         if (association->flags & HF_ASSOCIATION_PEER_CLOSED) {
             done = len;
-        } else if (association->stream != HF_NONE) {
+        } else if (association->stream.buffer != HF_NONE) {
             done += fill_buffer(engine, association, data + done, len - done);
         } else {
             done += take_records(engine, association, data + done, len - done);
@@ -340,7 +340,7 @@ static enum hf_status receive_open(struct hf_engine *engine, size_t *consumed,
     }
     if (!is_alive(association, generation))
         done = len;
-    else if (had_buffer || association->stream != HF_NONE)
+    else if (had_buffer || association->stream.buffer != HF_NONE)
         hf_association_arm(engine, association);
     *consumed = done;
     return done == len ? HF_OK : HF_WAITING;
@@ -368,24 +368,15 @@ void hf_engine_receive_end(struct hf_engine *engine, hf_association_id id)
     hf_machine_fail(engine, association, HF_E_TRUNCATED, HF_MACHINE_CLOSE, "RFC 5246 7.2.1");
 }
 
-static void say_readable(struct hf_engine *engine, struct hf_association *association)
-{
-    struct hf_event *event = hf_outbox_event(&engine->outbox, HF_EVENT_READABLE,
-                                             hf_association_handle(engine, association));
-    event->user = association->user;
-    event->context = association->context;
-    event->listener_index = association->listener_index;
-}
-
 void hf_stream_resume(struct hf_engine *engine, struct hf_association *association)
 {
     uint32_t generation = association->generation;
     if (association->handshake != HF_NONE) {
         if (!take_kept(engine, association))
             return;
-    } else if (association->stream != HF_NONE) {
+    } else if (association->stream.buffer != HF_NONE) {
         /* Left over by the handshake: whole records here, the rest in a buffer of its own. */
-        struct hf_stream_buffer *former = buffer_at(engine, association->stream);
+        struct hf_stream_buffer *former = buffer_at(engine, association->stream.buffer);
         size_t consumed = 0;
         spend(engine, association);
         enum hf_status status =
@@ -399,7 +390,7 @@ void hf_stream_resume(struct hf_engine *engine, struct hf_association *associati
         !(association->flags & HF_ASSOCIATION_READ_WANTED))
         return;
     association->flags &= (uint16_t)~HF_ASSOCIATION_READ_WANTED;
-    say_readable(engine, association);
+    hf_association_event(engine, association, HF_EVENT_READABLE);
 }
 
 enum hf_status hf_stream_keep(struct hf_engine *engine, struct hf_association *association)
@@ -409,7 +400,7 @@ enum hf_status hf_stream_keep(struct hf_engine *engine, struct hf_association *a
         return HF_OK;
     if (!take_buffer(engine, association))
         return HF_E_ASSOCIATION_LIMIT;
-    struct hf_stream_buffer *buffer = buffer_at(engine, association->stream);
+    struct hf_stream_buffer *buffer = buffer_at(engine, association->stream.buffer);
     memcpy(buffer->data, hf_handshake_kept(engine, handshake), handshake->kept_len);
     buffer->len = handshake->kept_len;
     return HF_OK;
@@ -418,17 +409,19 @@ enum hf_status hf_stream_keep(struct hf_engine *engine, struct hf_association *a
 bool hf_stream_due(uint32_t *out, const struct hf_engine *engine,
                    const struct hf_association *association)
 {
-    if (association->stream == HF_NONE)
+    if (hf_is_datagram(association) || association->stream.buffer == HF_NONE)
         return false;
-    *out = buffer_at(engine, association->stream)->begun_tick +
+    *out = buffer_at(engine, association->stream.buffer)->begun_tick +
            (uint32_t)(engine->config.record_us_max / HF_TICK_US) + 1;
     return true;
 }
 
 void hf_stream_abandon(struct hf_engine *engine, struct hf_association *association)
 {
+    if (hf_is_datagram(association))
+        return;
     waiting_unlink(engine, association);
-    if (association->stream == HF_NONE)
+    if (association->stream.buffer == HF_NONE)
         return;
     /* An event of this turn may still show what is in it. */
     spend(engine, association);
@@ -446,6 +439,6 @@ void hf_stream_turn(struct hf_engine *engine)
            hf_outbox_has_room(&engine->outbox)) {
         struct hf_association *association = hf_association_at(engine, engine->waiting_head);
         waiting_unlink(engine, association);
-        say_readable(engine, association);
+        hf_association_event(engine, association, HF_EVENT_READABLE);
     }
 }

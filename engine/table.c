@@ -14,10 +14,16 @@
 #define HF_TABLE_MOVES 16 /* old slots emptied at each insertion */
 #define HF_PAGE_LEN 4096
 
+/** How many records a region takes before it grows. */
+static uint32_t full_at(uint32_t size)
+{
+    return size / 16 * 13;
+}
+
 static uint32_t size_for(uint32_t count_max)
 {
     uint32_t size = HF_TABLE_SIZE_MIN;
-    while (size / 4 * 3 < count_max)
+    while (full_at(size) < count_max)
         size *= 2;
     return size;
 }
@@ -146,7 +152,7 @@ static void move_some(struct hf_table *table, uint32_t moves)
 bool hf_table_insert(struct hf_table *table, uint32_t index)
 {
     move_some(table, HF_TABLE_MOVES);
-    if (!table->old && table->count >= table->size / 4 * 3 && table->size < table->size_max) {
+    if (!table->old && table->count >= full_at(table->size) && table->size < table->size_max) {
         table->old = table->slots;
         table->old_size = table->size;
         table->old_at = 0;
