@@ -96,7 +96,8 @@ enum hf_status hf_server_exchange(struct hf_engine *engine, struct hf_associatio
     hf_flight_answered(handshake);
     hf_flight_hash(association, handshake, HF_MESSAGE_CLIENT_KEY_EXCHANGE, event->message_seq,
                    event->body);
-    take_session_hash(handshake); /* before parking: what comes later is not part of it */
+    if (association->flags & HF_ASSOCIATION_EMS)
+        take_session_hash(handshake); /* before parking: what comes later is not part of it */
     bool is_askable = identity.len > 0 && identity.len <= engine->config.identity_len_max;
     size_t len = identity.len < engine->config.identity_len_max ? identity.len
                                                                 : engine->config.identity_len_max;

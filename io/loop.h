@@ -46,6 +46,7 @@ struct hf_loop_config {
     uint32_t send_queue_len_max;  /**< per connection; at least 4 times the above; 256 KiB */
     uint32_t socket_receive_len;  /**< SO_RCVBUF asked for; 4 MiB */
     uint64_t stop_us_max;         /**< from hf_loop_stop() to the return of hf_loop_run(); 5 s */
+    bool is_ecn_read; /**< ECN bits of datagrams for HF_EVENT_DATA: 0.1 us each; off */
     bool is_dtls_notified_on_stop; /**< close_notify to DTLS peers too: wakes every device */
     bool is_unfiltered;       /**< let the engine see, and count by cause, datagrams that cannot be
                                    DTLS; otherwise the kernel drops them (receive_queue_drops) */

@@ -157,10 +157,12 @@ static void socket_tune_udp(const struct hf_socket *opened, const struct hf_loop
     (void)socket_set(fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER_LEN);
     /* A dual-stack socket obeys both families' options. */
     (void)socket_set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
-    (void)socket_set(fd, IPPROTO_IP, IP_RECVTOS, 1);
+    if (config->is_ecn_read)
+        (void)socket_set(fd, IPPROTO_IP, IP_RECVTOS, 1);
     if (opened->is_v6) {
         (void)socket_set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
-        (void)socket_set(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
+        if (config->is_ecn_read)
+            (void)socket_set(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
         if (opened->is_wildcard)
             (void)socket_set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
     } else if (opened->is_wildcard) {
