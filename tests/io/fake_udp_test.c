@@ -251,6 +251,7 @@ static void ecn_comes_in_and_goes_out(void **state)
     for (size_t i = 0; i < 2; ++i) {
         struct loop_fixture fixture;
         fixture_init(&fixture);
+        fixture.config.is_ecn_read = true;
         open_on(&fixture, "::");
         fixture_run(&fixture);
         int fd = client(&fixture, addresses[i]), ect1 = 1, on = 1;
