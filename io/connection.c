@@ -251,6 +251,21 @@ struct hf_connection *hf_connection_next_viewed(struct hf_loop *loop, uint32_t *
     return NULL;
 }
 
+static bool connection_cancel(struct hf_loop *loop, struct hf_connection *connection,
+                              enum hf_operation operation)
+{
+    struct io_uring_sqe *sqe = hf_uring_next(loop, HF_OPERATION_NONE, 0, 0);
+    if (!sqe)
+        return false;
+    /* By user_data, which is hashed; by descriptor the kernel would look at every request. */
+    io_uring_prep_cancel64(sqe,
+                           hf_uring_user_data(operation, hf_connection_index(loop, connection),
+                                              connection->generation),
+                           0);
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    return true;
+}
+
 void hf_connection_doom(struct hf_loop *loop, struct hf_connection *connection)
 {
     connection->is_doomed = true;
@@ -260,14 +275,13 @@ void hf_connection_doom(struct hf_loop *loop, struct hf_connection *connection)
     }
     if (connection->is_cancel_sent)
         return;
-    struct io_uring_sqe *sqe = hf_uring_next(loop, HF_OPERATION_NONE, 0, 0);
-    if (!sqe) {
+    connection->is_cancel_sent =
+        (!connection->is_receive_armed ||
+         connection_cancel(loop, connection, HF_OPERATION_RECEIVE)) &&
+        (!connection->is_writable_armed ||
+         connection_cancel(loop, connection, HF_OPERATION_WRITABLE));
+    if (!connection->is_cancel_sent)
         hf_connection_touch(loop, connection);
-        return;
-    }
-    io_uring_prep_cancel_fd(sqe, connection->fd, IORING_ASYNC_CANCEL_ALL);
-    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
-    connection->is_cancel_sent = true;
 }
 
 void hf_connection_linger(struct hf_loop *loop, struct hf_connection *connection)

@@ -22,10 +22,9 @@
 #define HF_NONE UINT32_MAX
 
 #define HF_DATAGRAM_BUFFER_LEN 2048u /* 1,500-byte networks, plus the kernel's header and cmsgs */
-#define HF_STREAM_BUFFER_LEN 4096u
+#define HF_STREAM_BUFFER_LEN 16384u /* most records whole; touched as far as it is used */
 #define HF_STREAM_BUFFERS 256u
 #define HF_SEND_BATCH 64u
-#define HF_UNREAD_LEN_MAX 65536u /* kept for a peer that has proven nothing yet */
 
 #define HF_ACCEPT_PAUSE_US 100000u
 #define HF_LINGER_US 5000000u
@@ -99,12 +98,12 @@ struct hf_connection {
     uint8_t socket_index;
     uint8_t end_how; /* enum hf_close, when is_ending */
     bool is_used : 1;
-    bool is_established : 1;
     bool is_receive_armed : 1;
-    bool is_receive_cancelled : 1;
+    bool is_more_there : 1;  /* a receive will find bytes at once */
     bool is_writable_armed : 1;
     bool is_paused : 1;     /* not read from because its peer does not read */
     bool is_blocked : 1;    /* the engine takes nothing until HF_EVENT_READABLE */
+    bool is_peer_done : 1;  /* close_notify came */
     bool is_at_end : 1;     /* the peer sends no more */
     bool is_end_told : 1;   /* and the engine knows */
     bool is_broken : 1;     /* reset: nothing can be sent */

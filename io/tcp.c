@@ -1,12 +1,15 @@
 /**
  * tcp.c - streams: accepting, receiving into the engine, sending what it has sealed, back-pressure.
  *
- * Receiving stops while the engine has not taken what came before, and while the peer lets more than
- * send_queue_len_high bytes wait for it. Sending is tried at once with send(2); only what the kernel
- * does not take is copied and waits for POLLOUT.
+ * A receive is armed for one buffer at a time, when the last one has been taken whole and the peer
+ * does not let more than send_queue_len_high bytes wait for it: so nothing has to be cancelled to
+ * stop reading, and a stranger never makes us keep more than a buffer. (A multishot receive saves
+ * the arming, but costs the same again to end, and a walk of the kernel's list of all connections.)
+ * Sending is tried at once with send(2); only what the kernel does not take is copied and waits for
+ * POLLOUT.
  *
- * Invariant: bytes reach the engine in order: first the unread ones, then those of the completion at
- * hand. The kernel never holds a pointer into a send queue.
+ * Invariant: there are unread bytes only while no receive is armed. The kernel never holds a pointer
+ * into a send queue.
  */
 #include "loop_private.h"
 
@@ -69,6 +72,7 @@ static void tcp_begin(struct hf_loop *loop, uint32_t socket_index, int fd)
     }
     HF_COUNT(loop, accepts, 1);
     hf_connection_link(loop, connection, association);
+    connection->is_more_there = true; /* most begin to speak at once */
     hf_connection_touch(loop, connection);
 }
 
@@ -137,30 +141,11 @@ static void tcp_break(struct hf_loop *loop, struct hf_connection *connection)
     hf_connection_touch(loop, connection);
 }
 
-static void tcp_keep(struct hf_loop *loop, struct hf_connection *connection,
-                     struct hf_bytes data)
-{
-    uint32_t have = hf_backlog_len(connection->unread);
-    bool is_too_much =
-        !connection->is_established && have + data.len > HF_UNREAD_LEN_MAX;
-    if (is_too_much || !hf_backlog_append(loop, &connection->unread, data))
-        tcp_break(loop, connection);
-}
-
 static void tcp_take(struct hf_loop *loop, struct hf_connection *connection, uint8_t *data,
                      uint32_t len)
 {
     if (connection->is_closing || connection->is_doomed || connection->is_broken) {
         connection->discarded_len += len;
-        return;
-    }
-    if (connection->view_len > 0) { /* out of its buffer, to have them in one piece */
-        struct hf_bytes view = {connection->view, connection->view_len};
-        connection->view_len = 0;
-        tcp_keep(loop, connection, view);
-    }
-    if (hf_backlog_len(connection->unread) > 0) {
-        tcp_keep(loop, connection, (struct hf_bytes){data, len});
         return;
     }
     uint32_t consumed = tcp_feed(loop, connection, data, len);
@@ -198,10 +183,8 @@ void hf_tcp_received(struct hf_loop *loop, const struct io_uring_cqe *cqe)
     if (!connection)
         return;
     hf_connection_touch(loop, connection);
-    if (!(cqe->flags & IORING_CQE_F_MORE)) {
-        connection->is_receive_armed = false;
-        connection->is_receive_cancelled = false;
-    }
+    connection->is_receive_armed = false;
+    connection->is_more_there = cqe->res == -ENOBUFS || (cqe->flags & IORING_CQE_F_SOCK_NONEMPTY);
     if (cqe->res > 0 && buffer) {
         tcp_take(loop, connection, buffer, (uint32_t)cqe->res);
     } else if (cqe->res == 0) {
@@ -407,9 +390,6 @@ void hf_tcp_event(struct hf_loop *loop, const struct hf_event *event)
         return;
     hf_connection_touch(loop, connection);
     switch (event->kind) {
-    case HF_EVENT_ESTABLISHED:
-        connection->is_established = true;
-        break;
     case HF_EVENT_READABLE:
         connection->is_blocked = false;
         break;
@@ -417,13 +397,17 @@ void hf_tcp_event(struct hf_loop *loop, const struct hf_event *event)
     case HF_EVENT_HANDSHAKE_FAILED:
         hf_connection_unlink(loop, connection);
         connection->is_closing = true;
+        connection->is_peer_done |= event->failure.status == HF_E_CLOSED_BY_PEER;
         connection->view_len = 0;
         HF_COUNT(loop, send_queue_len, -(uint64_t)hf_backlog_len(connection->plain));
         hf_backlog_drop(loop, &connection->plain);
         hf_backlog_drop(loop, &connection->unread);
         break;
-    case HF_EVENT_DATA:
     case HF_EVENT_PEER_CLOSED:
+        connection->is_peer_done = true;
+        break;
+    case HF_EVENT_ESTABLISHED:
+    case HF_EVENT_DATA:
     case HF_EVENT_KEYLOG:
         break;
     }
@@ -455,35 +439,22 @@ static void tcp_arm_receive(struct hf_loop *loop, struct hf_connection *connecti
         hf_connection_touch(loop, connection);
         return;
     }
-    io_uring_prep_recv_multishot(sqe, connection->fd, NULL, 0, 0);
+    io_uring_prep_recv(sqe, connection->fd, NULL, HF_STREAM_BUFFER_LEN, 0);
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = loop->streams.group;
+    if (!connection->is_more_there) /* wait first: trying now would be in vain */
+        sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
     connection->is_receive_armed = true;
 }
 
-static void tcp_disarm_receive(struct hf_loop *loop, struct hf_connection *connection)
-{
-    if (!connection->is_receive_armed || connection->is_receive_cancelled)
-        return;
-    struct io_uring_sqe *sqe = hf_uring_next(loop, HF_OPERATION_NONE, 0, 0);
-    if (!sqe) {
-        hf_connection_touch(loop, connection);
-        return;
-    }
-    io_uring_prep_cancel64(sqe,
-                           hf_uring_user_data(HF_OPERATION_RECEIVE,
-                                              hf_connection_index(loop, connection),
-                                              connection->generation),
-                           0);
-    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
-    connection->is_receive_cancelled = true;
-}
-
-/* The engine has let go: send what is left, say FIN, wait for theirs, close. */
+/* The engine has let go: send what is left, say FIN, wait for theirs, close. Who has said
+ * close_notify says nothing more: then there is nothing to wait for (RFC 5246 7.2.1). */
 static void tcp_settle_closing(struct hf_loop *loop, struct hf_connection *connection)
 {
     bool is_sent = hf_backlog_len(connection->queue) == 0;
-    if (connection->is_broken || (is_sent && connection->is_at_end) ||
+    bool is_ended = connection->is_at_end ||
+                    (connection->is_peer_done && !connection->is_receive_armed);
+    if (connection->is_broken || (is_sent && is_ended) ||
         connection->discarded_len > HF_LINGER_DISCARD_MAX) {
         hf_connection_doom(loop, connection);
         return;
@@ -510,8 +481,6 @@ static void tcp_settle_open(struct hf_loop *loop, struct hf_connection *connecti
     uint32_t unread = tcp_unread_len(connection);
     if (!connection->is_at_end && unread == 0 && !is_slow)
         tcp_arm_receive(loop, connection);
-    else if (!connection->is_at_end)
-        tcp_disarm_receive(loop, connection);
     bool is_end_due = connection->is_at_end && !connection->is_end_told &&
                       (unread == 0 || connection->is_broken);
     if (connection->plain || is_end_due || (unread > 0 && !connection->is_blocked && !is_slow))
@@ -543,7 +512,8 @@ void hf_tcp_own(struct hf_loop *loop)
     while ((connection = hf_connection_next_viewed(loop, &list)) != NULL) {
         struct hf_bytes view = {connection->view, connection->view_len};
         connection->view_len = 0;
-        if (view.len > 0 && !connection->is_closing && !connection->is_doomed)
-            tcp_keep(loop, connection, view);
+        if (view.len > 0 && !connection->is_closing && !connection->is_doomed &&
+            !hf_backlog_append(loop, &connection->unread, view))
+            tcp_break(loop, connection);
     }
 }

@@ -162,13 +162,24 @@ static void an_engine_that_takes_little_gets_everything(void **state)
 static void an_engine_short_of_output_gets_it_later(void **state)
 {
     struct loop_fixture *fixture = *state;
-    fake_script.output_max = 20000; /* one chunk, and no more */
+    struct writer writers[3];
+    pthread_t threads[3];
+    fake_script.output_max = 20000; /* one chunk of one connection, and no more */
     start(fixture, "127.0.0.1");
-    int fd = client(fixture);
-    echo_stream(fd, STREAM_LEN / 8);
-    assert_true(fake_seen.waiting_sends > 0);
-    close(fd);
+    for (int i = 0; i < 3; ++i) {
+        writers[i] = (struct writer){.fd = client(fixture), .len = STREAM_LEN / 8};
+        assert_int_equal(pthread_create(&threads[i], NULL, write_stream, &writers[i]), 0);
+    }
+    usleep(50000); /* all have something to be read in the same turn */
+    for (int i = 0; i < 3; ++i)
+        expect_stream(writers[i].fd, STREAM_LEN / 8);
+    for (int i = 0; i < 3; ++i) {
+        pthread_join(threads[i], NULL);
+        assert_false(writers[i].has_failed);
+        close(writers[i].fd);
+    }
     FIXTURE_AWAIT_ZERO(fixture, connections);
+    assert_true(fake_seen.waiting_sends > 0);
     assert_int_equal(fixture_counters(fixture).send_queue_len, 0);
 }
 
