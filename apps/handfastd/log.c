@@ -227,7 +227,12 @@ void hf_log_message(enum hf_log_level level, const char *event, const char *form
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     hf_log_begin(&line, level, HF_LOG_SLOT_UNLIMITED, event, NULL);
-    hf_log_text(&line, "message", text);
+    if (line.is_wanted && log_state.format == HF_LOG_TEXT && !log_state.is_journal) {
+        append_text(&line, ": ");
+        append_escaped(&line, (struct hf_bytes){(const uint8_t *)text, strlen(text)});
+    } else {
+        hf_log_text(&line, "message", text);
+    }
     hf_log_end(&line);
 }
 
