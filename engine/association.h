@@ -43,6 +43,14 @@ struct hf_event *hf_association_event(struct hf_engine *engine,
 struct hf_association *hf_association_successor(const struct hf_engine *engine,
                                                 const struct hf_association *association);
 
+/** hf_association_is_expired tells whether the credential's life is over (TS-0001 11.3.2). Asked at
+ *  every use; no timer fires because the wall clock jumped. */
+static inline bool hf_association_is_expired(const struct hf_engine *engine,
+                                             const struct hf_association *association)
+{
+    return association->expires_s && engine->wall_s >= (int64_t)association->expires_s;
+}
+
 /** hf_association_arm sets the timer to the earliest thing that is due. */
 void hf_association_arm(struct hf_engine *engine, struct hf_association *association);
 

@@ -142,7 +142,7 @@ static enum hf_status take_protected(struct hf_arrival *arrival,
     struct hf_engine *engine = arrival->engine;
     struct hf_machine_event event = {.ecn = arrival->datagram->ecn};
     HF_TRY(open_record(engine, association, record));
-    if (association->expires_s && engine->wall_s >= (int64_t)association->expires_s)
+    if (hf_association_is_expired(engine, association))
         return hf_machine_fail(engine, association, HF_E_CREDENTIAL_EXPIRED, HF_MACHINE_DATA,
                                "TS-0001 11.3.2");
     event.body = (struct hf_bytes){record->body, record->len};

@@ -260,11 +260,16 @@ enum hf_status hf_engine_send(struct hf_engine *engine, hf_association_id id, st
     if (data.len > (hf_is_datagram(association) ? limit : HF_STREAM_CHUNK_MAX))
         return HF_E_TOO_LONG;
     size_t records = data.len / limit + 1;
-    if (!hf_outbox_has_bytes(&engine->outbox,
+    if (!hf_outbox_has_room(&engine->outbox) ||
+        !hf_outbox_has_bytes(&engine->outbox,
                              data.len + records * (HF_DATAGRAM_HEADER_LEN + HF_RECORD_EXPANSION_MAX)))
         return HF_WAITING;
+    if (hf_association_is_expired(engine, association))
+        return hf_machine_fail(engine, association, HF_E_CREDENTIAL_EXPIRED, HF_MACHINE_DATA,
+                               "TS-0001 11.3.2");
     if ((association->write_seq & HF_DATAGRAM_SEQ_MAX) + records > HF_RECORDS_PER_KEY_MAX)
-        return HF_E_SEQUENCE_LIMIT;
+        return hf_machine_fail(engine, association, HF_E_SEQUENCE_LIMIT, HF_MACHINE_DATA,
+                               "RFC 5246 6.1");
     engine->counters.data_out_len += data.len;
     if (!hf_is_datagram(association))
         return send_stream(engine, association, data);

@@ -168,7 +168,7 @@ enum hf_status hf_server_key(struct hf_engine *engine, struct hf_association *as
         return HF_E_SOURCE_UNAVAILABLE;
     if (handshake->answer_kind == HF_ANSWER_REFUSED)
         handshake->refusal = HF_E_KEY_UNKNOWN;
-    else if (association->expires_s && engine->wall_s >= (int64_t)association->expires_s)
+    else if (hf_association_is_expired(engine, association))
         handshake->refusal = HF_E_KEY_EXPIRED;
     HF_TRY(derive_master(engine, association, handshake));
     hf_hmac_key_init(&handshake->master,

@@ -101,7 +101,7 @@ static enum hf_status unprotect(struct hf_engine *engine, struct hf_association 
     HF_TRY(status);
     association->read_seq++;
     engine->counters.records_in++;
-    if (association->expires_s && engine->wall_s >= (int64_t)association->expires_s)
+    if (hf_association_is_expired(engine, association))
         return HF_E_CREDENTIAL_EXPIRED;
     return HF_OK;
 }

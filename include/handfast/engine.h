@@ -77,7 +77,8 @@ HF_API void hf_engine_receive_end(struct hf_engine *engine, hf_association_id as
 /** hf_engine_send seals application bytes. TLS: at most HF_STREAM_CHUNK_MAX per call, split into
  *  records as negotiated. DTLS: one record in one datagram. All or nothing.
  *  Errors: HF_WAITING (output full: next turn), HF_E_STALE, HF_E_STATE (not established, or the
- *  sending side is closed), HF_E_TOO_LONG, HF_E_SEQUENCE_LIMIT. */
+ *  sending side is closed), HF_E_TOO_LONG. HF_E_SEQUENCE_LIMIT, HF_E_CREDENTIAL_EXPIRED: it has
+ *  ended with this, and HF_EVENT_CLOSED follows. */
 HF_API HF_MUST_USE enum hf_status hf_engine_send(struct hf_engine *engine,
                                                  hf_association_id association,
                                                  struct hf_bytes data);
