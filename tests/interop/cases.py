@@ -4,7 +4,7 @@ A case is a name and a function of a Bench; it passes by returning. Names begin 
 `run --only` can pick one.
 """
 import peers
-from harness import Fail, Proxy, TcpTap
+from harness import Fail, Proxy, TcpTap, free_port
 from peers import CLIENTS, GNUTLS, MBEDTLS, OPENSSL, Settings
 
 ECHO = ("--respond", "echo")
@@ -67,6 +67,11 @@ def add_extensions():
         for transport in ("tls", "dtls"):
             add(f"extension {client.name} {transport} identity hint", exchange, client,
                 Settings(transport, SUITE_OF[transport]), (*ECHO, "--psk-hint", "hint of a hint"))
+    for transport in ("tls", "dtls"):
+        for option in ("%NO_EXTENSIONS", "%DISABLE_SAFE_RENEGOTIATION", "%FALLBACK_SCSV"):
+            add(f"extension gnutls {transport} {option}", exchange, GNUTLS,
+                Settings(transport, SUITE_OF[transport], ems=option != "%NO_EXTENSIONS",
+                         priority_option=option))
     # A client that would rather speak 1.3, with all that its hello then carries.
     add("extension openssl tls prefers 1.3", exchange, OPENSSL,
         Settings("tls", 0x00AE, versions="all"))
@@ -187,7 +192,7 @@ LOSSY_SECONDS = 100
 def add_networks():
     for number, (name, options) in enumerate(NETWORKS):
         for client in CLIENTS:
-            for seed in (1, 2):
+            for seed in (2, 5):
                 settings = Settings("dtls", 0xC0A8, identity=peers.IDENTITY_250)
                 add(f"network {client.name} {name} seed {seed}", lossy, client, settings, options,
                     10 * number + seed)
@@ -200,6 +205,7 @@ def add_networks():
             NETWORKS[1][1], 4, (*ECHO, *IMPATIENT, "--mtu", "256"))
     settings = Settings("dtls", 0x00AE, ems=False)
     add("network openssl loss 20% 0x00AE without ems", lossy, OPENSSL, settings, NETWORKS[1][1], 5)
+    add("network restart: a client comes back from its old port", restarted)
     add("network rebinding: a new port has to shake hands anew", rebound)
 
 
@@ -235,6 +241,18 @@ def rebound(bench):
     client.send(b"after\n")
     if peers.wait_for_data(client, seen_len, b"after\n", 1):
         raise Fail("an association followed a new address without a connection ID")
+    OPENSSL.exchange(bench, place, settings)
+
+
+def restarted(bench):
+    """A client dies without a word and begins again from the same port (RFC 6347 4.2.8)."""
+    place = bench.servers.get(*ECHO).address("dtls")
+    settings = Settings("dtls", 0xC0A8, extra=("-bind", f"127.0.0.1:{free_port('dtls')}"))
+    for _ in range(3):
+        client = OPENSSL.start(bench, place, settings)
+        OPENSSL.expect_connected(client, settings, 10)
+        client.process.kill()
+        client.wait(5)
     OPENSSL.exchange(bench, place, settings)
 
 

@@ -8,7 +8,7 @@ import urllib.request
 
 import peers
 from cases import ECHO, LINES_200K, SUITE_OF, CaseList
-from harness import Fail, TcpTap, UdpTap
+from harness import Fail, TcpTap, UdpTap, free_port
 from peers import CLIENTS, GNUTLS, MBEDTLS, OPENSSL, Settings, program
 
 ALERT = 21
@@ -169,13 +169,6 @@ def add_client():
             cases.add(f"client s_server {transport} 0x{suite:04X}", with_s_server, transport, suite)
             cases.add(f"client gnutls-serv {transport} 0x{suite:04X}", with_gnutls_serv, transport,
                       suite)
-
-
-def free_port(transport):
-    kind = socket.SOCK_DGRAM if transport == "dtls" else socket.SOCK_STREAM
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def start_client(bench, transport, suite, port):

@@ -171,6 +171,14 @@ def family_of(host):
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
+def free_port(transport):
+    """A port of 127.0.0.1 that nobody has just now."""
+    kind = socket.SOCK_DGRAM if transport == "dtls" else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class TcpTap:
     """Listens, passes one connection through to a server, and keeps what went by."""
 

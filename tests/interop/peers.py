@@ -68,6 +68,7 @@ class Settings:
         self.server_name = None
         self.ciphers = "ALL:PSK"  # OpenSSL's list, if there is no suite
         self.versions = None  # None: 1.2 only; "all": whatever the client has; or an option
+        self.priority_option = ""  # GnuTLS's, such as %NO_EXTENSIONS
         self.extra = ()  # options of the program itself
         for name, value in changes.items():
             if not hasattr(self, name):
@@ -186,8 +187,10 @@ class GnuTls(InteractiveClient):
             return "NORMAL:+PSK:+DHE-PSK:+ECDHE-PSK:+AES-128-CCM-8"
         version = "+VERS-DTLS1.2" if settings.is_dtls else "+VERS-TLS1.2"
         text = f"NONE:{version}:+COMP-NULL:+SIGN-ALL:+PSK:{SUITES[settings.suite][1]}"
-        return text + ("" if settings.ems else ":%NO_SESSION_HASH") + \
-            ("" if settings.etm else ":%NO_ETM")
+        options = [settings.priority_option] if settings.priority_option else []
+        options += [] if settings.ems else ["%NO_SESSION_HASH"]
+        options += [] if settings.etm else ["%NO_ETM"]
+        return ":".join([text, *options])
 
     def expect_connected(self, process, settings, seconds):
         match = process.expect(rb"- Description: ([^\n]+)\n.*- Simple Client Mode:\n", seconds,
