@@ -2,8 +2,8 @@
  * connection.c - the records of TLS connections: taking and giving them, the lists they are on, and
  * their end. What flows through them is tcp.c's business.
  *
- * Invariant: a record is given back only when its file descriptor is closed, and that is closed only
- * when the kernel has no request for it: a request keeps its socket alive beyond close().
+ * Invariant: a record is given back only when its file descriptor is closed, and that is closed
+ * only when the kernel has no request for it: a request keeps its socket alive beyond close().
  */
 #include "loop_private.h"
 

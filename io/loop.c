@@ -1,8 +1,8 @@
 /**
  * loop.c - the turn of a shard: wait, feed the engine, hand out events, send, give buffers back.
  *
- * One system call waits and submits; answers and datagrams go out with one more each. Batches form by
- * themselves: whatever completed while the last turn ran is this turn's work.
+ * One system call waits and submits, one sends all datagrams, one each sends a connection's bytes.
+ * Batches form by themselves: whatever completed while the last turn ran is this turn's work.
  *
  * Invariant: nothing that comes from the network ends the loop; only the ring's own failure does.
  */

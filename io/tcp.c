@@ -8,8 +8,8 @@
  * Sending is tried at once with send(2); only what the kernel does not take is copied and waits for
  * POLLOUT.
  *
- * Invariant: there are unread bytes only while no receive is armed. The kernel never holds a pointer
- * into a send queue.
+ * Invariant: there are unread bytes only while no receive is armed. The kernel never holds a
+ * pointer into a send queue.
  */
 #include "loop_private.h"
 

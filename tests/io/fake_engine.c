@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FAKE_ADD(field, n) __atomic_fetch_add(&fake_seen.field, (n), __ATOMIC_RELAXED)
+
 #define EVENTS_MAX 4096
 #define OUTPUTS_MAX 16384
 #define ASSOCIATIONS_MAX 4096
@@ -124,10 +126,10 @@ enum hf_status hf_engine_receive_datagram(struct hf_engine *engine, struct hf_da
         .data = {datagram->data, datagram->len},
     };
     if (!fake_output(engine, &output)) {
-        fake_seen.waiting_datagrams++;
+        FAKE_ADD(waiting_datagrams, 1);
         return HF_WAITING;
     }
-    fake_seen.datagrams++;
+    FAKE_ADD(datagrams, 1);
     fake_seen.last_path = datagram->path;
     return HF_OK;
 }
@@ -159,12 +161,12 @@ enum hf_status hf_engine_receive_stream(struct hf_engine *engine, size_t *consum
     if (__atomic_load_n(&fake_script.is_stalled, __ATOMIC_ACQUIRE) ||
         engine->event_count > EVENTS_MAX - 64) {
         association->is_waiting = true;
-        fake_seen.waiting_streams++;
+        FAKE_ADD(waiting_streams, 1);
         return HF_WAITING;
     }
     *consumed = fake_script.take_max && len > fake_script.take_max ? fake_script.take_max : len;
     fake_event(engine, HF_EVENT_DATA, id, (struct hf_bytes){data, *consumed});
-    fake_seen.stream_len += *consumed;
+    FAKE_ADD(stream_len, *consumed);
     return *consumed < len ? HF_WAITING : HF_OK;
 }
 
@@ -178,7 +180,7 @@ void hf_engine_receive_end(struct hf_engine *engine, hf_association_id id)
 {
     if (!fake_find(engine, id))
         return;
-    fake_seen.ends++;
+    FAKE_ADD(ends, 1);
     if (fake_script.is_half_close_kept)
         fake_event(engine, HF_EVENT_PEER_CLOSED, id, (struct hf_bytes){NULL, 0});
     else
@@ -202,7 +204,7 @@ enum hf_status hf_engine_send(struct hf_engine *engine, hf_association_id id, st
     };
     if (fake_output(engine, &output))
         return HF_OK;
-    fake_seen.waiting_sends++;
+    FAKE_ADD(waiting_sends, 1);
     return HF_WAITING;
 }
 
@@ -245,7 +247,7 @@ void hf_engine_counters(struct hf_counters *out, const struct hf_engine *engine)
 {
     (void)engine;
     memset(out, 0, sizeof *out);
-    out->datagrams_in = fake_seen.datagrams;
+    out->datagrams_in = FAKE_SEEN(datagrams);
 }
 
 enum hf_status hf_config_check(const char **why, const struct hf_config *config)

@@ -20,7 +20,7 @@ struct fake_script {
 
 extern struct fake_script fake_script;
 
-/* Seen so far; read when the loop has ended, or as an approximation. */
+/* Seen so far. While the loop runs: FAKE_SEEN(), and last_path not at all. */
 struct fake_seen {
     struct hf_path last_path;
     uint64_t datagrams;
@@ -32,6 +32,8 @@ struct fake_seen {
 };
 
 extern struct fake_seen fake_seen;
+
+#define FAKE_SEEN(field) __atomic_load_n(&fake_seen.field, __ATOMIC_RELAXED)
 
 /* fake_reset clears both. */
 void fake_reset(void);
