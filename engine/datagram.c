@@ -47,10 +47,11 @@ enum hf_status hf_datagram_fragment(struct hf_engine *engine, struct hf_associat
 }
 
 /** A protected handshake message on an open association: a repeat, or a wish to renegotiate. */
-static enum hf_status take_late_fragment(struct hf_engine *engine,
+static enum hf_status take_late_fragment(struct hf_arrival *arrival,
                                          struct hf_association *association,
                                          const struct hf_fragment *fragment)
 {
+    struct hf_engine *engine = arrival->engine;
     const struct hf_machine_event event = {.kind = hf_machine_message(fragment->type),
                                            .message_seq = fragment->message_seq,
                                            .body = fragment->body};
@@ -58,6 +59,9 @@ static enum hf_status take_late_fragment(struct hf_engine *engine,
         return drop(engine, HF_DROP_FRAGMENT);
     if (event.kind == HF_MACHINE_FINISHED && event.message_seq != association->datagram.finished_seq)
         return drop(engine, HF_DROP_MESSAGE_SEQ);
+    if (arrival->is_answered) /* a datagram earns one answer, however many repeats are in it */
+        return drop(engine, HF_DROP_RATE);
+    arrival->is_answered = true;
     return hf_machine_run(engine, association, &event);
 }
 
@@ -82,7 +86,7 @@ static enum hf_status take_handshake(struct hf_arrival *arrival,
             return drop(engine, HF_DROP_NO_ASSOCIATION);
         const struct hf_handshake *handshake = hf_handshake_of(engine, association);
         if (!handshake)
-            return is_protected ? take_late_fragment(engine, association, &fragment)
+            return is_protected ? take_late_fragment(arrival, association, &fragment)
                                 : drop(engine, HF_DROP_MESSAGE_SEQ);
         uint16_t ahead = (uint16_t)(fragment.message_seq - handshake->receive_seq);
         if (ahead > 0 && ahead <= HF_AHEAD_MAX && !is_protected) {
@@ -229,6 +233,8 @@ static enum hf_status take_epoch0(struct hf_arrival *arrival, struct hf_associat
         return take_handshake(arrival, target, record, false);
     if (record->type != HF_TYPE_CHANGE_CIPHER_SPEC)
         return drop(engine, HF_DROP_RECORD_TYPE);
+    if (record->len != 1 || record->body[0] != 1) /* must not take the place of the real one */
+        return drop(engine, HF_DROP_MALFORMED);
     if (target->state == HF_STATE_SV_AWAIT_EXCHANGE || target->state == HF_STATE_SV_AWAIT_KEY)
         return keep(engine, target, record);
     const struct hf_machine_event event = {.kind = HF_MACHINE_CHANGE_CIPHER_SPEC,
@@ -254,6 +260,8 @@ static enum hf_status take_record(struct hf_arrival *arrival, struct hf_associat
         return drop(engine, HF_DROP_NO_ASSOCIATION);
     if (record->epoch != 1)
         return drop(engine, HF_DROP_EPOCH);
+    if (record->type == HF_TYPE_CHANGE_CIPHER_SPEC) /* there is no third epoch */
+        return drop(engine, HF_DROP_RECORD_TYPE);
     return take_epoch1(arrival, association, record);
 }
 

@@ -32,11 +32,15 @@ void engine_wire_clear(struct engine_wire *wire)
 
 enum hf_status engine_fixture_answer(struct engine_fixture *fixture, bool is_known)
 {
-    const struct hf_answer answer = {
-        .kind = is_known ? HF_ANSWER_PSK : HF_ANSWER_REFUSED,
-        .framework = is_known ? HF_FRAMEWORK_PROVISIONED_SYMMETRIC_KEY : HF_FRAMEWORK_NONE,
-        .secret = {engine_fixture_key, is_known ? sizeof engine_fixture_key : 0},
-    };
+    struct hf_answer answer = {.kind = HF_ANSWER_REFUSED};
+    if (is_known && fixture->asked_kind == HF_REQUEST_IDENTITY) {
+        answer.kind = HF_ANSWER_IDENTITY;
+    } else if (is_known) {
+        answer.kind = HF_ANSWER_PSK;
+        answer.framework = HF_FRAMEWORK_PROVISIONED_SYMMETRIC_KEY;
+        answer.secret = (struct hf_bytes){engine_fixture_key, sizeof engine_fixture_key};
+        answer.identity_follows = fixture->is_identity_following;
+    }
     return hf_engine_answer(fixture->engine, fixture->ticket, &answer);
 }
 
@@ -50,6 +54,7 @@ static void take_request(struct hf_engine *engine, const struct hf_request *requ
     fixture->asked_len = asked->len;
     memcpy(fixture->asked, asked->data, asked->len);
     fixture->asked_suite = request->suite;
+    fixture->asked_kind = request->kind;
     fixture->asked_listener_index = request->listener_index;
     fixture->ticket = request->ticket;
     bool is_known = asked->len == fixture->identity.len &&
@@ -171,16 +176,29 @@ bool engine_peer_is_open(const struct engine_peer *peer)
            info.established;
 }
 
+void engine_peer_check_open(const struct engine_peer *peer)
+{
+    if (engine_peer_is_open(peer))
+        return;
+    print_error("not open: client %s (%s, alert %u), engine: %s in %s\n",
+                psk_client_state_name(peer->client.state),
+                peer->client.why ? peer->client.why : "", peer->client.alert,
+                hf_status_reason(peer->failure.status),
+                peer->failure.state ? peer->failure.state : "-");
+    struct hf_counters counters = engine_fixture_counters(peer->fixture);
+    for (size_t i = 0; i < HF_DROP_COUNT; i++) {
+        if (counters.drops[i] > 0)
+            print_error("dropped: %s %llu\n", hf_drop_label((enum hf_drop)i),
+                        (unsigned long long)counters.drops[i]);
+    }
+    fail();
+}
+
 void engine_peer_open(struct engine_peer *peer)
 {
     engine_peer_start(peer);
     engine_fixture_run(peer->fixture);
-    if (!engine_peer_is_open(peer))
-        print_error("not open: client %s (%s, alert %u), engine: %s in %s\n",
-                    psk_client_state_name(peer->client.state),
-                    peer->client.why ? peer->client.why : "", peer->client.alert,
-                    hf_status_reason(peer->failure.status), peer->failure.state);
-    assert_true(engine_peer_is_open(peer));
+    engine_peer_check_open(peer);
 }
 
 bool engine_peer_echoes(struct engine_peer *peer)

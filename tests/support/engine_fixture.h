@@ -49,6 +49,7 @@ struct engine_fixture {
     enum engine_fixture_answers answers; /**< at any time */
     struct hf_bytes identity;            /**< the one identity that is known */
     bool is_silent;                      /**< application data is not echoed */
+    bool is_identity_following; /**< the key's answer wants the entity asked for as well */
 
     struct hf_engine *engine;
     uint64_t now_us;
@@ -64,6 +65,7 @@ struct engine_fixture {
     uint8_t asked[1280];
     size_t asked_len;
     uint16_t asked_suite;
+    enum hf_request_kind asked_kind;
     uint32_t asked_listener_index;
     struct hf_ticket ticket;
 
@@ -88,6 +90,7 @@ struct engine_peer {
     bool is_deaf;  /**< the engine's output goes to `received` but not to the client */
     bool is_gone;  /**< the client's timers no longer run */
     bool is_over;  /**< TLS: the engine has ended the association */
+    size_t delivered_count; /**< of `sent`, while the peer is brought on in stages */
     struct engine_wire outgoing; /**< emitted, not yet delivered */
     struct engine_wire sent, received;
     uint32_t established_count, failed_count, closed_count, readable_count, peer_closed_count;
@@ -157,6 +160,9 @@ void engine_peer_open(struct engine_peer *peer);
 /** engine_peer_is_open tells whether both ends are open and nothing has ended. */
 bool engine_peer_is_open(const struct engine_peer *peer);
 
+/** engine_peer_check_open fails the test if it is not, and says what is known. */
+void engine_peer_check_open(const struct engine_peer *peer);
+
 /** engine_peer_echoes sends application data and tells whether the same came back. */
 bool engine_peer_echoes(struct engine_peer *peer);
 
@@ -186,6 +192,28 @@ void engine_peer_end(struct engine_peer *peer);
 
 /** engine_peer_free forgets a peer whose association has ended or may be left to time out. */
 void engine_peer_free(struct engine_peer *peer);
+
+/** How far a handshake has come: what the engine has had, and where it stands. */
+enum engine_stage {
+    ENGINE_STAGE_NOTHING,  /**< TLS: connected. DTLS: a cookie was sent, nothing is remembered */
+    ENGINE_STAGE_HELLO,    /**< ClientHello taken: SV_AWAIT_EXCHANGE */
+    ENGINE_STAGE_PARKED,   /**< ClientKeyExchange taken, the key source is thinking */
+    ENGINE_STAGE_KEYED,    /**< SV_AWAIT_CCS */
+    ENGINE_STAGE_CHANGED,  /**< ChangeCipherSpec taken: SV_AWAIT_FINISHED */
+    ENGINE_STAGE_FINISHED, /**< the key source is asked who it is: SV_AWAIT_IDENTITY */
+    ENGINE_STAGE_OPEN,
+    ENGINE_STAGE_COUNT,
+};
+
+/** engine_peer_to_stage brings a new peer as far as `stage`. What it sends is held: `sent` has one
+ *  record an item, `delivered_count` of which the engine has had. */
+void engine_peer_to_stage(struct engine_peer *peer, enum engine_stage stage);
+
+/** engine_peer_finish brings the handshake to its end, and fails the test unless it is open. */
+void engine_peer_finish(struct engine_peer *peer);
+
+/** engine_stage_name gives a word for messages. */
+const char *engine_stage_name(enum engine_stage stage);
 
 void engine_wire_add(struct engine_wire *wire, const uint8_t *data, size_t len);
 void engine_wire_clear(struct engine_wire *wire);
