@@ -5,6 +5,7 @@
 #include "association.h"
 #include "answer.h"
 #include "flight.h"
+#include "fragment.h"
 #include "hello.h"
 #include "identity.h"
 #include "steps.h"
@@ -188,11 +189,12 @@ enum hf_status hf_server_key(struct hf_engine *engine, struct hf_association *as
 enum hf_status hf_server_ccs(struct hf_engine *engine, struct hf_association *association,
                              const struct hf_machine_event *event)
 {
-    const struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
     if (event->body.len != 1 || event->body.data[0] != 1)
         return HF_E_DECODE;
     if (!hf_is_datagram(association) && handshake->assembly.received > 0)
         return HF_E_UNEXPECTED_MESSAGE; /* in the middle of a message */
+    hf_fragment_clear(handshake); /* plain fragments must not meet protected ones */
     association->read_seq = 0;
     association->flags |= HF_ASSOCIATION_READ_PROTECTED;
     return HF_OK;
