@@ -231,7 +231,7 @@ int main(int argc, char **argv)
         }
     }
     if (cli.address == NULL || cli.config.psk.len == 0 || cli.config.suite_count == 0) {
-        fprintf(stderr, "psk_client_cli: needs --dtls or --tls ADDR:PORT, --suite HEX, --psk HEX\n");
+        fprintf(stderr, "psk_client_cli: needs --dtls|--tls ADDR:PORT, --suite HEX, --psk HEX\n");
         return 2;
     }
     if (!open_socket(&cli)) {
