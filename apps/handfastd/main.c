@@ -21,9 +21,11 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #define EXIT_USAGE 2
+#define SIGNAL_ECHO_MS 100
 
 struct daemon {
     struct hf_options options;
@@ -213,11 +215,40 @@ static void stop_shards(struct daemon *daemon)
         hf_shard_stop(daemon->shards[i]);
 }
 
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* One who is told to stop: the first time, stops; the second time, at once. The same signal within
+ * SIGNAL_ECHO_MS is one request: timeout(1) and shells send it to the process and to its group. */
+struct stop {
+    bool is_begun;
+    uint32_t signal;
+    uint64_t begun_ms;
+};
+
+static void take_stop_signal(struct daemon *daemon, struct stop *stop, uint32_t number)
+{
+    if (!stop->is_begun) {
+        *stop = (struct stop){true, number, now_ms()};
+        hf_log_message(HF_LOG_NOTICE, "stopping", "%s: closing associations",
+                       strsignal((int)number));
+        stop_shards(daemon);
+    } else if (number != stop->signal || now_ms() - stop->begun_ms > SIGNAL_ECHO_MS) {
+        hf_log_message(HF_LOG_WARNING, "killed", "second signal: ending at once");
+        hf_log_close();
+        _exit(EXIT_FAILURE);
+    }
+}
+
 /* Returns when every loop has ended: because of a signal, or because one failed. */
 static void serve(struct daemon *daemon)
 {
     uint32_t ended = 0;
-    bool is_stopping = false;
+    struct stop stop = {0};
     while (ended < daemon->shard_count) {
         struct pollfd fds[2] = {{daemon->signal_fd, POLLIN, 0}, {daemon->shared.end_fd, POLLIN, 0}};
         struct signalfd_siginfo info;
@@ -226,24 +257,16 @@ static void serve(struct daemon *daemon)
             abort();
         if (eventfd_read(daemon->shared.end_fd, &count) == 0) {
             ended += (uint32_t)count;
-            if (!is_stopping)
+            if (!stop.is_begun)
                 stop_shards(daemon);
-            is_stopping = true;
+            stop.is_begun = true;
         }
         if (read(daemon->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
             continue;
-        if (info.ssi_signo == SIGHUP) {
+        if (info.ssi_signo == SIGHUP)
             reload_keys(daemon);
-        } else if (is_stopping) {
-            hf_log_message(HF_LOG_WARNING, "killed", "second signal: ending at once");
-            hf_log_close();
-            _exit(EXIT_FAILURE);
-        } else {
-            hf_log_message(HF_LOG_NOTICE, "stopping", "%s: closing associations",
-                           strsignal((int)info.ssi_signo));
-            stop_shards(daemon);
-            is_stopping = true;
-        }
+        else
+            take_stop_signal(daemon, &stop, info.ssi_signo);
     }
 }
 
