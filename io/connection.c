@@ -36,7 +36,7 @@ enum hf_status hf_connection_open(struct hf_loop *loop)
     if (!loop->heads || !loop->connections)
         return HF_E_MEMORY;
     memset(loop->heads, 0xff, heads * sizeof *loop->heads);
-    HF_COUNT(loop, memory_len, heads * sizeof *loop->heads + count * sizeof *loop->connections);
+    HF_COUNT(loop, memory_len, heads * sizeof *loop->heads);
     return HF_OK;
 }
 
@@ -118,6 +118,7 @@ struct hf_connection *hf_connection_take(struct hf_loop *loop, int fd, uint32_t 
         loop->free_head = connection->hash_next;
     } else if (loop->connection_count < loop->config.connections_max) {
         connection = &loop->connections[loop->connection_count++];
+        HF_COUNT(loop, memory_len, sizeof *connection);
     } else {
         return NULL;
     }
@@ -290,8 +291,7 @@ void hf_connection_linger(struct hf_loop *loop, struct hf_connection *connection
         return;
     uint32_t index = hf_connection_index(loop, connection);
     connection->is_lingering = true;
-    connection->linger_until_us =
-        loop->now_us + (loop->is_stopping ? HF_LINGER_STOP_US : HF_LINGER_US);
+    connection->linger_until_us = loop->now_us + HF_LINGER_US;
     connection->linger_next = HF_NONE;
     connection->linger_prev = loop->linger_last;
     if (loop->linger_last == HF_NONE)
@@ -303,21 +303,24 @@ void hf_connection_linger(struct hf_loop *loop, struct hf_connection *connection
 
 void hf_connection_expire(struct hf_loop *loop)
 {
-    while (loop->linger_first != HF_NONE) {
-        struct hf_connection *connection = &loop->connections[loop->linger_first];
-        if (connection->linger_until_us > loop->now_us)
-            return;
-        connection_unlinger(loop, connection);
-        hf_connection_doom(loop, connection);
+    uint32_t next;
+    for (uint32_t i = loop->linger_first; i != HF_NONE; i = next) {
+        struct hf_connection *connection = &loop->connections[i];
+        next = connection->linger_next;
+        if (connection->linger_until_us <= loop->now_us) {
+            connection_unlinger(loop, connection);
+            hf_connection_doom(loop, connection);
+        } else if (!loop->is_stopping) {
+            return; /* in order of time, but for those a stop has hurried */
+        }
     }
 }
 
-void hf_connection_hurry(struct hf_loop *loop)
+void hf_connection_hurry(struct hf_loop *loop, struct hf_connection *connection)
 {
     uint64_t until_us = loop->now_us + HF_LINGER_STOP_US;
-    for (uint32_t i = loop->linger_first; i != HF_NONE; i = loop->connections[i].linger_next)
-        if (loop->connections[i].linger_until_us > until_us)
-            loop->connections[i].linger_until_us = until_us;
+    if (connection->linger_until_us > until_us)
+        connection->linger_until_us = until_us;
 }
 
 uint32_t hf_connection_backlog(const struct hf_connection *connection)

@@ -188,7 +188,10 @@ static void loop_tell_peers(struct hf_loop *loop)
     uint32_t budget = STOPS_PER_TURN;
     for (; loop->stop_cursor < loop->connection_count && budget > 0; ++loop->stop_cursor) {
         struct hf_connection *connection = &loop->connections[loop->stop_cursor];
-        if (!connection->is_used || connection->association == 0)
+        if (!connection->is_used)
+            continue;
+        hf_connection_touch(loop, connection); /* it may be lingering already */
+        if (connection->association == 0)
             continue;
         hf_tcp_end(loop, connection, HF_CLOSE_NOTIFY);
         --budget;
@@ -238,7 +241,9 @@ static uint64_t loop_timeout_us(const struct hf_loop *loop)
     for (uint32_t i = 0; i < loop->socket_count; ++i)
         if (!loop->sockets[i].is_armed && loop->sockets[i].pause_until_us != 0)
             next_us = loop_sooner(next_us, loop->sockets[i].pause_until_us);
-    if (loop->linger_first != HF_NONE)
+    if (loop->is_stopping && loop->linger_first != HF_NONE)
+        next_us = loop_sooner(next_us, loop->now_us + HF_LINGER_STOP_US / 4);
+    else if (loop->linger_first != HF_NONE)
         next_us = loop_sooner(next_us, loop->connections[loop->linger_first].linger_until_us);
     if (loop->is_stopping)
         next_us = loop_sooner(next_us, loop->stop_until_us);
@@ -263,7 +268,6 @@ static void loop_begin_stop(struct hf_loop *loop)
         if (sqe) /* otherwise what arrives is closed at once */
             io_uring_prep_cancel64(sqe, hf_uring_user_data(HF_OPERATION_ACCEPT, i, 0), 0);
     }
-    hf_connection_hurry(loop);
 }
 
 static bool loop_is_stopped(const struct hf_loop *loop)
@@ -365,6 +369,11 @@ static enum hf_status loop_open_engine(struct hf_loop *loop, char error[HF_LOOP_
     if (status == HF_OK && config->is_dtls_notified_on_stop) {
         loop->notified_max = 2 * (size_t)config->engine->associations_max;
         loop->notified = malloc(loop->notified_max * sizeof *loop->notified);
+        HF_COUNT(loop, memory_len, loop->notified_max * sizeof *loop->notified);
+        if (!loop->notified) {
+            snprintf(error, HF_LOOP_ERROR_MAX, "loop: out of memory");
+            return HF_E_MEMORY;
+        }
     }
     return status;
 }

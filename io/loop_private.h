@@ -29,7 +29,6 @@
 #define HF_ACCEPT_PAUSE_US 100000u
 #define HF_LINGER_US 5000000u
 #define HF_LINGER_STOP_US 200000u
-#define HF_LINGER_DISCARD_MAX 262144u
 #define HF_SECOND_US 1000000u
 #define HF_SEND_STALL_MS 120000 /* TCP_USER_TIMEOUT: a peer that acknowledges nothing */
 
@@ -93,7 +92,6 @@ struct hf_connection {
     uint32_t view_next; /* those with a view */
     uint32_t hash_next; /* links the free ones, too */
     uint32_t generation;
-    uint32_t discarded_len;
     int fd;
     uint8_t socket_index;
     uint8_t end_how; /* enum hf_close, when is_ending */
@@ -252,8 +250,8 @@ void hf_connection_doom(struct hf_loop *loop, struct hf_connection *connection);
 void hf_connection_linger(struct hf_loop *loop, struct hf_connection *connection);
 /** hf_connection_expire closes those that have lingered long enough. */
 void hf_connection_expire(struct hf_loop *loop);
-/** hf_connection_hurry cuts every linger short, for a stop. */
-void hf_connection_hurry(struct hf_loop *loop);
+/** hf_connection_hurry cuts a linger short: we stop, and all it waits for is the peer's end. */
+void hf_connection_hurry(struct hf_loop *loop, struct hf_connection *connection);
 /** hf_connection_backlog gives the bytes on their way to this peer, this turn's included. */
 uint32_t hf_connection_backlog(const struct hf_connection *connection);
 

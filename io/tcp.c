@@ -124,10 +124,9 @@ static uint32_t tcp_feed(struct hf_loop *loop, struct hf_connection *connection,
     size_t consumed = 0;
     if (room == 0 || len == 0)
         return 0;
-    /* A buffer at hand is fed whole: it exceeds the mark by one buffer at most. */
-    uint32_t part = len <= HF_STREAM_BUFFER_LEN || len <= room ? len : room;
+    /* Never more than a buffer, fed whole: the mark is exceeded by one buffer at most. */
     enum hf_status status = hf_engine_receive_stream(loop->engine, &consumed,
-                                                     connection->association, data, part);
+                                                     connection->association, data, len);
     if (status != HF_OK && status != HF_WAITING)
         return len; /* the association is gone: HF_EVENT_CLOSED is on its way */
     connection->turn_in_len += (uint32_t)consumed;
@@ -144,10 +143,8 @@ static void tcp_break(struct hf_loop *loop, struct hf_connection *connection)
 static void tcp_take(struct hf_loop *loop, struct hf_connection *connection, uint8_t *data,
                      uint32_t len)
 {
-    if (connection->is_closing || connection->is_doomed || connection->is_broken) {
-        connection->discarded_len += len;
+    if (connection->is_closing || connection->is_doomed || connection->is_broken)
         return;
-    }
     uint32_t consumed = tcp_feed(loop, connection, data, len);
     if (consumed == len)
         return;
@@ -454,8 +451,7 @@ static void tcp_settle_closing(struct hf_loop *loop, struct hf_connection *conne
     bool is_sent = hf_backlog_len(connection->queue) == 0;
     bool is_ended = connection->is_at_end ||
                     (connection->is_peer_done && !connection->is_receive_armed);
-    if (connection->is_broken || (is_sent && is_ended) ||
-        connection->discarded_len > HF_LINGER_DISCARD_MAX) {
+    if (connection->is_broken || (is_sent && is_ended)) {
         hf_connection_doom(loop, connection);
         return;
     }
@@ -466,7 +462,11 @@ static void tcp_settle_closing(struct hf_loop *loop, struct hf_connection *conne
         connection->is_shut = true;
         (void)shutdown(connection->fd, SHUT_WR);
     }
-    if (!connection->is_at_end)
+    if (is_sent && loop->is_stopping)
+        hf_connection_hurry(loop, connection);
+    /* Bytes left unread would make close() a reset, and take from the peer what it has yet to
+     * read: so they are read, and forgotten, until the end comes or the time is up. */
+    if (is_sent && !connection->is_at_end)
         tcp_arm_receive(loop, connection);
 }
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define SUBMISSIONS 512u
 
@@ -162,7 +163,13 @@ void hf_uring_cancel_all(struct hf_loop *loop)
     (void)io_uring_register_sync_cancel(&loop->ring, &cancel);
     /* A cancelled request lets go of its socket only when its completion has been run. */
     (void)io_uring_get_events(&loop->ring);
-    io_uring_cq_advance(&loop->ring, io_uring_cq_ready(&loop->ring));
+    struct io_uring_cqe *cqe;
+    while (io_uring_peek_cqe(&loop->ring, &cqe) == 0) {
+        /* Accepted, but nobody has seen it. */
+        if (cqe->user_data >> 56 == HF_OPERATION_ACCEPT && cqe->res >= 0)
+            (void)close(cqe->res);
+        io_uring_cqe_seen(&loop->ring, cqe);
+    }
 }
 
 void hf_uring_close(struct hf_loop *loop)

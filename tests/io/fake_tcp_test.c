@@ -84,12 +84,17 @@ static void expect_end(int fd)
         fail_msg("no end of stream: %zd, errno %d", count, errno);
 }
 
-static void start(struct loop_fixture *fixture, const char *ip)
+static void open_on(struct loop_fixture *fixture, const char *ip)
 {
     fixture_listen(fixture, HF_TRANSPORT_TLS, ip, 0);
     fixture_open(fixture);
     if (fixture->open_status != HF_OK)
         fail_msg("%s", fixture->error);
+}
+
+static void start(struct loop_fixture *fixture, const char *ip)
+{
+    open_on(fixture, ip);
     fixture_run(fixture);
 }
 
@@ -165,12 +170,13 @@ static void an_engine_short_of_output_gets_it_later(void **state)
     struct writer writers[3];
     pthread_t threads[3];
     fake_script.output_max = 20000; /* one chunk of one connection, and no more */
-    start(fixture, "127.0.0.1");
+    open_on(fixture, "127.0.0.1");
     for (int i = 0; i < 3; ++i) {
         writers[i] = (struct writer){.fd = client(fixture), .len = STREAM_LEN / 8};
         assert_int_equal(pthread_create(&threads[i], NULL, write_stream, &writers[i]), 0);
     }
     usleep(50000); /* all have something to be read in the same turn */
+    fixture_run(fixture);
     for (int i = 0; i < 3; ++i)
         expect_stream(writers[i].fd, STREAM_LEN / 8);
     for (int i = 0; i < 3; ++i) {
@@ -278,8 +284,9 @@ static void a_reset_under_back_pressure_frees_all(void **state)
     static uint8_t part[65536];
     struct linger reset = {.l_onoff = 1};
     start(fixture, "127.0.0.1");
-    uint64_t before = fixture_counters(fixture).memory_len;
     int fd = client(fixture);
+    echo_stream(fd, 10); /* its record is there to stay */
+    uint64_t before = fixture_counters(fixture).memory_len;
     fcntl(fd, F_SETFL, O_NONBLOCK);
     while (fixture_counters(fixture).connections_paused == 0)
         if (send(fd, part, sizeof part, MSG_NOSIGNAL) < 0)
@@ -417,9 +424,7 @@ static void no_descriptors_makes_accepting_wait(void **state)
 {
     struct loop_fixture *fixture = *state;
     struct rlimit before, none;
-    fixture_listen(fixture, HF_TRANSPORT_TLS, "127.0.0.1", 0);
-    fixture_open(fixture);
-    assert_int_equal(fixture->open_status, HF_OK);
+    open_on(fixture, "127.0.0.1");
     int first = client(fixture), second = client(fixture), next = dup(first);
     close(next);
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
@@ -478,6 +483,41 @@ static void stop_is_bounded_by_a_peer_that_reads_nothing(void **state)
     close(fd);
 }
 
+static void *read_late(void *arg)
+{
+    struct writer *reader = arg;
+    uint8_t part[4096], bye[3] = {0};
+    usleep(500000);
+    for (ssize_t count; (count = recv(reader->fd, part, sizeof part, 0)) > 0;) {
+        reader->len += (size_t)count;
+        memcpy(bye, part + (count < 3 ? 0 : count - 3), 3);
+    }
+    reader->has_failed = memcmp(bye, "bye", 3) != 0;
+    return NULL;
+}
+
+static void stop_gives_a_slow_peer_the_time_there_is(void **state)
+{
+    struct loop_fixture *fixture = *state;
+    static uint8_t part[65536];
+    struct writer reader = {.len = 0};
+    pthread_t thread;
+    start(fixture, "127.0.0.1");
+    reader.fd = client(fixture);
+    fcntl(reader.fd, F_SETFL, O_NONBLOCK);
+    while (fixture_counters(fixture).connections_paused == 0)
+        if (send(reader.fd, part, sizeof part, MSG_NOSIGNAL) < 0)
+            usleep(1000);
+    fcntl(reader.fd, F_SETFL, 0);
+    assert_int_equal(pthread_create(&thread, NULL, read_late, &reader), 0);
+    uint64_t took_us = fixture_stop(fixture);
+    pthread_join(thread, NULL);
+    close(reader.fd);
+    assert_in_range(took_us, 400000, 2500000);
+    assert_true(reader.len > 100000); /* all that was sealed, and the goodbye at its end */
+    assert_false(reader.has_failed);
+}
+
 static void stop_during_a_stampede_is_bounded(void **state)
 {
     struct loop_fixture *fixture = *state;
@@ -516,6 +556,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(no_descriptors_makes_accepting_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(stop_says_goodbye_to_all, setup, teardown),
         cmocka_unit_test_setup_teardown(stop_is_bounded_by_a_peer_that_reads_nothing, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(stop_gives_a_slow_peer_the_time_there_is, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(stop_during_a_stampede_is_bounded, setup, teardown),
     };
