@@ -243,6 +243,8 @@ enum hf_status hf_server_bind(struct hf_engine *engine, struct hf_association *a
     hf_answer_taken(engine, handshake);
     if (handshake->answer_kind == HF_ANSWER_UNAVAILABLE)
         return HF_E_SOURCE_UNAVAILABLE;
+    if (!hf_is_datagram(association) && handshake->assembly.received > 0)
+        return HF_E_UNEXPECTED_MESSAGE; /* bytes behind Finished, in its record */
     if (handshake->answer_kind != HF_ANSWER_IDENTITY)
         return HF_E_IDENTITY_REFUSED;
     HF_TRY(hf_stream_keep(engine, association));
