@@ -179,6 +179,7 @@ void hf_association_establish(struct hf_engine *engine, struct hf_association *a
     handshake_give(engine, association);
     engine->counters.associations++;
     engine->counters.handshakes[HF_OK]++;
+    association->heard_tick = engine->now_tick; /* a slow key source is not the peer's silence */
     hf_association_arm(engine, association);
 }
 

@@ -137,6 +137,36 @@ static struct hf_association *awaiting_hello(const struct hf_engine *engine,
     return association && association->state == HF_STATE_SV_AWAIT_HELLO ? association : NULL;
 }
 
+/** Tells whether a hello has a later number than the one its handshake goes by: the client was
+ *  given two cookies, because the period ended between them, and has begun its transcript anew. */
+static bool is_begun_anew(const struct hf_engine *engine, const struct hf_association *association,
+                          const struct hf_fragment *fragment)
+{
+    const struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    if (!handshake || association->state > HF_STATE_SV_AWAIT_EXCHANGE)
+        return false;
+    int had = association->state > HF_STATE_SV_AWAIT_HELLO; /* the hello itself is counted */
+    return (int16_t)(fragment->message_seq + had - handshake->receive_seq) > 0;
+}
+
+/** Tells whether a fragment begins the very hello that is being put together: no reason to begin
+ *  again, or fragments that overtook it would be lost each time it is sent. */
+static bool is_known_beginning(const struct hf_engine *engine, struct hf_handshake *handshake,
+                               const struct hf_fragment *fragment)
+{
+    const struct hf_assembly *assembly = &handshake->assembly;
+    for (uint8_t i = 0; i < assembly->range_count; i++) {
+        size_t len = assembly->ranges[i].end;
+        if (len > fragment->body.len)
+            len = fragment->body.len;
+        if (assembly->ranges[i].begin == 0)
+            return assembly->len == fragment->message_len &&
+                   hf_bytes_equal_public(hf_handshake_message(engine, handshake),
+                                         fragment->body.data, len);
+    }
+    return false;
+}
+
 static void answer_again(struct hf_engine *engine, struct hf_association *association,
                          const struct hf_fragment *fragment)
 {
@@ -177,13 +207,16 @@ void hf_greet_hello(struct hf_arrival *arrival, struct hf_association *associati
         return;
     }
     struct hf_association *same = same_hello(engine, association, front.random);
-    if (same) {
+    if (same && !is_begun_anew(engine, same, fragment)) {
         answer_again(engine, same, fragment);
         return;
     }
-    if (awaiting)
-        hf_fragment_clear(hf_handshake_of(engine, awaiting));
-    else
+    if (awaiting && is_begun_anew(engine, awaiting, fragment))
+        awaiting = NULL;
+    struct hf_handshake *handshake = awaiting ? hf_handshake_of(engine, awaiting) : NULL;
+    if (handshake && !is_known_beginning(engine, handshake, fragment))
+        hf_fragment_clear(handshake);
+    if (!awaiting)
         awaiting = admit(arrival, association, record, fragment);
     if (awaiting)
         hf_datagram_fragment(engine, awaiting, fragment);
