@@ -257,6 +257,7 @@ void hf_association_end(struct hf_engine *engine, struct hf_association *associa
     uint32_t generation = association->generation;
     hf_wipe(association, sizeof *association);
     association->generation = generation;
+    association->handshake = HF_NONE; /* callers up the stack look whether it still has one */
     hf_pool_give(&engine->associations, index);
 }
 
