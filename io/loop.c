@@ -209,6 +209,7 @@ static void loop_turn(struct hf_loop *loop)
     loop->is_turn_due = false;
     loop->is_in_turn = true;
     loop_begin(loop);
+    hf_post_run(loop);
     hf_connection_expire(loop);
     if (loop->is_stopping)
         loop_tell_peers(loop);
@@ -284,11 +285,7 @@ static bool loop_is_stopped(const struct hf_loop *loop)
 void hf_loop_stop(struct hf_loop *loop)
 {
     __atomic_store_n(&loop->stop_requested, 1, __ATOMIC_RELEASE);
-    int saved = errno; /* a signal handler must not change it */
-    uint64_t one = 1;
-    ssize_t written = write(loop->wake_fd, &one, sizeof one);
-    (void)written; /* it fails only when the counter is full: then a wake is on its way */
-    errno = saved;
+    hf_post_wake(loop);
 }
 
 /* After this no request is left, and closing may happen on any thread. */
@@ -317,6 +314,7 @@ enum hf_status hf_loop_run(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX])
         }
         loop_turn(loop);
     }
+    hf_post_end(loop);
     hf_counters_publish(loop);
     loop_shut_sockets(loop);
     return status;
@@ -415,6 +413,7 @@ enum hf_status hf_loop_open(struct hf_loop **out, char error[HF_LOOP_ERROR_MAX],
     loop->config = *config;
     loop->wake_fd = -1;
     (void)pthread_mutex_init(&loop->engine_counters_lock, NULL);
+    hf_post_open(loop);
     HF_COUNT(loop, memory_len, sizeof *loop);
     status = loop_open_all(loop, error, config);
     loop->config.engine = NULL; /* the caller's; not kept */
@@ -430,6 +429,7 @@ void hf_loop_close(struct hf_loop *loop)
 {
     if (!loop)
         return;
+    hf_post_end(loop); /* it may never have run */
     loop_shut_sockets(loop);
     hf_uring_close(loop);
     hf_engine_close(loop->engine);
@@ -438,5 +438,6 @@ void hf_loop_close(struct hf_loop *loop)
     free(loop->notified);
     free(loop->sockets);
     (void)pthread_mutex_destroy(&loop->engine_counters_lock);
+    hf_post_close(loop);
     free(loop);
 }

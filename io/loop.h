@@ -90,6 +90,19 @@ HF_MUST_USE enum hf_status hf_loop_send(struct hf_loop *loop, hf_association_id 
  *  closed once what is queued has been sent. */
 void hf_loop_end(struct hf_loop *loop, hf_association_id association, enum hf_close how);
 
+/** Something to do on the loop's thread. */
+typedef void hf_loop_task(struct hf_loop *loop, void *arg);
+
+/** The most tasks that wait at once. */
+#define HF_LOOP_TASKS_MAX 1024
+
+/** hf_loop_post has task(loop, arg) called on the loop's thread, in its next turn and in the order
+ *  of posting; there it may use the engine, hf_loop_send() and hf_loop_end(), and post again (for
+ *  the turn after). False, and never called: too many wait, or the loop has ended. True: called
+ *  exactly once; if the loop ends before, then as it ends. Thread: any. Cost: one short lock, and an
+ *  eventfd write when nothing was waiting. */
+HF_MUST_USE bool hf_loop_post(struct hf_loop *loop, hf_loop_task *task, void *arg);
+
 /** Counters of the I/O side, written by the loop and readable from any thread at any time. */
 struct hf_loop_counters {
     uint64_t turns;

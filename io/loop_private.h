@@ -5,6 +5,7 @@
  *     uring.c    ring and buffer rings       udp.c      datagrams in and out
  *     tcp.c      streams in and out          connection.c  their records, lists and ends
  *     backlog.c  bytes that have to wait     counters.c    the view from outside
+ *     post.c     tasks from other threads
  *
  * Invariant: kernel memory is named by indices and generations, never by pointers that could
  * outlive what they point to; a completion for something gone is ignored.
@@ -127,6 +128,17 @@ struct hf_send_batch {
     uint32_t count;
 };
 
+/** Tasks from other threads: one lock, held for the copy of one entry. */
+struct hf_tasks {
+    pthread_mutex_t lock;
+    uint32_t head, tail; /* free-running */
+    bool is_ended;
+    struct hf_task {
+        hf_loop_task *task;
+        void *arg;
+    } ring[HF_LOOP_TASKS_MAX];
+};
+
 struct hf_loop {
     struct io_uring ring;
     struct hf_engine *engine;
@@ -162,6 +174,7 @@ struct hf_loop {
     hf_association_id *notified; /* DTLS associations, if they are told of a stop */
     size_t notified_count, notified_max, notified_cursor;
 
+    struct hf_tasks tasks;
     struct hf_send_batch batch;
     struct hf_loop_counters counters;
     pthread_mutex_t engine_counters_lock;
@@ -276,6 +289,18 @@ void hf_tcp_end(struct hf_loop *loop, struct hf_connection *connection, enum hf_
 void hf_tcp_settle(struct hf_loop *loop);
 /** hf_tcp_own copies unread bytes out of the receive buffers, which then can go back. */
 void hf_tcp_own(struct hf_loop *loop);
+
+/* ---- post.c ---- */
+
+/** hf_post_open makes the queue; hf_post_close frees it. */
+void hf_post_open(struct hf_loop *loop);
+void hf_post_close(struct hf_loop *loop);
+/** hf_post_wake has the loop begin a turn. Thread: any; safe in a signal handler. */
+void hf_post_wake(struct hf_loop *loop);
+/** hf_post_run calls what was posted before this turn. */
+void hf_post_run(struct hf_loop *loop);
+/** hf_post_end calls what is left; from now on nothing more is taken. */
+void hf_post_end(struct hf_loop *loop);
 
 /* ---- counters.c ---- */
 
