@@ -252,7 +252,7 @@ static enum hf_status take_record(struct hf_arrival *arrival, struct hf_associat
     if (record->version != HF_VERSION_DTLS_1_2 &&
         !(record->version == HF_VERSION_DTLS_1_0 && is_plain_handshake))
         return drop(engine, HF_DROP_RECORD_VERSION);
-    if (record->len > HF_CIPHERTEXT_LEN_MAX)
+    if (record->len > (record->epoch == 0 ? HF_PLAINTEXT_LEN_MAX : HF_CIPHERTEXT_LEN_MAX))
         return drop(engine, HF_DROP_RECORD_LENGTH);
     if (record->epoch == 0)
         return take_epoch0(arrival, association, record);
