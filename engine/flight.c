@@ -77,7 +77,7 @@ static enum hf_status send_message(struct hf_packet *packet, uint8_t type, uint1
     size_t head_len = is_datagram ? HF_FRAGMENT_HEADER_LEN : 4;
     uint8_t record[HF_FRAGMENT_HEADER_LEN + HF_FLIGHT_LEN_MAX];
     size_t offset = 0;
-    do {
+    for (;;) {
         size_t room = hf_packet_room(packet, is_protected);
         size_t head = is_datagram || offset == 0 ? head_len : 0;
         if (room <= head && packet->len > 0) {
@@ -97,8 +97,9 @@ static enum hf_status send_message(struct hf_packet *packet, uint8_t type, uint1
         HF_TRY(hf_packet_add(packet, HF_TYPE_HANDSHAKE, is_protected,
                              (struct hf_bytes){record, head + part}));
         offset += part;
-    } while (offset < body.len);
-    return HF_OK;
+        if (offset == body.len) /* at once for an empty body, but not before its header is out */
+            return HF_OK;
+    }
 }
 
 void hf_flight_send(struct hf_engine *engine, struct hf_association *association)
