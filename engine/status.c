@@ -176,14 +176,29 @@ const char *hf_suite_name(uint16_t suite)
     return NULL;
 }
 
+/** Compares with an IANA name of which TLS_ in front and WITH_ in the middle may be left out. */
+static bool is_suite_name(const char *text, const char *name)
+{
+    const char *rest = strstr(name, "WITH_") + 5;
+    size_t key_len = (size_t)(rest - 5 - (name + 4)); /* "PSK_" */
+    if (strncasecmp(text, "TLS_", 4) == 0)
+        text += 4;
+    if (strncasecmp(text, name + 4, key_len) != 0)
+        return false;
+    text += key_len;
+    if (strncasecmp(text, "WITH_", 5) == 0)
+        text += 5;
+    return strcasecmp(text, rest) == 0;
+}
+
 uint16_t hf_suite_parse(const char *text)
 {
     char *end;
     unsigned long number = strtoul(text, &end, 16);
     for (size_t i = 0; i < sizeof suites / sizeof suites[0]; i++) {
         bool is_number = strncasecmp(text, "0x", 2) == 0 && *end == 0 && number == suites[i].suite;
-        if (is_number || strcasecmp(text, suites[i].name) == 0 ||
-            strcasecmp(text, suites[i].name + 4) == 0 || strcasecmp(text, suites[i].short_name) == 0)
+        if (is_number || is_suite_name(text, suites[i].name) ||
+            strcasecmp(text, suites[i].short_name) == 0)
             return suites[i].suite;
     }
     return HF_SUITE_NONE;
