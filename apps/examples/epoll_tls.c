@@ -259,7 +259,7 @@ static uint64_t next_us(bool *is_done, const struct server *server)
     if (server->stop_by_us && server->stop_by_us < next)
         next = server->stop_by_us;
     *is_done = server->stop_by_us && (is_empty || now_us() >= server->stop_by_us);
-    return next;
+    return *is_done ? 0 : next;
 }
 
 static void open_engine(struct server *server, const struct hf_keyfile *keyfile)
