@@ -9,9 +9,11 @@
 #include "machine.h"
 #include "stream.h"
 
-static void queue_answer(struct hf_engine *engine, struct hf_handshake *handshake, uint32_t slot)
+void hf_answer_queue(struct hf_engine *engine, struct hf_handshake *handshake, uint32_t slot)
 {
-    handshake->is_answered = true;
+    if (handshake->is_queued)
+        return;
+    handshake->is_queued = true;
     uint32_t at = (engine->answers_head + engine->answers_count) % engine->answers_max;
     HF_ASSERT(engine->answers_count < engine->answers_max);
     engine->answers[at] = slot;
@@ -60,7 +62,8 @@ void hf_answer_expect(struct hf_engine *engine, struct hf_association *associati
     } else {
         handshake->answer_kind =
             pending == HF_PENDING_KEY ? HF_ANSWER_REFUSED : HF_ANSWER_IDENTITY;
-        queue_answer(engine, handshake, association->handshake);
+        handshake->is_answered = true;
+        hf_answer_queue(engine, handshake, association->handshake);
     }
 }
 
@@ -161,9 +164,24 @@ enum hf_status hf_engine_answer(struct hf_engine *engine, struct hf_ticket ticke
         return HF_E_ARGUMENT;
     struct hf_association *association = hf_association_at(engine, handshake->association);
     keep_answer(engine, association, handshake, answer);
-    queue_answer(engine, handshake, ticket.slot);
+    handshake->is_answered = true;
+    hf_answer_queue(engine, handshake, ticket.slot);
     engine->counters.answers++;
     return HF_OK;
+}
+
+/** Takes up what was held back. What finds no room even now is looked at again next turn. */
+static void resume(struct hf_engine *engine, struct hf_association *association)
+{
+    uint32_t slot = association->handshake;
+    if (hf_is_datagram(association))
+        hf_datagram_resume(engine, association);
+    else
+        hf_stream_resume(engine, association);
+    struct hf_handshake *handshake = slot == HF_NONE ? NULL : hf_handshake_at(engine, slot);
+    if (handshake && handshake->association != HF_NONE && handshake->kept_len > 0 &&
+        !hf_outbox_has_room(&engine->outbox))
+        hf_answer_queue(engine, handshake, slot);
 }
 
 void hf_answer_run(struct hf_engine *engine)
@@ -173,19 +191,18 @@ void hf_answer_run(struct hf_engine *engine)
         engine->answers_head = (engine->answers_head + 1) % engine->answers_max;
         engine->answers_count--;
         struct hf_handshake *handshake = hf_handshake_at(engine, slot);
-        if (handshake->association == HF_NONE || !handshake->is_answered ||
-            handshake->pending == HF_PENDING_NONE)
+        handshake->is_queued = false;
+        if (handshake->association == HF_NONE)
             continue; /* the handshake ended meanwhile */
         struct hf_association *association = hf_association_at(engine, handshake->association);
         uint32_t generation = association->generation;
         const struct hf_machine_event event = {.kind = HF_MACHINE_ANSWER};
-        handshake->is_answered = false;
-        hf_machine_run(engine, association, &event);
+        if (handshake->is_answered && handshake->pending != HF_PENDING_NONE) {
+            handshake->is_answered = false;
+            hf_machine_run(engine, association, &event);
+        }
         if (association->generation != generation || association->state == HF_STATE_FREE)
             continue;
-        if (hf_is_datagram(association))
-            hf_datagram_resume(engine, association);
-        else
-            hf_stream_resume(engine, association);
+        resume(engine, association);
     }
 }

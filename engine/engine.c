@@ -184,8 +184,13 @@ void hf_engine_begin_turn(struct hf_engine *engine, uint64_t now_us, int64_t wal
     hf_stream_turn(engine);
     /* What does not fit fires in the next turn. */
     while (hf_outbox_has_room(&engine->outbox) &&
-           (index = hf_wheel_fire(&engine->wheel, engine->now_tick)) != HF_NONE)
-        hf_machine_run(engine, hf_association_at(engine, index), &event);
+           (index = hf_wheel_fire(&engine->wheel, engine->now_tick)) != HF_NONE) {
+        struct hf_association *association = hf_association_at(engine, index);
+        if (association->leaving)
+            hf_association_leave(engine, association, (enum hf_leave)association->leaving);
+        else
+            hf_machine_run(engine, association, &event);
+    }
 }
 
 void hf_engine_end_turn(struct hf_engine *engine)
@@ -196,7 +201,9 @@ void hf_engine_end_turn(struct hf_engine *engine)
 uint64_t hf_engine_next_us(const struct hf_engine *engine)
 {
     uint32_t tick;
-    if (engine->answers_count > 0 || engine->streams_spent_count > 0)
+    bool is_buffer_due =
+        engine->waiting_head != HF_NONE && engine->streams.used < engine->streams.count;
+    if (engine->answers_count > 0 || engine->streams_spent_count > 0 || is_buffer_due)
         return engine->now_us;
     if (!hf_wheel_next(&tick, &engine->wheel))
         return UINT64_MAX;
@@ -254,7 +261,8 @@ enum hf_status hf_engine_send(struct hf_engine *engine, hf_association_id id, st
     struct hf_association *association = hf_association_find(engine, id);
     if (!association)
         return HF_E_STALE;
-    if (association->state != HF_STATE_OPEN || association->flags & HF_ASSOCIATION_WRITE_CLOSED)
+    if (association->state != HF_STATE_OPEN || association->leaving ||
+        association->flags & HF_ASSOCIATION_WRITE_CLOSED)
         return HF_E_STATE;
     size_t limit = association->plaintext_len_max;
     if (data.len > (hf_is_datagram(association) ? limit : HF_STREAM_CHUNK_MAX))
@@ -284,10 +292,8 @@ void hf_engine_close_association(struct hf_engine *engine, hf_association_id id,
                                  enum hf_close how)
 {
     struct hf_association *association = hf_association_find(engine, id);
-    const struct hf_machine_event event = {
-        .kind = HF_MACHINE_CLOSE, .how = how, .reason = HF_E_CLOSED_LOCALLY};
     if (association)
-        hf_machine_run(engine, association, &event);
+        hf_association_leave(engine, association, (enum hf_leave)(HF_LEAVE_SILENT + how));
 }
 
 bool hf_engine_take_output(struct hf_engine *engine, struct hf_output *out)

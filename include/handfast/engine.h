@@ -91,7 +91,8 @@ enum hf_close {
 };
 
 /** hf_engine_close_association ends it, or its sending half. HF_EVENT_CLOSED follows, or for
- *  HF_CLOSE_WRITE once the peer closes too. A stale handle does nothing. */
+ *  HF_CLOSE_WRITE once the peer closes too; where the events are full, in a later turn. A stale
+ *  handle does nothing. */
 HF_API void hf_engine_close_association(struct hf_engine *engine, hf_association_id association,
                                         enum hf_close how);
 

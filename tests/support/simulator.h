@@ -217,6 +217,9 @@ void sim_send(struct sim_client *client, const void *data, size_t len);
 /** sim_send_record has the client send any record now. */
 void sim_send_record(struct sim_client *client, const struct psk_client_record *record);
 
+/** sim_bytes_up puts stream bytes of a client on their way, whatever they are. */
+void sim_bytes_up(struct sim_client *client, const void *data, size_t len);
+
 /** sim_inject puts a datagram on the way to the engine, `delay_us` from now, past the network. */
 void sim_inject(struct sim *sim, uint32_t listener_index, const struct hf_path *path,
                 const uint8_t *data, size_t len, uint64_t delay_us);
@@ -230,6 +233,12 @@ void sim_reset(struct sim_client *client);
 /** sim_answer answers a request as the plan says; returns what the engine said, after checking
  *  that it was the right thing to say. */
 enum hf_status sim_answer(struct sim_client *client, struct sim_request *request);
+
+/** sim_answer_later has it answered within a turn, `after_us` from now. */
+void sim_answer_later(struct sim_client *client, uint32_t request_index, uint64_t after_us);
+
+/** sim_bytes_add adds to a growing buffer; the caller frees `bytes->data`. */
+void sim_bytes_add(struct sim_bytes *bytes, const void *data, size_t len);
 
 struct hf_counters sim_counters(const struct sim *sim);
 

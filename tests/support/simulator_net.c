@@ -83,6 +83,11 @@ void sim_client_emit(const uint8_t *data, size_t len, void *arg)
     sim_net_send(arg, true, data, len);
 }
 
+void sim_bytes_up(struct sim_client *client, const void *data, size_t len)
+{
+    sim_net_send(client, true, data, len);
+}
+
 static bool is_server_open(const struct sim_client *client)
 {
     struct hf_association_info info;
