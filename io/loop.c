@@ -324,8 +324,7 @@ enum hf_status hf_loop_run(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX])
 
 /* ---- opening and closing ---- */
 
-static enum hf_status loop_check(char error[HF_LOOP_ERROR_MAX],
-                                 const struct hf_loop_config *config)
+static enum hf_status loop_check(char error[HF_LOOP_ERROR_MAX], const struct hf_loop_config *config)
 {
     const char *why = NULL;
     uint32_t buffers = config->receive_buffers;

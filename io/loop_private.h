@@ -84,7 +84,6 @@ struct hf_connection {
     struct hf_block *unread;       /* received bytes the engine has not taken yet, owned ... */
     uint8_t *view;                 /* ... or still in a receive buffer of this turn */
     uint32_t view_len;
-    uint32_t turn_in_len;  /* fed to the engine in this turn */
     uint32_t turn_out_len; /* given to the engine to seal in this turn, sealed */
     uint64_t linger_until_us;
     uint32_t linger_next, linger_prev;

@@ -61,8 +61,7 @@ static void tcp_begin(struct hf_loop *loop, uint32_t socket_index, int fd)
         (void)close(fd);
         return;
     }
-    uint64_t user =
-        (uint64_t)connection->generation << 32 | hf_connection_index(loop, connection);
+    uint64_t user = (uint64_t)connection->generation << 32 | hf_connection_index(loop, connection);
     hf_association_id association;
     if (hf_engine_accept(&association, loop->engine, socket->listener_index, &path, user) !=
         HF_OK) {
@@ -107,29 +106,14 @@ static bool tcp_is_slow(const struct hf_loop *loop, const struct hf_connection *
     return hf_connection_backlog(connection) >= limit;
 }
 
-/* How much may be fed without the answers to it overrunning the queue. */
-static uint32_t tcp_room(const struct hf_loop *loop, const struct hf_connection *connection)
-{
-    uint32_t backlog = hf_backlog_len(connection->queue) + hf_backlog_len(connection->plain);
-    uint32_t used = connection->turn_in_len > connection->turn_out_len ? connection->turn_in_len
-                                                                      : connection->turn_out_len;
-    uint32_t high = loop->config.send_queue_len_high;
-    return backlog + used >= high ? 0 : high - backlog - used;
-}
-
 static uint32_t tcp_feed(struct hf_loop *loop, struct hf_connection *connection, uint8_t *data,
                          uint32_t len)
 {
-    uint32_t room = tcp_room(loop, connection);
     size_t consumed = 0;
-    if (room == 0 || len == 0)
-        return 0;
-    /* Never more than a buffer, fed whole: the mark is exceeded by one buffer at most. */
-    enum hf_status status = hf_engine_receive_stream(loop->engine, &consumed,
-                                                     connection->association, data, len);
+    enum hf_status status =
+        hf_engine_receive_stream(loop->engine, &consumed, connection->association, data, len);
     if (status != HF_OK && status != HF_WAITING)
         return len; /* the association is gone: HF_EVENT_CLOSED is on its way */
-    connection->turn_in_len += (uint32_t)consumed;
     return (uint32_t)consumed;
 }
 
@@ -207,14 +191,14 @@ static void tcp_resume_unread(struct hf_loop *loop, struct hf_connection *connec
         connection->view_len -= consumed;
     } else {
         struct hf_block *unread = connection->unread;
-        consumed = tcp_feed(loop, connection, unread->data + unread->start,
-                            unread->end - unread->start);
+        consumed =
+            tcp_feed(loop, connection, unread->data + unread->start, unread->end - unread->start);
         unread->start += consumed;
         if (unread->start == unread->end)
             hf_backlog_drop(loop, &connection->unread);
     }
     /* Not taken in a fresh turn: the engine will tell when to try again. */
-    connection->is_blocked = consumed == 0 && tcp_room(loop, connection) > 0;
+    connection->is_blocked = consumed == 0;
 }
 
 /* ---- sending ---- */
@@ -302,8 +286,7 @@ static void tcp_resume_plain(struct hf_loop *loop, struct hf_connection *connect
 }
 
 /* How much the kernel took; breaks the connection if it never will take more. */
-static size_t tcp_push(struct hf_loop *loop, struct hf_connection *connection,
-                       struct hf_bytes data)
+static size_t tcp_push(struct hf_loop *loop, struct hf_connection *connection, struct hf_bytes data)
 {
     ssize_t count;
     /* The last words wait for the FIN, which follows at once: one packet instead of two. */
@@ -414,9 +397,8 @@ static void tcp_arm_writable(struct hf_loop *loop, struct hf_connection *connect
 {
     if (connection->is_writable_armed || connection->is_broken)
         return;
-    struct io_uring_sqe *sqe =
-        hf_uring_next(loop, HF_OPERATION_WRITABLE, hf_connection_index(loop, connection),
-                      connection->generation);
+    struct io_uring_sqe *sqe = hf_uring_next(
+        loop, HF_OPERATION_WRITABLE, hf_connection_index(loop, connection), connection->generation);
     if (!sqe) {
         hf_connection_touch(loop, connection);
         return;
@@ -429,9 +411,8 @@ static void tcp_arm_receive(struct hf_loop *loop, struct hf_connection *connecti
 {
     if (connection->is_receive_armed)
         return;
-    struct io_uring_sqe *sqe =
-        hf_uring_next(loop, HF_OPERATION_RECEIVE, hf_connection_index(loop, connection),
-                      connection->generation);
+    struct io_uring_sqe *sqe = hf_uring_next(
+        loop, HF_OPERATION_RECEIVE, hf_connection_index(loop, connection), connection->generation);
     if (!sqe) {
         hf_connection_touch(loop, connection);
         return;
@@ -449,8 +430,8 @@ static void tcp_arm_receive(struct hf_loop *loop, struct hf_connection *connecti
 static void tcp_settle_closing(struct hf_loop *loop, struct hf_connection *connection)
 {
     bool is_sent = hf_backlog_len(connection->queue) == 0;
-    bool is_ended = connection->is_at_end ||
-                    (connection->is_peer_done && !connection->is_receive_armed);
+    bool is_ended =
+        connection->is_at_end || (connection->is_peer_done && !connection->is_receive_armed);
     if (connection->is_broken || (is_sent && is_ended)) {
         hf_connection_doom(loop, connection);
         return;
@@ -481,8 +462,8 @@ static void tcp_settle_open(struct hf_loop *loop, struct hf_connection *connecti
     uint32_t unread = tcp_unread_len(connection);
     if (!connection->is_at_end && unread == 0 && !is_slow)
         tcp_arm_receive(loop, connection);
-    bool is_end_due = connection->is_at_end && !connection->is_end_told &&
-                      (unread == 0 || connection->is_broken);
+    bool is_end_due =
+        connection->is_at_end && !connection->is_end_told && (unread == 0 || connection->is_broken);
     if (connection->plain || is_end_due || (unread > 0 && !connection->is_blocked && !is_slow))
         hf_connection_resume(loop, connection);
 }
@@ -493,7 +474,6 @@ void hf_tcp_settle(struct hf_loop *loop)
     loop->touched_head = HF_NONE;
     struct hf_connection *connection;
     while ((connection = hf_connection_next_touched(loop, &list)) != NULL) {
-        connection->turn_in_len = 0;
         connection->turn_out_len = 0;
         if (connection->is_doomed)
             hf_connection_doom(loop, connection);

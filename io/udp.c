@@ -13,8 +13,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define CONTROL_LEN                                                                                \
-    (CMSG_SPACE(sizeof(struct in6_pktinfo)) + 2 * CMSG_SPACE(sizeof(int)))
+#define CONTROL_LEN (CMSG_SPACE(sizeof(struct in6_pktinfo)) + 2 * CMSG_SPACE(sizeof(int)))
 
 static bool udp_arm_one(struct hf_loop *loop, uint32_t index)
 {

@@ -240,7 +240,7 @@ enum hf_status hf_engine_association_info(struct hf_association_info *out,
 {
     (void)out;
     return id != 0 && id <= ASSOCIATIONS_MAX && engine->associations[id - 1].is_used ? HF_OK
-                                                                                    : HF_E_STALE;
+                                                                                     : HF_E_STALE;
 }
 
 void hf_engine_counters(struct hf_counters *out, const struct hf_engine *engine)

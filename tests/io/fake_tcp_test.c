@@ -218,8 +218,8 @@ static void many_connections_at_once(void **state)
     int fds[COUNT];
     start(fixture, "::");
     for (int i = 0; i < COUNT; ++i)
-        fds[i] = i % 2 ? client(fixture)
-                       : fixture_client(SOCK_STREAM, "::1", fixture_port(fixture, 0));
+        fds[i] =
+            i % 2 ? client(fixture) : fixture_client(SOCK_STREAM, "::1", fixture_port(fixture, 0));
     for (int round = 0; round < 5; ++round) {
         for (int i = 0; i < COUNT; ++i)
             assert_true(fixture_write(fds[i], &i, sizeof i));
@@ -340,7 +340,7 @@ static void ending_handler(struct hf_loop *loop, const struct hf_event *event, v
     (void)arg;
     if (event->kind != HF_EVENT_DATA)
         return;
-    (void)!hf_loop_send(loop, event->association, event->data);
+    (void)!hf_loop_send(loop, event->association, (struct hf_bytes){event->data.data, 5});
     hf_loop_end(loop, event->association, HF_CLOSE_NOTIFY);
 }
 
@@ -357,6 +357,41 @@ static void our_end_flushes_first_and_waits_for_theirs(void **state)
     expect_end(fd);
     usleep(100000);
     assert_int_equal(fixture_counters(fixture).connections, 1); /* lingers */
+    close(fd);
+    uint64_t closed_us = fixture_now_us();
+    FIXTURE_AWAIT_ZERO(fixture, connections);
+    assert_true(fixture_now_us() - closed_us < 1000000); /* for no longer than it must */
+}
+
+/* What it goes on sending must not make our close a reset: its last bytes would be lost to it. */
+static void our_end_reaches_a_peer_that_still_talks(void **state)
+{
+    struct loop_fixture *fixture = *state;
+    static uint8_t part[65536];
+    uint8_t back[8];
+    fixture->config.handlers.event = ending_handler;
+    start(fixture, "127.0.0.1");
+    int fd = client(fixture);
+    assert_true(fixture_write(fd, "hello", 5));
+    for (int i = 0; i < 100; ++i)
+        assert_true(fixture_write(fd, part, sizeof part));
+    assert_true(fixture_read(fd, back, 8));
+    assert_memory_equal(back, "hellobye", 8);
+    expect_end(fd);
+    close(fd);
+    FIXTURE_AWAIT_ZERO(fixture, connections);
+}
+
+static void a_reset_ends_a_half_closed_stream(void **state)
+{
+    struct loop_fixture *fixture = *state;
+    struct linger reset = {.l_onoff = 1};
+    fake_script.is_half_close_kept = true;
+    fixture->config.handlers.event = NULL; /* nobody would end it */
+    start(fixture, "127.0.0.1");
+    int fd = client(fixture);
+    FIXTURE_AWAIT(fixture, connections, 1);
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     close(fd);
     FIXTURE_AWAIT_ZERO(fixture, connections);
 }
@@ -531,35 +566,32 @@ static void stop_during_a_stampede_is_bounded(void **state)
         close(fds[i]);
 }
 
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_long_stream_comes_back_whole, setup, teardown),
-        cmocka_unit_test_setup_teardown(one_byte_at_a_time_comes_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_engine_that_takes_little_gets_everything, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(an_engine_short_of_output_gets_it_later, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_stalled_engine_is_not_fed_until_readable, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(many_connections_at_once, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_slow_reader_is_not_read_from, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_reset_under_back_pressure_frees_all, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_end_of_a_stream_closes_it, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_half_closed_stream_is_answered_to_its_end, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(our_end_flushes_first_and_waits_for_theirs, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_peer_that_never_ends_is_closed_in_five_seconds, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(beyond_connections_max_is_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_the_engine_refuses_is_closed, setup, teardown),
-        cmocka_unit_test_setup_teardown(no_descriptors_makes_accepting_wait, setup, teardown),
-        cmocka_unit_test_setup_teardown(stop_says_goodbye_to_all, setup, teardown),
-        cmocka_unit_test_setup_teardown(stop_is_bounded_by_a_peer_that_reads_nothing, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(stop_gives_a_slow_peer_the_time_there_is, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(stop_during_a_stampede_is_bounded, setup, teardown),
+        TEST(a_long_stream_comes_back_whole),
+        TEST(one_byte_at_a_time_comes_back),
+        TEST(an_engine_that_takes_little_gets_everything),
+        TEST(an_engine_short_of_output_gets_it_later),
+        TEST(a_stalled_engine_is_not_fed_until_readable),
+        TEST(many_connections_at_once),
+        TEST(a_slow_reader_is_not_read_from),
+        TEST(a_reset_under_back_pressure_frees_all),
+        TEST(the_end_of_a_stream_closes_it),
+        TEST(a_half_closed_stream_is_answered_to_its_end),
+        TEST(our_end_flushes_first_and_waits_for_theirs),
+        TEST(our_end_reaches_a_peer_that_still_talks),
+        TEST(a_reset_ends_a_half_closed_stream),
+        TEST(a_peer_that_never_ends_is_closed_in_five_seconds),
+        TEST(beyond_connections_max_is_refused),
+        TEST(what_the_engine_refuses_is_closed),
+        TEST(no_descriptors_makes_accepting_wait),
+        TEST(stop_says_goodbye_to_all),
+        TEST(stop_is_bounded_by_a_peer_that_reads_nothing),
+        TEST(stop_gives_a_slow_peer_the_time_there_is),
+        TEST(stop_during_a_stampede_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
