@@ -22,7 +22,7 @@ static const struct {
 };
 
 static const char *const drops[HF_DROP_COUNT] = {
-#define ROW(name, label) [HF_DROP_##name] = label,
+#define ROW(name, label, text) [HF_DROP_##name] = label,
     HF_DROP_MAP(ROW)
 #undef ROW
 };
