@@ -79,6 +79,9 @@ static enum hf_status take_handshake(struct hf_arrival *arrival,
         if (hf_fragment_read(&fragment, &reader) != HF_OK)
             return drop(engine, HF_DROP_FRAGMENT);
         if (fragment.type == HF_MESSAGE_CLIENT_HELLO && !is_protected) {
+            /* Behind another message it would be taken for one of the handshake under way. */
+            if (fragment.body.data != record->body + HF_FRAGMENT_HEADER_LEN)
+                return drop(engine, HF_DROP_FRAGMENT);
             hf_greet_hello(arrival, association, record, &fragment);
             return HF_OK;
         }
@@ -189,7 +192,8 @@ static enum hf_status take_epoch1(struct hf_arrival *arrival, struct hf_associat
     if (successor) {
         uint8_t scratch[HF_SCRATCH_LEN_MAX];
         bool is_copied = record->len <= sizeof scratch;
-        if (!hf_record_replayed(association, record->seq)) {
+        if (!hf_record_replayed(association, record->seq) &&
+            hf_limits_trial_allowed(engine, association, record->seq)) {
             if (is_copied)
                 memcpy(scratch, record->body, record->len);
             uint8_t *body = record->body;

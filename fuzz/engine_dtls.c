@@ -16,6 +16,7 @@ enum op {
     OP_FLIGHT,            /* u8 path: exchange, CCS and Finished as one datagram */
     OP_HOLD,              /* u8: so many records wait, to leave as one datagram */
     OP_REPEAT,            /* u8 which of the last datagrams, u8 path */
+    OP_JOIN,              /* u8: so many fragments wait, to stand in one record */
     OP_COUNT,
 };
 
@@ -30,6 +31,9 @@ struct dtls {
     size_t packet_len;
     uint8_t packet_path;
     uint8_t held;
+    uint8_t record[PACKET_MAX]; /* fragments that are to stand in one */
+    size_t record_len;
+    uint8_t joined;
     uint8_t *history[HISTORY];
     size_t history_lens[HISTORY];
     size_t history_next;
@@ -86,6 +90,22 @@ static uint16_t seq_due(const struct dtls *dtls, uint8_t path, int off)
     return (uint16_t)(due + off);
 }
 
+/* A record of its own, unless it is to share one with those that follow. */
+static void put_fragment(struct dtls *dtls, uint8_t path, uint16_t epoch, struct hf_bytes fragment)
+{
+    if (fragment.len <= sizeof dtls->record - dtls->record_len) {
+        memcpy(dtls->record + dtls->record_len, fragment.data, fragment.len);
+        dtls->record_len += fragment.len;
+    }
+    if (dtls->joined > 0) {
+        dtls->joined--;
+        return;
+    }
+    put_record(dtls, path, HF_TYPE_HANDSHAKE, epoch, 128,
+               (struct hf_bytes){dtls->record, dtls->record_len});
+    dtls->record_len = 0;
+}
+
 /* Sends a message in fragments of at most `part_max` bytes, 0: whole. */
 static void put_message(struct dtls *dtls, uint8_t path, uint16_t epoch, uint8_t type,
                         uint16_t message_seq, struct hf_bytes body, uint8_t part_max)
@@ -100,8 +120,7 @@ static void put_message(struct dtls *dtls, uint8_t path, uint16_t epoch, uint8_t
         struct hf_writer writer = hf_writer_of(buffer, sizeof buffer);
         fuzz_craft_message(&writer, true, &part, (struct hf_bytes){body.data + part.offset, len});
         if (!writer.is_failed)
-            put_record(dtls, path, HF_TYPE_HANDSHAKE, epoch, 128,
-                       (struct hf_bytes){buffer, writer.len});
+            put_fragment(dtls, path, epoch, (struct hf_bytes){buffer, writer.len});
         part.offset += (uint32_t)len;
     } while (part.offset < body.len);
 }
@@ -216,6 +235,9 @@ static void run(struct dtls *dtls, enum op op)
         break;
     case OP_REPEAT:
         repeat(dtls);
+        break;
+    case OP_JOIN:
+        dtls->joined = fuzz_below(input, 8);
         break;
     case OP_COUNT:
     default:
