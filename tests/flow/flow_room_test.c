@@ -16,12 +16,8 @@ static struct sim_options options;
 
 static struct sim_plan plan_of(uint32_t listener_index)
 {
-    struct sim_plan plan = {.listener_index = listener_index, .data_len_max = 64};
-    plan.config.suite_count = 1;
-    plan.config.suites[0] =
-        listener_index ? HF_SUITE_PSK_AES_128_CCM_8 : HF_SUITE_PSK_AES_128_CBC_SHA256;
-    plan.config.extended_master_secret = true;
-    plan.ending = SIM_END_NONE;
+    struct sim_plan plan;
+    sim_plan_init(&plan, listener_index);
     return plan;
 }
 
@@ -45,14 +41,6 @@ static void take(const uint8_t *data, size_t len, void *arg)
     assert_true(collected->len + len <= sizeof collected->data);
     memcpy(collected->data + collected->len, data, len);
     collected->len += len;
-}
-
-static struct sim_client *opened(const struct sim_plan *plan)
-{
-    struct sim_client *client = sim_add(&sim, plan);
-    sim_run(&sim, sim.now_us + 500000);
-    SIM_CHECK(&sim, sim_is_open(client));
-    return client;
 }
 
 /** A TLS client that does not wait: its hello and, unasked, its key exchange. */
@@ -150,7 +138,7 @@ static void a_handshake_waits_for_event_room(void **state)
     options.may_fail = true;
     sim_open(&sim, &options);
     struct sim_plan plan = plan_of(0);
-    struct sim_client *talker = opened(&plan);
+    struct sim_client *talker = sim_add_open(&sim, &plan);
     size_t len, hello_len, consumed;
     uint8_t *records = many_records(talker, 200, &len);
     uint8_t hello[4096];
@@ -225,7 +213,7 @@ static void early_data_waits_for_event_room(void **state)
     SIM_CHECK(&sim, client->is_established && !client->is_ended);
     SIM_CHECK(&sim, client->up_got.len == client->up.len);
     struct sim_plan more = plan_of(0); /* and the stream goes on as if nothing had been */
-    struct sim_client *other = opened(&more);
+    struct sim_client *other = sim_add_open(&sim, &more);
     SIM_CHECK(&sim, other != NULL);
     sim_send(client, "more", 4);
     sim_run(&sim, sim.now_us + 100000);
@@ -289,9 +277,9 @@ static void a_half_close_waits_too(void **state)
     options.may_fail = true;
     sim_open(&sim, &options);
     struct sim_plan plan = plan_of(0);
-    struct sim_client *talker = opened(&plan);
+    struct sim_client *talker = sim_add_open(&sim, &plan);
     plan.config.is_quiet = true;
-    struct sim_client *client = opened(&plan);
+    struct sim_client *client = sim_add_open(&sim, &plan);
     size_t len;
     uint8_t *records = many_records(talker, 200, &len);
     uint8_t byte = 1;
@@ -327,7 +315,7 @@ static void stream_buffers_go_round(void **state)
     struct sim_client *clients[3];
     struct collected records[3];
     for (size_t i = 0; i < 3; i++) {
-        clients[i] = opened(&plan);
+        clients[i] = sim_add_open(&sim, &plan);
         records[i].len = 0;
         const uint8_t text[] = "in two parts";
         psk_client_send(&clients[i]->peer, text, sizeof text, take, &records[i]);

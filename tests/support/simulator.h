@@ -199,6 +199,12 @@ void sim_close(struct sim *sim);
 /** sim_add adds a client; it starts at plan->start_us. */
 struct sim_client *sim_add(struct sim *sim, const struct sim_plan *plan);
 
+/** sim_plan_init: a client with the mandatory suite that does no more than open. */
+void sim_plan_init(struct sim_plan *plan, uint32_t listener_index);
+
+/** sim_add_open adds a client, runs half a second and checks that both ends are open. */
+struct sim_client *sim_add_open(struct sim *sim, const struct sim_plan *plan);
+
 /** sim_run takes turns until the time is `until_us`, or nothing more can happen. */
 void sim_run(struct sim *sim, uint64_t until_us);
 
