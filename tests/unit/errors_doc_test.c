@@ -5,33 +5,9 @@
  *     errors_doc_test                   compares; exit status 1 if the file is out of date
  *     errors_doc_test --write           writes it
  */
+#include "page.h"
+
 #include <handfast/handfast.h>
-
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define PAGE_LEN_MAX 65536
-#define PATH HF_SOURCE_DIR "/docs/ERRORS.md"
-
-struct page {
-    char text[PAGE_LEN_MAX];
-    size_t len;
-};
-
-static __attribute__((format(printf, 2, 3))) void add(struct page *page, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    int len = vsnprintf(page->text + page->len, PAGE_LEN_MAX - page->len, format, arguments);
-    va_end(arguments);
-    if (len < 0 || (size_t)len >= PAGE_LEN_MAX - page->len) {
-        fprintf(stderr, "the page is longer than planned\n");
-        exit(1);
-    }
-    page->len += (size_t)len;
-}
 
 static const char *class_name(enum hf_status_class class_)
 {
@@ -44,11 +20,11 @@ static const char *class_name(enum hf_status_class class_)
 
 static void add_front(struct page *page)
 {
-    add(page,
+    page_add(page,
         "# Errors\n\n"
         "Made from `HF_STATUS_MAP` (include/handfast/status.h) and `HF_DROP_MAP`\n"
-        "(include/handfast/engine.h) by `errors_doc_test --write`; the test of that name fails when "
-        "this page\nis out of date.\n\n"
+        "(include/handfast/engine.h) by `errors_doc_test --write`; the test of that name fails "
+        "when this page\nis out of date.\n\n"
         "## Statuses\n\n"
         "What a call returns, and what ends a handshake or an association (`hf_event.failure."
         "status`). The\n**reason** is the label in metrics and logs: "
@@ -74,56 +50,32 @@ static void add_statuses(struct page *page)
         HF_STATUS_MAP(SYMBOL)
 #undef SYMBOL
     };
-    add(page, "| status | reason | class | alert | meaning |\n|---|---|---|---|---|\n");
+    page_add(page, "| status | reason | class | alert | meaning |\n|---|---|---|---|---|\n");
     for (int i = 0; i < HF_STATUS_COUNT; i++) {
         enum hf_status status = (enum hf_status)i;
         uint8_t alert = hf_status_alert(status);
-        add(page, "| `%s` | %s | %s | ", symbols[i], hf_status_reason(status),
+        page_add(page, "| `%s` | %s | %s | ", symbols[i], hf_status_reason(status),
             class_name(hf_status_class(status)));
         if (alert == HF_ALERT_NONE)
-            add(page, "-");
+            page_add(page, "-");
         else
-            add(page, "%s (%u)", hf_alert_name(alert), alert);
-        add(page, " | %s |\n", hf_status_text(status));
+            page_add(page, "%s (%u)", hf_alert_name(alert), alert);
+        page_add(page, " | %s |\n", hf_status_text(status));
     }
 }
 
 static void add_drops(struct page *page)
 {
-    add(page,
+    page_add(page,
         "\n## Drops\n\n"
         "Input that is discarded without an answer, counted in `hf_counters.drops` and\n"
         "`handfast_drops_total{cause}`. On DTLS that is how nearly everything wrong is treated: "
         "anyone can send\na datagram with somebody else's address. Some of each is normal on a "
         "network that loses, repeats and\nreorders.\n\n"
         "| drop | cause | meaning |\n|---|---|---|\n");
-#define ROW(name, label, text) add(page, "| `HF_DROP_%s` | %s | %s |\n", #name, label, text);
+#define ROW(name, label, text) page_add(page, "| `HF_DROP_%s` | %s | %s |\n", #name, label, text);
     HF_DROP_MAP(ROW)
 #undef ROW
-}
-
-static int write_page(const struct page *page)
-{
-    FILE *file = fopen(PATH, "w");
-    if (!file || fwrite(page->text, 1, page->len, file) != page->len || fclose(file) != 0) {
-        perror(PATH);
-        return 1;
-    }
-    return 0;
-}
-
-static int compare_page(const struct page *page)
-{
-    static char text[PAGE_LEN_MAX];
-    FILE *file = fopen(PATH, "r");
-    size_t len = file ? fread(text, 1, sizeof text, file) : 0;
-    if (file)
-        (void)fclose(file);
-    bool is_same = len == page->len && memcmp(text, page->text, len) == 0;
-    printf("%s docs/ERRORS.md says what the headers say\n", is_same ? "PASS" : "FAIL");
-    if (!is_same)
-        printf("out of date: run errors_doc_test --write\n");
-    return is_same ? 0 : 1;
 }
 
 int main(int argc, char **argv)
@@ -132,5 +84,5 @@ int main(int argc, char **argv)
     add_front(&page);
     add_statuses(&page);
     add_drops(&page);
-    return argc > 1 && strcmp(argv[1], "--write") == 0 ? write_page(&page) : compare_page(&page);
+    return page_main(&page, HF_SOURCE_DIR "/docs/ERRORS.md", "docs/ERRORS.md", argc, argv);
 }
