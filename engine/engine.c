@@ -125,6 +125,8 @@ enum hf_status hf_engine_open(struct hf_engine **out, const struct hf_config *co
     *out = NULL;
     if (!source || !source->request)
         return HF_E_ARGUMENT;
+    if (!hf_crypto_is_boringssl())
+        return HF_E_CRYPTO_LIBRARY;
     size_t len = hf_config_memory(config);
     if (len == 0)
         return HF_E_CONFIG;

@@ -23,7 +23,8 @@ HF_BEGIN_DECLS
 #define HF_STREAM_CHUNK_MAX 16384
 
 /** hf_engine_open maps all memory the engine will ever use and copies `config` and `source`.
- *  Errors: HF_E_CONFIG, HF_E_MEMORY, HF_E_ARGUMENT (no source). */
+ *  Errors: HF_E_CONFIG, HF_E_MEMORY, HF_E_ARGUMENT (no source), HF_E_CRYPTO_LIBRARY (the process
+ *  has OpenSSL's libcrypto in front of BoringSSL's: docs/EMBEDDING.md). */
 HF_API HF_MUST_USE enum hf_status hf_engine_open(struct hf_engine **out,
                                                  const struct hf_config *config,
                                                  const struct hf_key_source *source);
