@@ -143,7 +143,7 @@ static void up_stream(struct sim_client *client, uint8_t *data, size_t len)
             consumed = len;
     }
     SIM_CHECK(sim, consumed <= len);
-    if (consumed > 0)
+    if (consumed > 0 && status != HF_E_STALE)
         client->heard_us = sim->now_us;
     sim_bytes_add(&client->held, data + consumed, len - consumed);
 }
