@@ -188,6 +188,9 @@ class Bench:
         peer.connect(daemon.address(transport))
         return peer
 
+    def noise(self, longest):
+        return self.random.randbytes(self.random.randrange(1, longest))
+
     def close_sockets(self):
         for peer in self.sockets:
             peer.close()
@@ -286,18 +289,12 @@ def case_key_files_at_reload(bench):
         require(needle in line, f"{data[:40]!r}: {needle!r} not in {line!r}")
         require(not shows_key(line), f"{line!r} shows key material")
     daemon.check()
-    name = 'handfast_key_file_reloads_total{outcome="failed"}'
-    value = daemon.metric("handfast_key_file_reloads_total")
-    require(value >= failures, f"{name} is {value}")
+    daemon.wait_metric('handfast_key_file_reloads_total{outcome="failed"}', lambda n: n >= failures, failures)
     write_keys(daemon.key_file, f"other:{NEW_KEY}\n".encode() + KEYS)
     os.kill(daemon.pid(), signal.SIGHUP)
     daemon.process.expect(rb"event=reloaded", PATIENCE)
     daemon.check()
     daemon.stop()
-
-
-def random_bytes(bench, longest):
-    return bench.random.randbytes(bench.random.randrange(1, longest))
 
 
 def case_garbage_datagrams(bench):
@@ -307,7 +304,7 @@ def case_garbage_datagrams(bench):
     peer.bind((FLOOD_ADDRESS, 0))
     bench.sockets.append(peer)
     for at in range(20000):
-        data = random_bytes(bench, 1400)
+        data = bench.noise(1400)
         if at % 2:  # behind the header of a record
             kind = bench.random.choice((20, 21, 22, 22, 23, 24, 25))
             epoch = bench.random.choice((0, 0, 0, 1, 2, 65535))
@@ -347,7 +344,7 @@ def case_garbage_connections(bench):
     for at in range(600):
         peer = bench.connect(daemon, FLOOD_ADDRESS)
         try:
-            peer.sendall(first[at] if at < len(first) else random_bytes(bench, 3000))
+            peer.sendall(first[at] if at < len(first) else bench.noise(3000))
             if at % 7 == 0:
                 peer.shutdown(socket.SHUT_WR)
             if at < len(first):
@@ -421,8 +418,8 @@ def case_half_open_connections(bench):
         if at % 2000 == 1999:
             daemon.check()
     text = daemon.metrics()
-    is_bounded = daemon.metric("handfast_handshakes_open", text) <= 2 * 4096
-    require(is_bounded, "more handshakes are open than slots exist")
+    open_now = daemon.metric("handfast_handshakes_open", text)
+    require(open_now <= 2 * 4096, f"{open_now} handshakes are open, more than slots exist")
     now = daemon.metric(engine_memory, text)
     require(now == memory, f"the engine's memory has grown from {memory} to {now}")
     if count > 2 * 4096:  # more than both shards have slots for: one prefix must not get them all
@@ -485,9 +482,8 @@ def case_half_open_datagrams(bench):
         if at % 2500 == 2499:
             daemon.check()
     require(answered > bench.count * 0.9, f"only {answered} of {bench.count} were answered")
-    text = daemon.metrics()
-    is_bounded = daemon.metric("handfast_handshakes_open", text) <= 2048
-    require(is_bounded, "more handshakes are open than slots exist")
+    open_now = daemon.metric("handfast_handshakes_open")
+    require(open_now <= 2048, f"{open_now} handshakes are open, more than slots exist")
     dropped = daemon.wait_metric('handfast_drops_total{cause="prefix_limit"}',
                                  lambda n: n > bench.count - 2500, "most of them")
     print(f"     {answered} verified, {dropped:.0f} refused for their prefix")
@@ -504,7 +500,7 @@ def case_metrics_port_abused(bench):
         peer = bench.connect(daemon, transport="metrics")
         try:
             if at % 3 == 0:
-                peer.sendall(random_bytes(bench, 20000))
+                peer.sendall(bench.noise(20000))
             elif at % 3 == 1:
                 peer.sendall(b"GET /metrics HTTP/1.1\r\n" + b"X: y\r\n" * (at * 20))
         except ConnectionError:
@@ -538,7 +534,7 @@ def case_stop_under_load(bench):
     noise = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     bench.sockets.append(noise)
     for _ in range(1000):
-        noise.sendto(random_bytes(bench, 1000), daemon.address("dtls"))
+        noise.sendto(bench.noise(1000), daemon.address("dtls"))
     daemon.stop()
 
 
