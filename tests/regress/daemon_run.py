@@ -236,7 +236,6 @@ KEY_FILE_ERRORS = [
 
 
 def shows_key(text):
-    """Whether eight digits in a row of a key are in the text."""
     return any(key[at:at + 8].encode() in text for key in (KEY, NEW_KEY)
                for at in range(len(key) - 7))
 
@@ -289,7 +288,8 @@ def case_key_files_at_reload(bench):
         require(needle in line, f"{data[:40]!r}: {needle!r} not in {line!r}")
         require(not shows_key(line), f"{line!r} shows key material")
     daemon.check()
-    daemon.wait_metric('handfast_key_file_reloads_total{outcome="failed"}', lambda n: n >= failures, failures)
+    name = 'handfast_key_file_reloads_total{outcome="failed"}'
+    daemon.wait_metric(name, lambda n: n >= failures, failures)
     write_keys(daemon.key_file, f"other:{NEW_KEY}\n".encode() + KEYS)
     os.kill(daemon.pid(), signal.SIGHUP)
     daemon.process.expect(rb"event=reloaded", PATIENCE)
