@@ -61,7 +61,7 @@ static void each(struct server *server, void (*act)(struct server *, struct conn
 
 static void accept_one(struct server *server)
 {
-    struct sockaddr_in peer;
+    struct sockaddr_in peer = {0};
     socklen_t len = sizeof peer;
     struct hf_path path = {0}; /* .local: for logs only on TLS */
     uint32_t index = 0;
