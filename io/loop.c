@@ -144,9 +144,10 @@ static void loop_dispatch(struct hf_loop *loop, const struct io_uring_cqe *cqe)
     }
 }
 
-static bool loop_is_short_of_buffers(const struct hf_loop *loop)
+static bool loop_is_full(const struct hf_loop *loop)
 {
-    return loop->datagrams.held_count > loop->datagrams.count / 2 ||
+    return !hf_engine_has_event_room(loop->engine) ||
+           loop->datagrams.held_count > loop->datagrams.count / 2 ||
            loop->streams.held_count > loop->streams.count / 2;
 }
 
@@ -158,7 +159,7 @@ static void loop_drain(struct hf_loop *loop)
     while (budget > 0 && (count = io_uring_peek_batch_cqe(&loop->ring, cqes, 64)) > 0) {
         for (unsigned i = 0; i < count; ++i) {
             loop_dispatch(loop, cqes[i]);
-            if (!loop_is_short_of_buffers(loop))
+            if (!loop_is_full(loop))
                 continue;
             loop_finish(loop);
             loop_recycle(loop);

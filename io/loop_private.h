@@ -95,6 +95,7 @@ struct hf_connection {
     uint8_t socket_index;
     uint8_t end_how; /* enum hf_close, when is_ending */
     bool is_used : 1;
+    bool is_new : 1; /* the engine has not had room for it yet */
     bool is_receive_armed : 1;
     bool is_more_there : 1;  /* a receive will find bytes at once */
     bool is_writable_armed : 1;

@@ -41,38 +41,44 @@ void hf_tcp_arm(struct hf_loop *loop)
     }
 }
 
-static void tcp_begin(struct hf_loop *loop, uint32_t socket_index, int fd)
+static bool tcp_path(struct hf_path *out, const struct hf_socket *socket, int fd)
 {
-    const struct hf_socket *socket = &loop->sockets[socket_index];
-    struct hf_path path = {.local = socket->address};
     struct sockaddr_storage address;
     socklen_t len = sizeof address;
-    if (getpeername(fd, (struct sockaddr *)&address, &len) != 0) {
-        (void)close(fd); /* reset before it was accepted */
-        return;
-    }
-    hf_socket_address_load(&path.peer, &address);
+    if (getpeername(fd, (struct sockaddr *)&address, &len) != 0)
+        return false; /* reset before it was accepted */
+    hf_socket_address_load(&out->peer, &address);
+    out->local = socket->address;
     len = sizeof address;
     if (socket->is_wildcard && getsockname(fd, (struct sockaddr *)&address, &len) == 0)
-        hf_socket_address_load(&path.local, &address);
-    struct hf_connection *connection = hf_connection_take(loop, fd, socket_index);
-    if (!connection) {
-        HF_COUNT(loop, connections_refused, 1);
-        (void)close(fd);
-        return;
-    }
-    uint64_t user = (uint64_t)connection->generation << 32 | hf_connection_index(loop, connection);
+        hf_socket_address_load(&out->local, &address);
+    return true;
+}
+
+/* Makes it known to the engine, which may be full: then again in its next turn. */
+static void tcp_introduce(struct hf_loop *loop, struct hf_connection *connection)
+{
+    const struct hf_socket *socket = &loop->sockets[connection->socket_index];
+    struct hf_path path;
     hf_association_id association;
-    if (hf_engine_accept(&association, loop->engine, socket->listener_index, &path, user) !=
-        HF_OK) {
+    enum hf_status status = HF_E_STATE;
+    uint64_t user =
+        (uint64_t)connection->generation << 32 | hf_connection_index(loop, connection);
+    if (tcp_path(&path, socket, connection->fd) && !loop->is_stopping)
+        status =
+            hf_engine_accept(&association, loop->engine, socket->listener_index, &path, user);
+    connection->is_new = status == HF_WAITING;
+    if (status == HF_OK) {
+        HF_COUNT(loop, accepts, 1);
+        hf_connection_link(loop, connection, association);
+        connection->is_more_there = true; /* most begin to speak at once */
+        hf_connection_touch(loop, connection);
+    } else if (status == HF_WAITING) {
+        hf_connection_resume(loop, connection);
+    } else {
         HF_COUNT(loop, connections_refused, 1);
         hf_connection_doom(loop, connection);
-        return;
     }
-    HF_COUNT(loop, accepts, 1);
-    hf_connection_link(loop, connection, association);
-    connection->is_more_there = true; /* most begin to speak at once */
-    hf_connection_touch(loop, connection);
 }
 
 void hf_tcp_accepted(struct hf_loop *loop, const struct io_uring_cqe *cqe)
@@ -82,10 +88,14 @@ void hf_tcp_accepted(struct hf_loop *loop, const struct io_uring_cqe *cqe)
     if (!(cqe->flags & IORING_CQE_F_MORE))
         socket->is_armed = false;
     if (cqe->res >= 0) {
-        if (loop->is_stopping)
+        struct hf_connection *connection =
+            loop->is_stopping ? NULL : hf_connection_take(loop, cqe->res, index);
+        if (connection) {
+            tcp_introduce(loop, connection);
+        } else {
+            HF_COUNT(loop, connections_refused, 1);
             (void)close(cqe->res);
-        else
-            tcp_begin(loop, index, cqe->res);
+        }
         return;
     }
     if (cqe->res == -ECANCELED || loop->is_stopping)
@@ -114,6 +124,8 @@ static uint32_t tcp_feed(struct hf_loop *loop, struct hf_connection *connection,
         hf_engine_receive_stream(loop->engine, &consumed, connection->association, data, len);
     if (status != HF_OK && status != HF_WAITING)
         return len; /* the association is gone: HF_EVENT_CLOSED is on its way */
+    /* If it is not merely full, it will tell when to try again. */
+    connection->is_blocked = status == HF_WAITING && hf_engine_has_event_room(loop->engine);
     return (uint32_t)consumed;
 }
 
@@ -134,7 +146,6 @@ static void tcp_take(struct hf_loop *loop, struct hf_connection *connection, uin
         return;
     connection->view = data + consumed;
     connection->view_len = len - consumed;
-    connection->is_blocked = false; /* once more, in case only this turn was full */
     hf_connection_view(loop, connection);
 }
 
@@ -197,8 +208,6 @@ static void tcp_resume_unread(struct hf_loop *loop, struct hf_connection *connec
         if (unread->start == unread->end)
             hf_backlog_drop(loop, &connection->unread);
     }
-    /* Not taken in a fresh turn: the engine will tell when to try again. */
-    connection->is_blocked = consumed == 0;
 }
 
 /* ---- sending ---- */
@@ -349,6 +358,10 @@ void hf_tcp_resume(struct hf_loop *loop)
     loop->resume_head = HF_NONE;
     struct hf_connection *connection;
     while ((connection = hf_connection_next_resuming(loop, &list)) != NULL) {
+        if (connection->is_new) {
+            tcp_introduce(loop, connection);
+            continue;
+        }
         hf_connection_touch(loop, connection);
         if (connection->association == 0)
             continue;
