@@ -363,9 +363,11 @@ static enum hf_status loop_open_engine(struct hf_loop *loop, char error[HF_LOOP_
         return status;
     }
     status = hf_engine_open(&loop->engine, config->engine, config->source);
-    if (status != HF_OK)
+    if (status == HF_E_MEMORY)
         snprintf(error, HF_LOOP_ERROR_MAX, "engine: %s: %zu bytes are needed",
                  hf_status_text(status), hf_config_memory(config->engine));
+    else if (status != HF_OK)
+        snprintf(error, HF_LOOP_ERROR_MAX, "engine: %s", hf_status_text(status));
     if (status == HF_OK && config->is_dtls_notified_on_stop) {
         loop->notified_max = 2 * (size_t)config->engine->associations_max;
         loop->notified = malloc(loop->notified_max * sizeof *loop->notified);
