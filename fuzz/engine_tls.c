@@ -10,7 +10,7 @@
 enum op {
     OP_ACCEPT = FUZZ_OP_OWN, /* u8 connection and path */
     OP_RAW,                  /* u8 connection, u16 length, bytes into its queue */
-    OP_HELLO,                /* u8 connection, hello */
+    OP_HELLO,                /* u8 connection and protection, hello */
     OP_EXCHANGE,             /* u8 connection, u8 identity */
     OP_RECORD,               /* u8 connection and protection, u8 type, u8 length, bytes */
     OP_FINISHED,             /* u8 connection: CCS and Finished */
@@ -86,13 +86,14 @@ static void put_message(struct connection *connection, uint8_t type, bool is_pro
     put(connection, &outer);
 }
 
-static void put_hello(struct tls *tls, struct connection *connection)
+static void put_hello(struct tls *tls, struct connection *connection, bool is_protected)
 {
     uint8_t body[512];
     struct fuzz_hello hello = fuzz_hello_take(&tls->input, false);
     struct hf_writer writer = hf_writer_of(body, sizeof body);
     fuzz_craft_hello(&writer, &hello, false);
-    put_message(connection, HF_MESSAGE_CLIENT_HELLO, false, (struct hf_bytes){body, writer.len});
+    put_message(connection, HF_MESSAGE_CLIENT_HELLO, is_protected,
+                (struct hf_bytes){body, writer.len});
 }
 
 static void put_exchange(struct tls *tls, struct connection *connection)
@@ -172,7 +173,7 @@ static void run(struct tls *tls, enum op op)
         }
         break;
     case OP_HELLO:
-        put_hello(tls, connection);
+        put_hello(tls, connection, code & 4);
         break;
     case OP_EXCHANGE:
         put_exchange(tls, connection);

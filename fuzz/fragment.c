@@ -10,7 +10,7 @@
 #include "record.h"
 #include "world.h"
 
-#define MESSAGE_MAX 4097
+#define MESSAGE_MAX 65536
 
 struct model {
     bool is_begun;

@@ -12,7 +12,25 @@
 #include <stdio.h>
 
 /* Numbers of engine_dtls.c and engine_tls.c. */
-enum { OP_DTLS_RAW = FUZZ_OP_OWN, OP_TLS_ACCEPT = FUZZ_OP_OWN, OP_TLS_RAW, OP_TLS_DELIVER = 15 };
+enum {
+    OP_DTLS_RAW = FUZZ_OP_OWN,
+    OP_DTLS_HELLO,
+    OP_DTLS_EXCHANGE,
+    OP_DTLS_RECORD,
+    OP_DTLS_FINISHED,
+    OP_DTLS_FLIGHT,
+    OP_DTLS_HOLD,
+    OP_DTLS_REPEAT,
+    OP_DTLS_JOIN,
+    OP_TLS_ACCEPT = FUZZ_OP_OWN,
+    OP_TLS_RAW,
+    OP_TLS_HELLO,
+    OP_TLS_EXCHANGE,
+    OP_TLS_RECORD,
+    OP_TLS_FINISHED,
+    OP_TLS_DELIVER,
+    OP_TLS_END,
+};
 
 enum { FRONT_LEN = 11, BYTES_MAX = 1 << 16 };
 
@@ -294,8 +312,57 @@ static void play_one(const char *name, const struct psk_client_config *config,
     free(play);
 }
 
+/* ---- scripts by hand, for what no client does -------------------------------------------- */
+
+#define FRONT 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+#define TURN FUZZ_OP_TURN, 0, 0
+#define LATER FUZZ_OP_TURN, 0x80, 2 /* 2 s */
+#define HELLO(random) OP_DTLS_HELLO, 0, random, 1, 0, TURN /* first for the cookie, then with it */
+#define OPEN HELLO(0), HELLO(0), OP_DTLS_FLIGHT, 0, TURN
+#define RESTART OPEN, LATER, HELLO(1), HELLO(1)
+
+#define ALL 255
+#define HANDSHAKE(c) OP_TLS_ACCEPT, c, OP_TLS_HELLO, c, 0, 1, OP_TLS_EXCHANGE, c, 9, \
+                     OP_TLS_FINISHED, c, OP_TLS_DELIVER, c, ALL, TURN
+#define PARTIAL(c) OP_TLS_RECORD, (c) + 4, 4, 220, OP_TLS_DELIVER, c, 40
+
+static void save_scripts(void)
+{
+    static const uint8_t open[] = {FRONT, OPEN, OP_DTLS_RECORD, 4, 4, 128, 5, 'h', 'e', 'l', 'l',
+                                   'o',   TURN};
+    static const uint8_t restart[] = {FRONT, RESTART, OP_DTLS_FLIGHT, 0, TURN};
+    static const uint8_t joined[] = {FRONT, RESTART, LATER, HELLO(2), OP_DTLS_JOIN, 1,
+                                     OP_DTLS_EXCHANGE, 15 << 2, 5, 0, HELLO(2)};
+    static const uint8_t buffers[] = {
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, HANDSHAKE(0), HANDSHAKE(1), HANDSHAKE(2), HANDSHAKE(3),
+        PARTIAL(0), PARTIAL(1), PARTIAL(2), PARTIAL(3), TURN, OP_TLS_END, 2, TURN,
+        OP_TLS_DELIVER, 0, ALL, TURN, TURN, OP_TLS_DELIVER, 1, ALL, TURN, OP_TLS_DELIVER, 3, ALL};
+    static const uint8_t full[] = {
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, HANDSHAKE(0), HANDSHAKE(1), OP_TLS_RECORD, 4, 4, 1, 'a',
+        OP_TLS_RECORD, 4, 4, 1, 'b', OP_TLS_RECORD, 4, 4, 1, 'c', OP_TLS_DELIVER, 0, ALL,
+        FUZZ_OP_CLOSE, 0, 1, FUZZ_OP_CLOSE, 1, 0, FUZZ_OP_SQUEEZE, 0, TURN, OP_TLS_DELIVER, 0, ALL};
+    static const uint8_t old[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, HANDSHAKE(0), HANDSHAKE(1),
+                                  FUZZ_OP_AGE, 0, 1, FUZZ_OP_SEND, 0, 9, FUZZ_OP_SEND, 0, 9,
+                                  FUZZ_OP_AGE, 1, 1, OP_TLS_RECORD, 5, 4, 1, 'a', OP_TLS_DELIVER,
+                                  1, ALL, OP_TLS_RECORD, 5, 4, 1, 'b', OP_TLS_DELIVER, 1, ALL};
+    static const struct {
+        const char *target, *name;
+        struct hf_bytes bytes;
+    } scripts[] = {
+        {"engine_dtls", "script-open", {open, sizeof open}},
+        {"engine_dtls", "script-restart", {restart, sizeof restart}},
+        {"engine_dtls", "found-hello-behind-message", {joined, sizeof joined}},
+        {"engine_tls", "script-buffers", {buffers, sizeof buffers}},
+        {"engine_tls", "script-full", {full, sizeof full}},
+        {"engine_tls", "script-old", {old, sizeof old}},
+    };
+    for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++)
+        fuzz_corpus_save(scripts[i].target, scripts[i].name, scripts[i].bytes);
+}
+
 void fuzz_corpus_handshakes(void)
 {
+    save_scripts();
     static const uint8_t plain[FRONT_LEN];
     static const uint8_t hinted[FRONT_LEN] = {4 | 8 | 16 | 128};
     char name[64];

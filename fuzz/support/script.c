@@ -51,15 +51,17 @@ static void send_some(struct fuzz_world *world, struct fuzz_input *input)
     uint8_t code = fuzz_u8(input);
     size_t len = code < 248 ? code : big[code - 248];
     const struct hf_association *association = hf_association_find(world->engine, id);
+    bool is_live = association != NULL;
+    bool is_open = is_live && association->state == HF_STATE_OPEN;
     uint64_t former = world->engine->counters.data_out_len;
     uint8_t *data = calloc(1, len + 1);
     FUZZ_CHECK(data != NULL);
     enum hf_status status = hf_engine_send(world->engine, id, (struct hf_bytes){data, len});
     free(data);
-    FUZZ_CHECK((association == NULL) == (status == HF_E_STALE));
-    bool is_open = association && association->state == HF_STATE_OPEN;
-    FUZZ_CHECK(status != HF_OK || is_open);
+    FUZZ_CHECK(is_live == (status != HF_E_STALE));
     FUZZ_CHECK(is_open || status == HF_E_STALE || status == HF_E_STATE);
+    bool has_ended = status == HF_E_SEQUENCE_LIMIT || status == HF_E_CREDENTIAL_EXPIRED;
+    FUZZ_CHECK(!has_ended || !hf_association_find(world->engine, id));
     size_t sent = status == HF_OK ? len : 0; /* all or nothing */
     FUZZ_CHECK(world->engine->counters.data_out_len - former == sent);
 }
@@ -89,6 +91,31 @@ static void ask(const struct fuzz_world *world, struct fuzz_input *input)
     status = hf_engine_export(exported, code, world->engine, id, label, code & 1 ? &context : NULL);
     FUZZ_CHECK(is_live == (status != HF_E_STALE));
     FUZZ_CHECK(hf_engine_next_us(world->engine) >= world->now_us);
+}
+
+/* As if so much had been put out in this turn already. */
+static void squeeze(struct fuzz_world *world, uint8_t code)
+{
+    fuzz_watch_outputs(world, SIZE_MAX); /* what comes next is not joined to what was before */
+    struct hf_outbox *outbox = &world->engine->outbox;
+    uint32_t left = HF_OUTBOX_RESERVE_LEN + code * code;
+    if (outbox->data_max - outbox->data_len > left)
+        outbox->data_len = outbox->data_max - left;
+}
+
+/* As if it had sent and received for years. */
+static void age(const struct fuzz_world *world, struct fuzz_input *input)
+{
+    struct hf_association *association =
+        hf_association_find(world->engine, fuzz_script_association(world, fuzz_u8(input)));
+    uint64_t seq = HF_RECORDS_PER_KEY_MAX - fuzz_below(input, 4);
+    if (!association || !(association->flags & HF_ASSOCIATION_WRITE_PROTECTED))
+        return;
+    uint64_t epoch = association->write_seq & ~HF_DATAGRAM_SEQ_MAX;
+    if (association->write_seq < (epoch | seq))
+        association->write_seq = epoch | seq;
+    if (!hf_is_datagram(association) && association->read_seq < seq)
+        association->read_seq = seq;
 }
 
 void fuzz_script_common(struct fuzz_world *world, enum fuzz_op op, struct fuzz_input *input)
@@ -130,6 +157,12 @@ void fuzz_script_common(struct fuzz_world *world, enum fuzz_op op, struct fuzz_i
         break;
     case FUZZ_OP_ASK:
         ask(world, input);
+        break;
+    case FUZZ_OP_SQUEEZE:
+        squeeze(world, fuzz_u8(input));
+        break;
+    case FUZZ_OP_AGE:
+        age(world, input);
         break;
     case FUZZ_OP_OWN:
     default:

@@ -19,6 +19,8 @@ enum fuzz_op {
     FUZZ_OP_TAKE,     /* u8: so many events and outputs, no more */
     FUZZ_OP_FORGE,    /* u8: which of the next records do not authenticate */
     FUZZ_OP_ASK,      /* u8: what is known of an association, and keys exported */
+    FUZZ_OP_SQUEEZE,  /* u8: so little room for output is left in this turn */
+    FUZZ_OP_AGE,      /* u8 which association, u8: so few record numbers are left */
     FUZZ_OP_OWN,      /* from here on: the transport's own */
 };
 

@@ -142,7 +142,7 @@ void fuzz_world_config(struct fuzz_world *world, struct fuzz_input *input)
     static const uint32_t associations[4] = {8, 4, 2, 1};
     static const uint32_t handshakes[4] = {8, 3, 2, 1};
     static const uint32_t identities[4] = {129, 1025, 128, 1250};
-    static const uint32_t messages[4] = {4097, 513, 600, 2049};
+    static const uint32_t messages[4] = {4097, 513, 600, 65536};
     static const uint32_t deferred[4] = {1025, 300, 100, 0};
     static const uint32_t forgeries[4] = {1u << 20, 3, 1, 64};
     static const uint32_t trials[4] = {32, 1, 2, 32767};
@@ -172,6 +172,7 @@ void fuzz_world_config(struct fuzz_world *world, struct fuzz_input *input)
     config->output_len_max = 65536;
     config->events_max = 64;
     config->answer_us_max = bits & 16 ? 1 : 5000000;
+    world->event_max = bits & 32 ? HF_OUTBOX_RESERVE_COUNT + 1 + (bits >> 6) : 64;
     memset(config->cookie_secret, 0x5C, sizeof config->cookie_secret);
     world->is_prompt = true;
     world->reply = (struct fuzz_reply){
@@ -186,6 +187,7 @@ void fuzz_world_open(struct fuzz_world *world)
     world->now_us = 1000000;
     world->wall_s = 1700000000;
     FUZZ_CHECK(hf_engine_open(&world->engine, &world->config, &source) == HF_OK);
+    world->engine->outbox.event_max = world->event_max; /* fewer than a configuration may have */
     fuzz_audit_fence(world, true);
     hf_engine_begin_turn(world->engine, world->now_us, world->wall_s);
 }
@@ -298,8 +300,12 @@ void fuzz_world_close(struct fuzz_world *world)
     struct hf_counters counters;
     fuzz_world_quiesce(world);
     close_all(world);
+    /* Where events are few, an end waits for room; stream buffers go back with the next turn. */
     fuzz_world_turn(world, 0);
-    fuzz_world_turn(world, 0); /* stream buffers go back when the turn is over */
+    fuzz_world_turn(world, 0);
+    for (int i = 0; i < 32 && world->engine->associations.used > 0; i++)
+        fuzz_world_turn(world, HF_TICK_US);
+    fuzz_world_turn(world, 0);
     if (fuzz_is_canary() && world->established_count > 0)
         (void)hf_pool_take(&world->engine->handshakes); /* a leak, which has to be found */
     hf_engine_counters(&counters, world->engine);

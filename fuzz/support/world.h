@@ -57,6 +57,7 @@ struct fuzz_world {
     struct hf_engine *engine;
     uint64_t now_us;
     int64_t wall_s;
+    uint32_t event_max; /* room for events, so few that it is full */
 
     bool is_prompt; /* the source answers within the question */
     struct fuzz_reply reply;
