@@ -86,7 +86,9 @@ static uint16_t seq_due(const struct dtls *dtls, uint8_t path, int off)
     const struct hf_association *association = fuzz_world_association(&dtls->world, path);
     const struct hf_handshake *handshake =
         association ? hf_handshake_of(dtls->world.engine, association) : NULL;
-    int due = handshake ? handshake->receive_seq : association ? association->datagram.finished_seq : 0;
+    int due = handshake ? handshake->receive_seq : 0;
+    if (association && !handshake)
+        due = association->datagram.finished_seq;
     return (uint16_t)(due + off);
 }
 

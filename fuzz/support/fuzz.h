@@ -35,7 +35,7 @@ void fuzz_touch(struct hf_bytes bytes);
 /** fuzz_is_inside tells whether `part` lies within `whole`; an empty part is anywhere. */
 bool fuzz_is_inside(struct hf_bytes part, struct hf_bytes whole);
 
-/** fuzz_copy gives a heap copy of exactly this length: one byte too far is a finding. Owns: free. */
+/** fuzz_copy gives a heap copy of exactly this length: a byte too far is a finding. Owns: free. */
 uint8_t *fuzz_copy(struct hf_bytes bytes);
 
 /* ---- taking an input apart: zero or nothing once it is used up ------------------------------ */
