@@ -18,7 +18,7 @@ static struct sim_options options;
 static struct sim_plan plan;
 
 static struct {
-    uint64_t seen[64]; /* length and first bytes of what went down, and when relative to the start */
+    uint64_t seen[64]; /* length and first byte of what went down */
     size_t count;
 } wire;
 

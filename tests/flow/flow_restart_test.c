@@ -210,7 +210,7 @@ static void a_flood_of_garbage_does_not_keep_a_client_out(void **state)
     wire.lost_index = new->index; /* sent again, its Finished has a number the old one never saw */
     for (uint64_t i = 0; i < 3000; i++) {
         uint8_t garbage[13 + 40] = {HF_TYPE_APPLICATION_DATA, 0xFE, 0xFD, 0, 1};
-        garbage[10] = (uint8_t)(1 + i % 60); /* close to what it expects: those it tries to the last */
+        garbage[10] = (uint8_t)(1 + i % 60); /* near what it expects: tried to the last */
         garbage[12] = 40;
         sim_inject(&sim, 1, &old->path, garbage, sizeof garbage, 1000 + i * 1000);
     }

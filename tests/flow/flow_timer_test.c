@@ -296,7 +296,8 @@ static void repeats_are_no_sign_of_life(void **state)
     options.network.duplicate_ppm = 0;
     sim_open(&sim, &options);
     struct sim_client *client = sim_add_open(&sim, &plan);
-    uint8_t garbage[13 + 40] = {HF_TYPE_APPLICATION_DATA, 0xFE, 0xFD, 0, 1, 0, 0, 0, 0, 0, 9, 0, 40};
+    uint8_t garbage[13 + 40] = {HF_TYPE_APPLICATION_DATA, 0xFE, 0xFD, 0, 1, 0, 0, 0, 0, 0, 9,
+                                0, 40};
     uint64_t open_us = client->open_us;
     for (uint64_t i = 0; i < 20; i++)
         sim_inject(&sim, 1, &client->path, garbage, sizeof garbage, i * 400000);
