@@ -60,8 +60,7 @@ void hf_answer_expect(struct hf_engine *engine, struct hf_association *associati
     if (is_asked) {
         ask(engine, association, handshake);
     } else {
-        handshake->answer_kind =
-            pending == HF_PENDING_KEY ? HF_ANSWER_REFUSED : HF_ANSWER_IDENTITY;
+        handshake->answer_kind = pending == HF_PENDING_KEY ? HF_ANSWER_REFUSED : HF_ANSWER_IDENTITY;
         handshake->is_answered = true;
         hf_answer_queue(engine, handshake, association->handshake);
     }
@@ -92,15 +91,14 @@ static bool is_secret_len_valid(enum hf_answer_kind kind, size_t len)
 
 static bool is_answer_valid(const struct hf_handshake *handshake, const struct hf_answer *answer)
 {
-    bool is_negative =
-        answer->kind == HF_ANSWER_REFUSED || answer->kind == HF_ANSWER_UNAVAILABLE;
+    bool is_negative = answer->kind == HF_ANSWER_REFUSED || answer->kind == HF_ANSWER_UNAVAILABLE;
     bool is_identity = answer->kind == HF_ANSWER_IDENTITY;
     return (is_negative || is_identity == (handshake->pending == HF_PENDING_IDENTITY)) &&
            (unsigned)answer->kind <= HF_ANSWER_UNAVAILABLE &&
            is_secret_len_valid(answer->kind, answer->secret.len) &&
            answer->entity_id.len <= HF_ENTITY_ID_MAX &&
-           answer->credential_id.len <= HF_CREDENTIAL_ID_MAX &&
-           answer->expires_s >= 0 && answer->expires_s <= UINT32_MAX;
+           answer->credential_id.len <= HF_CREDENTIAL_ID_MAX && answer->expires_s >= 0 &&
+           answer->expires_s <= UINT32_MAX;
 }
 
 /** Keeps the names; what an identity answer leaves out stays as the key answer said. */
@@ -116,8 +114,8 @@ static enum hf_status keep_names(struct hf_engine *engine, struct hf_association
         .server_name = {handshake->terms.server_name, handshake->terms.server_name_len},
     };
     if (identity.credential_id.len == 0)
-        identity.credential_id = (struct hf_bytes){(const uint8_t *)former.credential_id,
-                                                   former.credential_id_len};
+        identity.credential_id =
+            (struct hf_bytes){(const uint8_t *)former.credential_id, former.credential_id_len};
     uint32_t head;
     HF_TRY(hf_identity_keep(&head, engine, &identity));
     hf_identity_drop(engine, association->identity);
@@ -153,10 +151,9 @@ enum hf_status hf_engine_answer(struct hf_engine *engine, struct hf_ticket ticke
 {
     struct hf_handshake *handshake =
         ticket.slot < engine->handshakes.touched ? hf_handshake_at(engine, ticket.slot) : NULL;
-    if (!handshake || handshake->generation != ticket.generation ||
-        handshake->seq != ticket.seq || handshake->association == HF_NONE ||
-        handshake->pending == HF_PENDING_NONE || handshake->is_answered ||
-        engine->now_us > handshake->answer_deadline_us) {
+    if (!handshake || handshake->generation != ticket.generation || handshake->seq != ticket.seq ||
+        handshake->association == HF_NONE || handshake->pending == HF_PENDING_NONE ||
+        handshake->is_answered || engine->now_us > handshake->answer_deadline_us) {
         engine->counters.answers_stale++;
         return HF_E_STALE;
     }

@@ -8,8 +8,8 @@
 
 #include "core.h"
 
-/** hf_answer_expect begins the wait. `is_asked` false: nobody is asked and the engine answers itself,
- *  an unaskable key with HF_ANSWER_REFUSED, an identity that came with the key with
+/** hf_answer_expect begins the wait. `is_asked` false: nobody is asked and the engine answers
+ * itself, an unaskable key with HF_ANSWER_REFUSED, an identity that came with the key with
  *  HF_ANSWER_IDENTITY. Call last in a step. */
 void hf_answer_expect(struct hf_engine *engine, struct hf_association *association,
                       enum hf_pending pending, bool is_asked);

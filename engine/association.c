@@ -120,9 +120,8 @@ static void handshake_give(struct hf_engine *engine, struct hf_association *asso
     if (handshake->pending != HF_PENDING_NONE) {
         engine->counters.parked--;
         if (!handshake->is_answered && engine->source.cancel)
-            engine->source.cancel(
-                (struct hf_ticket){index, handshake->generation, handshake->seq},
-                engine->source.arg);
+            engine->source.cancel((struct hf_ticket){index, handshake->generation, handshake->seq},
+                                  engine->source.arg);
     }
     spoiled_unlink(engine, handshake);
     hf_limits_prefix_count(engine, handshake->prefix_cell, -1);

@@ -1,6 +1,7 @@
 /**
- * association.h - the life of an association and of its handshake slot: taken, found, armed, failed,
- * ended. Identity blocks too. Every end of every association goes through hf_association_end().
+ * association.h - the life of an association and of its handshake slot: taken, found, armed,
+ * failed, ended. Identity blocks too. Every end of every association goes through
+ * hf_association_end().
  */
 #ifndef HF_ASSOCIATION_H
 #define HF_ASSOCIATION_H
@@ -47,7 +48,8 @@ enum hf_leave {
 void hf_association_leave(struct hf_engine *engine, struct hf_association *association,
                           enum hf_leave leave);
 
-/** hf_association_event queues an event about the association, filled in but for its particulars. */
+/** hf_association_event queues an event about the association, filled in but for its particulars.
+ */
 struct hf_event *hf_association_event(struct hf_engine *engine,
                                       const struct hf_association *association,
                                       enum hf_event_kind kind);

@@ -130,8 +130,8 @@ enum hf_status hf_engine_open(struct hf_engine **out, const struct hf_config *co
     size_t len = hf_config_memory(config);
     if (len == 0)
         return HF_E_CONFIG;
-    uint8_t *memory = mmap(NULL, len, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *memory =
+        mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)
         return HF_E_MEMORY;
     hf_crypto_mark_secret_memory(memory, len);
@@ -248,8 +248,8 @@ static enum hf_status send_stream(struct hf_engine *engine, struct hf_associatio
     size_t limit = association->plaintext_len_max;
     do {
         size_t part = data.len < limit ? data.len : limit;
-        struct hf_packet packet =
-            hf_packet_open(engine, association, HF_STREAM_HEADER_LEN + part + HF_RECORD_EXPANSION_MAX);
+        struct hf_packet packet = hf_packet_open(
+            engine, association, HF_STREAM_HEADER_LEN + part + HF_RECORD_EXPANSION_MAX);
         HF_TRY(hf_packet_add(&packet, HF_TYPE_APPLICATION_DATA, true,
                              (struct hf_bytes){data.data, part}));
         hf_packet_close(&packet);
@@ -271,8 +271,8 @@ enum hf_status hf_engine_send(struct hf_engine *engine, hf_association_id id, st
         return HF_E_TOO_LONG;
     size_t records = data.len / limit + 1;
     if (!hf_outbox_has_room(&engine->outbox) ||
-        !hf_outbox_has_bytes(&engine->outbox,
-                             data.len + records * (HF_DATAGRAM_HEADER_LEN + HF_RECORD_EXPANSION_MAX)))
+        !hf_outbox_has_bytes(&engine->outbox, data.len + records * (HF_DATAGRAM_HEADER_LEN +
+                                                                    HF_RECORD_EXPANSION_MAX)))
         return HF_WAITING;
     if (hf_association_is_expired(engine, association))
         return hf_machine_fail(engine, association, HF_E_CREDENTIAL_EXPIRED, HF_MACHINE_DATA,
@@ -290,8 +290,7 @@ enum hf_status hf_engine_send(struct hf_engine *engine, hf_association_id id, st
     return HF_OK;
 }
 
-void hf_engine_close_association(struct hf_engine *engine, hf_association_id id,
-                                 enum hf_close how)
+void hf_engine_close_association(struct hf_engine *engine, hf_association_id id, enum hf_close how)
 {
     struct hf_association *association = hf_association_find(engine, id);
     if (association)
@@ -377,8 +376,7 @@ enum hf_status hf_engine_export(uint8_t *out, size_t out_len, const struct hf_en
         context ? *context : (struct hf_bytes){NULL, 0},
     };
     struct hf_hmac_key master;
-    hf_hmac_key_init(&master,
-                     (struct hf_bytes){association->master_secret, HF_MASTER_SECRET_LEN});
+    hf_hmac_key_init(&master, (struct hf_bytes){association->master_secret, HF_MASTER_SECRET_LEN});
     hf_prf(out, out_len, &master, text, seeds, context ? 4 : 2);
     hf_wipe(&master, sizeof master);
     return HF_OK;

@@ -18,8 +18,8 @@ struct hf_flight_message hf_flight_open(struct hf_handshake *handshake, uint8_t 
 {
     size_t at = handshake->flight_len + HF_FLIGHT_HEAD_LEN;
     HF_ASSERT(at <= HF_FLIGHT_LEN_MAX);
-    return (struct hf_flight_message){
-        hf_writer_of(handshake->flight + at, HF_FLIGHT_LEN_MAX - at), type};
+    return (struct hf_flight_message){hf_writer_of(handshake->flight + at, HF_FLIGHT_LEN_MAX - at),
+                                      type};
 }
 
 /** Writes a handshake header: 4 bytes for TLS, 12 for DTLS. */
@@ -41,8 +41,8 @@ void hf_flight_hash(const struct hf_association *association, struct hf_handshak
                     uint8_t type, uint16_t message_seq, struct hf_bytes body)
 {
     uint8_t header[HF_FRAGMENT_HEADER_LEN];
-    size_t header_len = write_header(header, hf_is_datagram(association), type, message_seq,
-                                     body.len, 0, body.len);
+    size_t header_len =
+        write_header(header, hf_is_datagram(association), type, message_seq, body.len, 0, body.len);
     hf_sha256_update(&handshake->transcript, header, header_len);
     hf_sha256_update(&handshake->transcript, body.data, body.len);
 }
@@ -141,9 +141,8 @@ void hf_flight_again(struct hf_engine *engine, struct hf_association *associatio
     hf_flight_send(engine, association);
     if (is_timer) {
         uint64_t after = 2 * handshake->retransmit_after;
-        handshake->retransmit_after = after < engine->config.retransmit_us_max
-                                          ? after
-                                          : engine->config.retransmit_us_max;
+        handshake->retransmit_after =
+            after < engine->config.retransmit_us_max ? after : engine->config.retransmit_us_max;
     }
     handshake->retransmit_us = engine->now_us + handshake->retransmit_after;
 }

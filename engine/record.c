@@ -52,8 +52,8 @@ enum hf_status hf_record_unprotect(struct hf_record *record,
     const struct hf_record_header header = {
         .seq = seq, .version = record->version, .type = record->type};
     size_t offset, len;
-    HF_TRY(hf_record_open(&offset, &len, &association->read_key, &header, record->body,
-                          record->len));
+    HF_TRY(
+        hf_record_open(&offset, &len, &association->read_key, &header, record->body, record->len));
     record->body += offset;
     record->len = len;
     return len > association->receive_len_max ? HF_E_RECORD_OVERFLOW : HF_OK;
@@ -87,8 +87,7 @@ size_t hf_packet_room(const struct hf_packet *packet, bool is_protected)
 }
 
 /** Takes the number of the next record, epoch included. */
-static enum hf_status next_seq(uint64_t *out, struct hf_association *association,
-                               bool is_protected)
+static enum hf_status next_seq(uint64_t *out, struct hf_association *association, bool is_protected)
 {
     if (!is_protected) {
         *out = hf_is_datagram(association) ? association->datagram.epoch0_seq++ : 0;

@@ -13,10 +13,8 @@ static const struct {
     uint8_t alert;
 } statuses[HF_STATUS_COUNT] = {
 #define ROW(name, class_name, alert_, reason_, text_)                                              \
-    [HF_##name] = {.reason = reason_,                                                              \
-                   .text = text_,                                                                  \
-                   .class_ = HF_CLASS_##class_name,                                                \
-                   .alert = alert_},
+    [HF_##name] = {                                                                                \
+        .reason = reason_, .text = text_, .class_ = HF_CLASS_##class_name, .alert = alert_},
     HF_STATUS_MAP(ROW)
 #undef ROW
 };
@@ -68,18 +66,30 @@ const char *hf_alert_name(uint8_t alert)
         uint8_t alert;
         const char *name;
     } names[] = {
-        {0, "close_notify"},        {10, "unexpected_message"},
-        {20, "bad_record_mac"},     {22, "record_overflow"},
-        {40, "handshake_failure"},  {42, "bad_certificate"},
-        {43, "unsupported_certificate"}, {44, "certificate_revoked"},
-        {45, "certificate_expired"}, {46, "certificate_unknown"},
-        {47, "illegal_parameter"},  {48, "unknown_ca"},
-        {49, "access_denied"},      {50, "decode_error"},
-        {51, "decrypt_error"},      {70, "protocol_version"},
-        {71, "insufficient_security"}, {80, "internal_error"},
-        {86, "inappropriate_fallback"}, {90, "user_canceled"},
-        {100, "no_renegotiation"},  {110, "unsupported_extension"},
-        {112, "unrecognized_name"}, {115, "unknown_psk_identity"},
+        {0, "close_notify"},
+        {10, "unexpected_message"},
+        {20, "bad_record_mac"},
+        {22, "record_overflow"},
+        {40, "handshake_failure"},
+        {42, "bad_certificate"},
+        {43, "unsupported_certificate"},
+        {44, "certificate_revoked"},
+        {45, "certificate_expired"},
+        {46, "certificate_unknown"},
+        {47, "illegal_parameter"},
+        {48, "unknown_ca"},
+        {49, "access_denied"},
+        {50, "decode_error"},
+        {51, "decrypt_error"},
+        {70, "protocol_version"},
+        {71, "insufficient_security"},
+        {80, "internal_error"},
+        {86, "inappropriate_fallback"},
+        {90, "user_canceled"},
+        {100, "no_renegotiation"},
+        {110, "unsupported_extension"},
+        {112, "unrecognized_name"},
+        {115, "unknown_psk_identity"},
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (names[i].alert == alert)
@@ -159,10 +169,8 @@ static const struct {
     const char *name;
     const char *short_name; /* as OpenSSL has it */
 } suites[] = {
-    {HF_SUITE_PSK_AES_128_GCM_SHA256, "TLS_PSK_WITH_AES_128_GCM_SHA256",
-     "PSK-AES128-GCM-SHA256"},
-    {HF_SUITE_PSK_AES_128_CBC_SHA256, "TLS_PSK_WITH_AES_128_CBC_SHA256",
-     "PSK-AES128-CBC-SHA256"},
+    {HF_SUITE_PSK_AES_128_GCM_SHA256, "TLS_PSK_WITH_AES_128_GCM_SHA256", "PSK-AES128-GCM-SHA256"},
+    {HF_SUITE_PSK_AES_128_CBC_SHA256, "TLS_PSK_WITH_AES_128_CBC_SHA256", "PSK-AES128-CBC-SHA256"},
     {HF_SUITE_PSK_AES_128_CCM, "TLS_PSK_WITH_AES_128_CCM", "PSK-AES128-CCM"},
     {HF_SUITE_PSK_AES_128_CCM_8, "TLS_PSK_WITH_AES_128_CCM_8", "PSK-AES128-CCM8"},
 };

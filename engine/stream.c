@@ -31,7 +31,8 @@ static enum hf_status fail(struct hf_engine *engine, struct hf_association *asso
     return hf_machine_fail(engine, association, status, HF_MACHINE_OTHER_MESSAGE, clause);
 }
 
-/** Messages of a half-open handshake: whole ones where they lie, others put together in the slot. */
+/** Messages of a half-open handshake: whole ones where they lie, others put together in the slot.
+ */
 static enum hf_status take_messages(struct hf_engine *engine, struct hf_association *association,
                                     struct hf_reader reader)
 {
@@ -163,7 +164,8 @@ static enum hf_status read_header(struct hf_record *out, size_t *len,
     return HF_OK;
 }
 
-/** Takes whole records off the front. Returns the bytes used: all of them if the association ends. */
+/** Takes whole records off the front. Returns the bytes used: all of them if the association ends.
+ */
 static size_t take_records(struct hf_engine *engine, struct hf_association *association,
                            uint8_t *data, size_t len)
 {
@@ -173,8 +175,7 @@ static size_t take_records(struct hf_engine *engine, struct hf_association *asso
            hf_outbox_has_room(&engine->outbox)) {
         struct hf_record record;
         size_t record_len;
-        enum hf_status status =
-            read_header(&record, &record_len, engine, association, data + used);
+        enum hf_status status = read_header(&record, &record_len, engine, association, data + used);
         if (status != HF_OK) {
             fail(engine, association, status, "RFC 5246 6.2.1");
             return len;
@@ -318,8 +319,7 @@ static size_t fill_buffer(struct hf_engine *engine, struct hf_association *assoc
         used += part;
         if (buffer->len < HF_STREAM_HEADER_LEN)
             return used;
-        enum hf_status status =
-            read_header(&record, &whole, engine, association, buffer->data);
+        enum hf_status status = read_header(&record, &whole, engine, association, buffer->data);
         if (status != HF_OK) {
             fail(engine, association, status, "RFC 5246 6.2.1");
             return len;
@@ -349,8 +349,7 @@ static enum hf_status receive_open(struct hf_engine *engine, size_t *consumed,
         *consumed = 0;
         return len == 0 ? HF_OK : HF_WAITING;
     }
-    while (done < len && is_alive(association, generation) &&
-           hf_outbox_has_room(&engine->outbox)) {
+    while (done < len && is_alive(association, generation) && hf_outbox_has_room(&engine->outbox)) {
         if (association->flags & HF_ASSOCIATION_PEER_CLOSED) {
             done = len;
         } else if (association->stream.buffer != HF_NONE) {
@@ -403,8 +402,7 @@ static bool take_left_over(struct hf_engine *engine, struct hf_association *asso
     uint32_t generation = association->generation;
     size_t consumed = 0;
     spend(engine, association);
-    enum hf_status status =
-        receive_open(engine, &consumed, association, former->data, former->len);
+    enum hf_status status = receive_open(engine, &consumed, association, former->data, former->len);
     if (!is_alive(association, generation))
         return false;
     if (status != HF_WAITING)

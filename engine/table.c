@@ -114,8 +114,7 @@ static void take_out(const struct hf_table *table, struct hf_table_slot *slots, 
 {
     uint32_t gap = at;
     for (uint32_t next = (at + 1) & (size - 1); slots[next].index; next = (next + 1) & (size - 1)) {
-        uint32_t home =
-            home_of(hash_of(table, key_at(table, slots[next].index - 1)), size);
+        uint32_t home = home_of(hash_of(table, key_at(table, slots[next].index - 1)), size);
         if (((next - home) & (size - 1)) >= ((next - gap) & (size - 1))) {
             slots[gap] = slots[next];
             gap = next;
