@@ -117,7 +117,8 @@ void peer_options_parse(struct peer_options *out, int argc, char **argv)
         }
     }
     if (keys_path == NULL || out->address.sin_port == 0) {
-        fprintf(stderr, "usage: %s --dtls|--tls ADDR:PORT --psk-file FILE [--read-ahead yes]\n", argv[0]);
+        fprintf(stderr, "usage: %s --dtls|--tls ADDR:PORT --psk-file FILE [--read-ahead yes]\n",
+                argv[0]);
         exit(2);
     }
     read_keys(&out->keys, keys_path);
