@@ -41,6 +41,10 @@ void hf_random(void *out, size_t len);
 /** hf_crypto_mark_secret_memory keeps a mapped range out of core dumps and forked children. */
 void hf_crypto_mark_secret_memory(void *data, size_t len);
 
+/** hf_crypto_is_boringssl tells whether the loader has bound us to BoringSSL, and not to another
+ *  libcrypto that the process has loaded as well. */
+HF_MUST_USE bool hf_crypto_is_boringssl(void);
+
 /* ---- hashing ---------------------------------------------------------------------------- */
 
 #define HF_SHA256_LEN 32

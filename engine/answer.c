@@ -9,9 +9,11 @@
 #include "machine.h"
 #include "stream.h"
 
-static void queue_answer(struct hf_engine *engine, struct hf_handshake *handshake, uint32_t slot)
+void hf_answer_queue(struct hf_engine *engine, struct hf_handshake *handshake, uint32_t slot)
 {
-    handshake->is_answered = true;
+    if (handshake->is_queued)
+        return;
+    handshake->is_queued = true;
     uint32_t at = (engine->answers_head + engine->answers_count) % engine->answers_max;
     HF_ASSERT(engine->answers_count < engine->answers_max);
     engine->answers[at] = slot;
@@ -58,9 +60,9 @@ void hf_answer_expect(struct hf_engine *engine, struct hf_association *associati
     if (is_asked) {
         ask(engine, association, handshake);
     } else {
-        handshake->answer_kind =
-            pending == HF_PENDING_KEY ? HF_ANSWER_REFUSED : HF_ANSWER_IDENTITY;
-        queue_answer(engine, handshake, association->handshake);
+        handshake->answer_kind = pending == HF_PENDING_KEY ? HF_ANSWER_REFUSED : HF_ANSWER_IDENTITY;
+        handshake->is_answered = true;
+        hf_answer_queue(engine, handshake, association->handshake);
     }
 }
 
@@ -89,15 +91,14 @@ static bool is_secret_len_valid(enum hf_answer_kind kind, size_t len)
 
 static bool is_answer_valid(const struct hf_handshake *handshake, const struct hf_answer *answer)
 {
-    bool is_negative =
-        answer->kind == HF_ANSWER_REFUSED || answer->kind == HF_ANSWER_UNAVAILABLE;
+    bool is_negative = answer->kind == HF_ANSWER_REFUSED || answer->kind == HF_ANSWER_UNAVAILABLE;
     bool is_identity = answer->kind == HF_ANSWER_IDENTITY;
     return (is_negative || is_identity == (handshake->pending == HF_PENDING_IDENTITY)) &&
            (unsigned)answer->kind <= HF_ANSWER_UNAVAILABLE &&
            is_secret_len_valid(answer->kind, answer->secret.len) &&
            answer->entity_id.len <= HF_ENTITY_ID_MAX &&
-           answer->credential_id.len <= HF_CREDENTIAL_ID_MAX &&
-           answer->expires_s >= 0 && answer->expires_s <= UINT32_MAX;
+           answer->credential_id.len <= HF_CREDENTIAL_ID_MAX && answer->expires_s >= 0 &&
+           answer->expires_s <= UINT32_MAX;
 }
 
 /** Keeps the names; what an identity answer leaves out stays as the key answer said. */
@@ -113,8 +114,8 @@ static enum hf_status keep_names(struct hf_engine *engine, struct hf_association
         .server_name = {handshake->terms.server_name, handshake->terms.server_name_len},
     };
     if (identity.credential_id.len == 0)
-        identity.credential_id = (struct hf_bytes){(const uint8_t *)former.credential_id,
-                                                   former.credential_id_len};
+        identity.credential_id =
+            (struct hf_bytes){(const uint8_t *)former.credential_id, former.credential_id_len};
     uint32_t head;
     HF_TRY(hf_identity_keep(&head, engine, &identity));
     hf_identity_drop(engine, association->identity);
@@ -150,10 +151,9 @@ enum hf_status hf_engine_answer(struct hf_engine *engine, struct hf_ticket ticke
 {
     struct hf_handshake *handshake =
         ticket.slot < engine->handshakes.touched ? hf_handshake_at(engine, ticket.slot) : NULL;
-    if (!handshake || handshake->generation != ticket.generation ||
-        handshake->seq != ticket.seq || handshake->association == HF_NONE ||
-        handshake->pending == HF_PENDING_NONE || handshake->is_answered ||
-        engine->now_us > handshake->answer_deadline_us) {
+    if (!handshake || handshake->generation != ticket.generation || handshake->seq != ticket.seq ||
+        handshake->association == HF_NONE || handshake->pending == HF_PENDING_NONE ||
+        handshake->is_answered || engine->now_us > handshake->answer_deadline_us) {
         engine->counters.answers_stale++;
         return HF_E_STALE;
     }
@@ -161,9 +161,24 @@ enum hf_status hf_engine_answer(struct hf_engine *engine, struct hf_ticket ticke
         return HF_E_ARGUMENT;
     struct hf_association *association = hf_association_at(engine, handshake->association);
     keep_answer(engine, association, handshake, answer);
-    queue_answer(engine, handshake, ticket.slot);
+    handshake->is_answered = true;
+    hf_answer_queue(engine, handshake, ticket.slot);
     engine->counters.answers++;
     return HF_OK;
+}
+
+/** Takes up what was held back. What finds no room even now is looked at again next turn. */
+static void resume(struct hf_engine *engine, struct hf_association *association)
+{
+    uint32_t slot = association->handshake;
+    if (hf_is_datagram(association))
+        hf_datagram_resume(engine, association);
+    else
+        hf_stream_resume(engine, association);
+    struct hf_handshake *handshake = slot == HF_NONE ? NULL : hf_handshake_at(engine, slot);
+    if (handshake && handshake->association != HF_NONE && handshake->kept_len > 0 &&
+        !hf_outbox_has_room(&engine->outbox))
+        hf_answer_queue(engine, handshake, slot);
 }
 
 void hf_answer_run(struct hf_engine *engine)
@@ -173,19 +188,18 @@ void hf_answer_run(struct hf_engine *engine)
         engine->answers_head = (engine->answers_head + 1) % engine->answers_max;
         engine->answers_count--;
         struct hf_handshake *handshake = hf_handshake_at(engine, slot);
-        if (handshake->association == HF_NONE || !handshake->is_answered ||
-            handshake->pending == HF_PENDING_NONE)
+        handshake->is_queued = false;
+        if (handshake->association == HF_NONE)
             continue; /* the handshake ended meanwhile */
         struct hf_association *association = hf_association_at(engine, handshake->association);
         uint32_t generation = association->generation;
         const struct hf_machine_event event = {.kind = HF_MACHINE_ANSWER};
-        handshake->is_answered = false;
-        hf_machine_run(engine, association, &event);
+        if (handshake->is_answered && handshake->pending != HF_PENDING_NONE) {
+            handshake->is_answered = false;
+            hf_machine_run(engine, association, &event);
+        }
         if (association->generation != generation || association->state == HF_STATE_FREE)
             continue;
-        if (hf_is_datagram(association))
-            hf_datagram_resume(engine, association);
-        else
-            hf_stream_resume(engine, association);
+        resume(engine, association);
     }
 }

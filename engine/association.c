@@ -99,8 +99,10 @@ static enum hf_status handshake_take(uint32_t *out, struct hf_engine *engine,
         return HF_E_HANDSHAKE_LIMIT;
     struct hf_handshake *handshake = hf_handshake_at(engine, index);
     uint32_t generation = handshake->generation + 1;
+    bool is_queued = handshake->is_queued;
     memset(handshake, 0, offsetof(struct hf_handshake, flight));
     handshake->generation = generation;
+    handshake->is_queued = is_queued;
     handshake->prefix_cell = cell;
     handshake->retransmit_us = UINT64_MAX;
     handshake->failure = (struct hf_failure){HF_OK, HF_ALERT_NONE, "", "", ""};
@@ -118,17 +120,18 @@ static void handshake_give(struct hf_engine *engine, struct hf_association *asso
     if (handshake->pending != HF_PENDING_NONE) {
         engine->counters.parked--;
         if (!handshake->is_answered && engine->source.cancel)
-            engine->source.cancel(
-                (struct hf_ticket){index, handshake->generation, handshake->seq},
-                engine->source.arg);
+            engine->source.cancel((struct hf_ticket){index, handshake->generation, handshake->seq},
+                                  engine->source.arg);
     }
     spoiled_unlink(engine, handshake);
     hf_limits_prefix_count(engine, handshake->prefix_cell, -1);
     uint32_t generation = handshake->generation;
+    bool is_queued = handshake->is_queued;
     hf_wipe(hf_handshake_identity(engine, handshake), handshake->identity_len);
     hf_wipe(hf_handshake_kept(engine, handshake), handshake->kept_len);
     hf_wipe(handshake, offsetof(struct hf_handshake, flight) + handshake->flight_len);
     handshake->generation = generation;
+    handshake->is_queued = is_queued;
     handshake->association = HF_NONE;
     association->handshake = HF_NONE;
     hf_pool_give(&engine->handshakes, index);
@@ -261,6 +264,30 @@ void hf_association_end(struct hf_engine *engine, struct hf_association *associa
     hf_pool_give(&engine->associations, index);
 }
 
+void hf_association_leave(struct hf_engine *engine, struct hf_association *association,
+                          enum hf_leave leave)
+{
+    uint32_t generation = association->generation;
+    bool is_replaceable = !association->leaving || association->leaving == HF_LEAVE_WRITE;
+    if (!hf_outbox_has_room(&engine->outbox)) {
+        if (is_replaceable)
+            association->leaving = (uint8_t)leave;
+        hf_association_arm(engine, association);
+        return;
+    }
+    association->leaving = 0;
+    if (leave == HF_LEAVE_TRUNCATED) {
+        hf_machine_fail(engine, association, HF_E_TRUNCATED, HF_MACHINE_CLOSE, "RFC 5246 7.2.1");
+        return;
+    }
+    const struct hf_machine_event event = {.kind = HF_MACHINE_CLOSE,
+                                           .how = (enum hf_close)(leave - HF_LEAVE_SILENT),
+                                           .reason = HF_E_CLOSED_LOCALLY};
+    hf_machine_run(engine, association, &event);
+    if (association->generation == generation && association->state != HF_STATE_FREE)
+        hf_association_arm(engine, association);
+}
+
 /** Rounds up: a timer never fires before its time. */
 static uint32_t tick_of(const struct hf_engine *engine, uint64_t at_us)
 {
@@ -291,6 +318,10 @@ void hf_association_arm(struct hf_engine *engine, struct hf_association *associa
     if (hf_stream_due(&record_due, engine, association) &&
         (!is_due || (int32_t)(record_due - due) < 0)) {
         due = record_due;
+        is_due = true;
+    }
+    if (association->leaving) {
+        due = engine->now_tick;
         is_due = true;
     }
     if (!is_due)

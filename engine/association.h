@@ -1,6 +1,7 @@
 /**
- * association.h - the life of an association and of its handshake slot: taken, found, armed, failed,
- * ended. Identity blocks too. Every end of every association goes through hf_association_end().
+ * association.h - the life of an association and of its handshake slot: taken, found, armed,
+ * failed, ended. Identity blocks too. Every end of every association goes through
+ * hf_association_end().
  */
 #ifndef HF_ASSOCIATION_H
 #define HF_ASSOCIATION_H
@@ -34,7 +35,21 @@ void hf_association_establish(struct hf_engine *engine, struct hf_association *a
 void hf_association_end(struct hf_engine *engine, struct hf_association *association,
                         const struct hf_failure *failure);
 
-/** hf_association_event queues an event about the association, filled in but for its particulars. */
+/** How an embedder has an association end. */
+enum hf_leave {
+    HF_LEAVE_SILENT = 1 + HF_CLOSE_SILENT,
+    HF_LEAVE_NOTIFY = 1 + HF_CLOSE_NOTIFY,
+    HF_LEAVE_WRITE = 1 + HF_CLOSE_WRITE,
+    HF_LEAVE_TRUNCATED, /**< its connection ended */
+};
+
+/** hf_association_leave ends it on the embedder's word: now, or as soon as a turn begins with room
+ *  for the event. */
+void hf_association_leave(struct hf_engine *engine, struct hf_association *association,
+                          enum hf_leave leave);
+
+/** hf_association_event queues an event about the association, filled in but for its particulars.
+ */
 struct hf_event *hf_association_event(struct hf_engine *engine,
                                       const struct hf_association *association,
                                       enum hf_event_kind kind);

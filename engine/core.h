@@ -118,9 +118,9 @@ struct hf_association {
     uint16_t plaintext_len_max; /**< most we send in a record */
     uint16_t receive_len_max;   /**< most the peer may send in a record */
     uint8_t warnings;           /**< warning alerts and empty records in a row */
-    uint8_t zero;
-    uint32_t handshake; /**< slot index, or HF_NONE */
-    uint32_t identity;  /**< head of a chain of identity blocks, or HF_NONE */
+    uint8_t leaving;            /**< enum hf_leave that waits for room for its event, or 0 */
+    uint32_t handshake;         /**< slot index, or HF_NONE */
+    uint32_t identity;          /**< head of a chain of identity blocks, or HF_NONE */
     uint32_t expires_s;
     uint32_t heard_tick;     /**< when the peer was last heard */
     struct hf_path_key path; /**< DTLS; for TLS too, for logs */
@@ -140,7 +140,7 @@ struct hf_association {
         } datagram;
         struct {
             uint64_t user;
-            uint32_t buffer; /**< holds a partial record, or HF_NONE */
+            uint32_t buffer;                     /**< holds a partial record, or HF_NONE */
             uint32_t waiting_next, waiting_prev; /**< line of those that wait for a buffer */
         } stream;
     };
@@ -212,6 +212,7 @@ struct hf_handshake {
     uint32_t spoiled_next, spoiled_prev;
     uint8_t pending; /**< enum hf_pending */
     bool is_answered;
+    bool is_queued;  /**< in the ring of answers to take; outlives the handshake in its slot */
     bool is_spoiled; /**< a protected record did not authenticate */
     uint8_t answer_kind;
     enum hf_status refusal; /**< why the key is a decoy; HF_OK: it is not */

@@ -10,7 +10,7 @@
 #include "machine.h"
 #include "path.h"
 
-#define HF_AHEAD_MAX 8         /* messages a fragment may be early by and still be kept */
+#define HF_AHEAD_MAX 8          /* messages a fragment may be early by and still be kept */
 #define HF_SCRATCH_LEN_MAX 2048 /* a record tried on two associations */
 
 static enum hf_status drop(struct hf_engine *engine, enum hf_drop cause)
@@ -29,9 +29,9 @@ enum hf_status hf_datagram_fragment(struct hf_engine *engine, struct hf_associat
         return drop(engine, HF_DROP_MESSAGE_SEQ);
     enum hf_status status = hf_fragment_add(&event.body, engine, handshake, fragment);
     if (status == HF_E_MESSAGE_TOO_LONG) {
-        const struct hf_failure failure = {
-            status, HF_ALERT_NONE, hf_machine_state_name((enum hf_state)association->state),
-            hf_machine_event_name(event.kind), "RFC 6347 4.2.3"};
+        const struct hf_failure failure = {status, HF_ALERT_NONE,
+                                           hf_machine_state_name((enum hf_state)association->state),
+                                           hf_machine_event_name(event.kind), "RFC 6347 4.2.3"};
         hf_handshake_spoil(engine, handshake, &failure);
         return drop(engine, HF_DROP_FRAGMENT);
     }
@@ -57,7 +57,8 @@ static enum hf_status take_late_fragment(struct hf_arrival *arrival,
                                            .body = fragment->body};
     if (fragment->offset > 0)
         return drop(engine, HF_DROP_FRAGMENT);
-    if (event.kind == HF_MACHINE_FINISHED && event.message_seq != association->datagram.finished_seq)
+    if (event.kind == HF_MACHINE_FINISHED &&
+        event.message_seq != association->datagram.finished_seq)
         return drop(engine, HF_DROP_MESSAGE_SEQ);
     if (arrival->is_answered) /* a datagram earns one answer, however many repeats are in it */
         return drop(engine, HF_DROP_RATE);
@@ -66,8 +67,7 @@ static enum hf_status take_late_fragment(struct hf_arrival *arrival,
 }
 
 /** A handshake record, plain or opened; it may hold several fragments. */
-static enum hf_status take_handshake(struct hf_arrival *arrival,
-                                     struct hf_association *association,
+static enum hf_status take_handshake(struct hf_arrival *arrival, struct hf_association *association,
                                      const struct hf_record *record, bool is_protected)
 {
     struct hf_engine *engine = arrival->engine;
@@ -79,6 +79,9 @@ static enum hf_status take_handshake(struct hf_arrival *arrival,
         if (hf_fragment_read(&fragment, &reader) != HF_OK)
             return drop(engine, HF_DROP_FRAGMENT);
         if (fragment.type == HF_MESSAGE_CLIENT_HELLO && !is_protected) {
+            /* Behind another message it would be taken for one of the handshake under way. */
+            if (fragment.body.data != record->body + HF_FRAGMENT_HEADER_LEN)
+                return drop(engine, HF_DROP_FRAGMENT);
             hf_greet_hello(arrival, association, record, &fragment);
             return HF_OK;
         }
@@ -140,8 +143,8 @@ static enum hf_status open_record(struct hf_engine *engine, struct hf_associatio
     return status == HF_OK ? HF_OK : drop(engine, HF_DROP_MALFORMED);
 }
 
-static enum hf_status take_protected(struct hf_arrival *arrival,
-                                     struct hf_association *association, struct hf_record *record)
+static enum hf_status take_protected(struct hf_arrival *arrival, struct hf_association *association,
+                                     struct hf_record *record)
 {
     struct hf_engine *engine = arrival->engine;
     struct hf_machine_event event = {.ecn = arrival->datagram->ecn};
@@ -189,7 +192,8 @@ static enum hf_status take_epoch1(struct hf_arrival *arrival, struct hf_associat
     if (successor) {
         uint8_t scratch[HF_SCRATCH_LEN_MAX];
         bool is_copied = record->len <= sizeof scratch;
-        if (!hf_record_replayed(association, record->seq)) {
+        if (!hf_record_replayed(association, record->seq) &&
+            hf_limits_trial_allowed(engine, association, record->seq)) {
             if (is_copied)
                 memcpy(scratch, record->body, record->len);
             uint8_t *body = record->body;
@@ -252,7 +256,7 @@ static enum hf_status take_record(struct hf_arrival *arrival, struct hf_associat
     if (record->version != HF_VERSION_DTLS_1_2 &&
         !(record->version == HF_VERSION_DTLS_1_0 && is_plain_handshake))
         return drop(engine, HF_DROP_RECORD_VERSION);
-    if (record->len > HF_CIPHERTEXT_LEN_MAX)
+    if (record->len > (record->epoch == 0 ? HF_PLAINTEXT_LEN_MAX : HF_CIPHERTEXT_LEN_MAX))
         return drop(engine, HF_DROP_RECORD_LENGTH);
     if (record->epoch == 0)
         return take_epoch0(arrival, association, record);
@@ -316,8 +320,7 @@ void hf_datagram_resume(struct hf_engine *engine, struct hf_association *associa
 }
 
 /** The association a path leads to now. */
-static struct hf_association *lookup(const struct hf_engine *engine,
-                                     const struct hf_path_key *path)
+static struct hf_association *lookup(const struct hf_engine *engine, const struct hf_path_key *path)
 {
     uint32_t index = hf_table_find(&engine->table, path);
     return index == HF_NONE ? NULL : hf_association_at(engine, index);

@@ -125,11 +125,13 @@ enum hf_status hf_engine_open(struct hf_engine **out, const struct hf_config *co
     *out = NULL;
     if (!source || !source->request)
         return HF_E_ARGUMENT;
+    if (!hf_crypto_is_boringssl())
+        return HF_E_CRYPTO_LIBRARY;
     size_t len = hf_config_memory(config);
     if (len == 0)
         return HF_E_CONFIG;
-    uint8_t *memory = mmap(NULL, len, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *memory =
+        mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)
         return HF_E_MEMORY;
     hf_crypto_mark_secret_memory(memory, len);
@@ -184,8 +186,13 @@ void hf_engine_begin_turn(struct hf_engine *engine, uint64_t now_us, int64_t wal
     hf_stream_turn(engine);
     /* What does not fit fires in the next turn. */
     while (hf_outbox_has_room(&engine->outbox) &&
-           (index = hf_wheel_fire(&engine->wheel, engine->now_tick)) != HF_NONE)
-        hf_machine_run(engine, hf_association_at(engine, index), &event);
+           (index = hf_wheel_fire(&engine->wheel, engine->now_tick)) != HF_NONE) {
+        struct hf_association *association = hf_association_at(engine, index);
+        if (association->leaving)
+            hf_association_leave(engine, association, (enum hf_leave)association->leaving);
+        else
+            hf_machine_run(engine, association, &event);
+    }
 }
 
 void hf_engine_end_turn(struct hf_engine *engine)
@@ -196,7 +203,9 @@ void hf_engine_end_turn(struct hf_engine *engine)
 uint64_t hf_engine_next_us(const struct hf_engine *engine)
 {
     uint32_t tick;
-    if (engine->answers_count > 0 || engine->streams_spent_count > 0)
+    bool is_buffer_due =
+        engine->waiting_head != HF_NONE && engine->streams.used < engine->streams.count;
+    if (engine->answers_count > 0 || engine->streams_spent_count > 0 || is_buffer_due)
         return engine->now_us;
     if (!hf_wheel_next(&tick, &engine->wheel))
         return UINT64_MAX;
@@ -239,8 +248,8 @@ static enum hf_status send_stream(struct hf_engine *engine, struct hf_associatio
     size_t limit = association->plaintext_len_max;
     do {
         size_t part = data.len < limit ? data.len : limit;
-        struct hf_packet packet =
-            hf_packet_open(engine, association, HF_STREAM_HEADER_LEN + part + HF_RECORD_EXPANSION_MAX);
+        struct hf_packet packet = hf_packet_open(
+            engine, association, HF_STREAM_HEADER_LEN + part + HF_RECORD_EXPANSION_MAX);
         HF_TRY(hf_packet_add(&packet, HF_TYPE_APPLICATION_DATA, true,
                              (struct hf_bytes){data.data, part}));
         hf_packet_close(&packet);
@@ -254,15 +263,16 @@ enum hf_status hf_engine_send(struct hf_engine *engine, hf_association_id id, st
     struct hf_association *association = hf_association_find(engine, id);
     if (!association)
         return HF_E_STALE;
-    if (association->state != HF_STATE_OPEN || association->flags & HF_ASSOCIATION_WRITE_CLOSED)
+    if (association->state != HF_STATE_OPEN || association->leaving ||
+        association->flags & HF_ASSOCIATION_WRITE_CLOSED)
         return HF_E_STATE;
     size_t limit = association->plaintext_len_max;
     if (data.len > (hf_is_datagram(association) ? limit : HF_STREAM_CHUNK_MAX))
         return HF_E_TOO_LONG;
     size_t records = data.len / limit + 1;
     if (!hf_outbox_has_room(&engine->outbox) ||
-        !hf_outbox_has_bytes(&engine->outbox,
-                             data.len + records * (HF_DATAGRAM_HEADER_LEN + HF_RECORD_EXPANSION_MAX)))
+        !hf_outbox_has_bytes(&engine->outbox, data.len + records * (HF_DATAGRAM_HEADER_LEN +
+                                                                    HF_RECORD_EXPANSION_MAX)))
         return HF_WAITING;
     if (hf_association_is_expired(engine, association))
         return hf_machine_fail(engine, association, HF_E_CREDENTIAL_EXPIRED, HF_MACHINE_DATA,
@@ -280,14 +290,11 @@ enum hf_status hf_engine_send(struct hf_engine *engine, hf_association_id id, st
     return HF_OK;
 }
 
-void hf_engine_close_association(struct hf_engine *engine, hf_association_id id,
-                                 enum hf_close how)
+void hf_engine_close_association(struct hf_engine *engine, hf_association_id id, enum hf_close how)
 {
     struct hf_association *association = hf_association_find(engine, id);
-    const struct hf_machine_event event = {
-        .kind = HF_MACHINE_CLOSE, .how = how, .reason = HF_E_CLOSED_LOCALLY};
     if (association)
-        hf_machine_run(engine, association, &event);
+        hf_association_leave(engine, association, (enum hf_leave)(HF_LEAVE_SILENT + how));
 }
 
 bool hf_engine_take_output(struct hf_engine *engine, struct hf_output *out)
@@ -369,8 +376,7 @@ enum hf_status hf_engine_export(uint8_t *out, size_t out_len, const struct hf_en
         context ? *context : (struct hf_bytes){NULL, 0},
     };
     struct hf_hmac_key master;
-    hf_hmac_key_init(&master,
-                     (struct hf_bytes){association->master_secret, HF_MASTER_SECRET_LEN});
+    hf_hmac_key_init(&master, (struct hf_bytes){association->master_secret, HF_MASTER_SECRET_LEN});
     hf_prf(out, out_len, &master, text, seeds, context ? 4 : 2);
     hf_wipe(&master, sizeof master);
     return HF_OK;

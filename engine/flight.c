@@ -18,8 +18,8 @@ struct hf_flight_message hf_flight_open(struct hf_handshake *handshake, uint8_t 
 {
     size_t at = handshake->flight_len + HF_FLIGHT_HEAD_LEN;
     HF_ASSERT(at <= HF_FLIGHT_LEN_MAX);
-    return (struct hf_flight_message){
-        hf_writer_of(handshake->flight + at, HF_FLIGHT_LEN_MAX - at), type};
+    return (struct hf_flight_message){hf_writer_of(handshake->flight + at, HF_FLIGHT_LEN_MAX - at),
+                                      type};
 }
 
 /** Writes a handshake header: 4 bytes for TLS, 12 for DTLS. */
@@ -41,8 +41,8 @@ void hf_flight_hash(const struct hf_association *association, struct hf_handshak
                     uint8_t type, uint16_t message_seq, struct hf_bytes body)
 {
     uint8_t header[HF_FRAGMENT_HEADER_LEN];
-    size_t header_len = write_header(header, hf_is_datagram(association), type, message_seq,
-                                     body.len, 0, body.len);
+    size_t header_len =
+        write_header(header, hf_is_datagram(association), type, message_seq, body.len, 0, body.len);
     hf_sha256_update(&handshake->transcript, header, header_len);
     hf_sha256_update(&handshake->transcript, body.data, body.len);
 }
@@ -77,7 +77,7 @@ static enum hf_status send_message(struct hf_packet *packet, uint8_t type, uint1
     size_t head_len = is_datagram ? HF_FRAGMENT_HEADER_LEN : 4;
     uint8_t record[HF_FRAGMENT_HEADER_LEN + HF_FLIGHT_LEN_MAX];
     size_t offset = 0;
-    do {
+    for (;;) {
         size_t room = hf_packet_room(packet, is_protected);
         size_t head = is_datagram || offset == 0 ? head_len : 0;
         if (room <= head && packet->len > 0) {
@@ -97,8 +97,9 @@ static enum hf_status send_message(struct hf_packet *packet, uint8_t type, uint1
         HF_TRY(hf_packet_add(packet, HF_TYPE_HANDSHAKE, is_protected,
                              (struct hf_bytes){record, head + part}));
         offset += part;
-    } while (offset < body.len);
-    return HF_OK;
+        if (offset == body.len) /* at once for an empty body, but not before its header is out */
+            return HF_OK;
+    }
 }
 
 void hf_flight_send(struct hf_engine *engine, struct hf_association *association)
@@ -140,9 +141,8 @@ void hf_flight_again(struct hf_engine *engine, struct hf_association *associatio
     hf_flight_send(engine, association);
     if (is_timer) {
         uint64_t after = 2 * handshake->retransmit_after;
-        handshake->retransmit_after = after < engine->config.retransmit_us_max
-                                          ? after
-                                          : engine->config.retransmit_us_max;
+        handshake->retransmit_after =
+            after < engine->config.retransmit_us_max ? after : engine->config.retransmit_us_max;
     }
     handshake->retransmit_us = engine->now_us + handshake->retransmit_after;
 }

@@ -36,9 +36,9 @@ static bool is_consistent(const uint8_t *message, const struct hf_range *range,
     uint32_t end = begin + (uint32_t)fragment->body.len;
     begin = begin > range->begin ? begin : range->begin;
     end = end < range->end ? end : range->end;
-    return begin >= end || hf_bytes_equal_public(message + begin,
-                                                 fragment->body.data + (begin - fragment->offset),
-                                                 end - begin);
+    return begin >= end ||
+           hf_bytes_equal_public(message + begin, fragment->body.data + (begin - fragment->offset),
+                                 end - begin);
 }
 
 /** Joins [begin, end) to the ranges received. False: they are too scattered. */

@@ -88,8 +88,8 @@ static struct hf_association *admit(struct hf_arrival *arrival, struct hf_associ
     if (!make_way(engine, former))
         return NULL;
     uint32_t former_index = is_restart ? hf_association_index(engine, former) : HF_NONE;
-    enum hf_status status = hf_association_open(
-        &association, engine, arrival->datagram->listener_index, &arrival->path);
+    enum hf_status status = hf_association_open(&association, engine,
+                                                arrival->datagram->listener_index, &arrival->path);
     if (status != HF_OK) {
         count_refusal(engine, status);
         return NULL;

@@ -18,7 +18,8 @@ HF_MUST_USE enum hf_status hf_limits_prefix_admit(const struct hf_engine *engine
 void hf_limits_prefix_count(struct hf_engine *engine, uint32_t cell, int change);
 
 /** hf_limits_trial_allowed tells whether a record may be opened. When half the allowance is gone,
- *  only numbers close to the newest are tried: one who cannot see the traffic does not know them. */
+ *  only numbers close to the newest are tried: one who cannot see the traffic does not know them.
+ */
 HF_MUST_USE bool hf_limits_trial_allowed(struct hf_engine *engine,
                                          struct hf_association *association, uint64_t seq);
 

@@ -11,10 +11,9 @@
 #define SAME HF_STATE_FREE
 
 static const struct hf_row rows[] = {
-    {HF_STATE_SV_START, HF_MACHINE_START, hf_server_start, HF_STATE_SV_AWAIT_HELLO,
-     "RFC 5246 7.3"},
-    {HF_STATE_SV_AWAIT_HELLO, HF_MACHINE_CLIENT_HELLO, hf_server_hello,
-     HF_STATE_SV_AWAIT_EXCHANGE, "RFC 5246 7.4.1.2"},
+    {HF_STATE_SV_START, HF_MACHINE_START, hf_server_start, HF_STATE_SV_AWAIT_HELLO, "RFC 5246 7.3"},
+    {HF_STATE_SV_AWAIT_HELLO, HF_MACHINE_CLIENT_HELLO, hf_server_hello, HF_STATE_SV_AWAIT_EXCHANGE,
+     "RFC 5246 7.4.1.2"},
     {HF_STATE_SV_AWAIT_EXCHANGE, HF_MACHINE_CLIENT_KEY_EXCHANGE, hf_server_exchange,
      HF_STATE_SV_AWAIT_KEY, "RFC 4279 2"},
     {HF_STATE_SV_AWAIT_KEY, HF_MACHINE_ANSWER, hf_server_key, HF_STATE_SV_AWAIT_CCS,
@@ -23,8 +22,7 @@ static const struct hf_row rows[] = {
      HF_STATE_SV_AWAIT_FINISHED, "RFC 5246 7.1"},
     {HF_STATE_SV_AWAIT_FINISHED, HF_MACHINE_FINISHED, hf_server_finished,
      HF_STATE_SV_AWAIT_IDENTITY, "RFC 5246 7.4.9"},
-    {HF_STATE_SV_AWAIT_IDENTITY, HF_MACHINE_ANSWER, hf_server_bind, HF_STATE_OPEN,
-     "TS-0003 8.2.1"},
+    {HF_STATE_SV_AWAIT_IDENTITY, HF_MACHINE_ANSWER, hf_server_bind, HF_STATE_OPEN, "TS-0003 8.2.1"},
     {HF_STATE_OPEN, HF_MACHINE_DATA, hf_open_data, SAME, "RFC 5246 10"},
     {HF_STATE_OPEN, HF_MACHINE_CLIENT_HELLO, hf_open_hello, SAME, "RFC 5246 7.2.2"},
     {HF_STATE_OPEN, HF_MACHINE_FINISHED, hf_open_finished, SAME, "RFC 6347 4.2.4"},
@@ -107,8 +105,7 @@ static const struct hf_row *row_for(enum hf_state state, enum hf_machine_event_k
 
 /** Anyone who knows a DTLS peer's address could have sent it: a hello has shown its cookie, and
  *  what came protected has shown its key; the rest of the handshake is plain. */
-static bool is_spoofable(const struct hf_association *association,
-                         enum hf_machine_event_kind event)
+static bool is_spoofable(const struct hf_association *association, enum hf_machine_event_kind event)
 {
     return hf_is_datagram(association) && association->handshake != HF_NONE &&
            !(association->flags & HF_ASSOCIATION_READ_PROTECTED) &&
@@ -143,8 +140,8 @@ enum hf_status hf_machine_fail(struct hf_engine *engine, struct hf_association *
         .clause = clause,
     };
     bool is_timeout = event == HF_MACHINE_TIMEOUT;
-    bool is_silent = hf_is_datagram(association) &&
-                     (is_timeout || hf_status_class(status) == HF_CLASS_CRYPTO);
+    bool is_silent =
+        hf_is_datagram(association) && (is_timeout || hf_status_class(status) == HF_CLASS_CRYPTO);
     if (failure.alert != HF_ALERT_NONE && !is_silent &&
         !(association->flags & HF_ASSOCIATION_WRITE_CLOSED))
         hf_record_alert(engine, association,
@@ -159,8 +156,7 @@ enum hf_status hf_machine_run(struct hf_engine *engine, struct hf_association *a
                               const struct hf_machine_event *event)
 {
     const struct hf_row *row = row_for((enum hf_state)association->state, event->kind);
-    enum hf_status status =
-        row ? row->step(engine, association, event) : HF_E_UNEXPECTED_MESSAGE;
+    enum hf_status status = row ? row->step(engine, association, event) : HF_E_UNEXPECTED_MESSAGE;
     const char *clause = row ? row->clause : "";
     if (status == HF_OK) {
         if (row->next != SAME)

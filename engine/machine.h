@@ -26,11 +26,11 @@ enum hf_machine_event_kind {
 
 struct hf_machine_event {
     enum hf_machine_event_kind kind;
-    struct hf_bytes body;   /**< message, alert or data */
-    uint16_t message_seq;   /**< DTLS */
-    uint8_t ecn;            /**< DATA */
-    enum hf_close how;      /**< CLOSE */
-    enum hf_status reason;  /**< CLOSE: why */
+    struct hf_bytes body;  /**< message, alert or data */
+    uint16_t message_seq;  /**< DTLS */
+    uint8_t ecn;           /**< DATA */
+    enum hf_close how;     /**< CLOSE */
+    enum hf_status reason; /**< CLOSE: why */
 };
 
 typedef enum hf_status hf_machine_step(struct hf_engine *engine, struct hf_association *association,

@@ -15,7 +15,7 @@ enum hf_status hf_open_data(struct hf_engine *engine, struct hf_association *ass
 {
     if (association->flags & HF_ASSOCIATION_PEER_CLOSED)
         return HF_E_UNEXPECTED_MESSAGE; /* RFC 5246 7.2.1: nothing follows close_notify */
-    if (event->body.len == 0) /* legal, and the cheapest way to keep us busy */
+    if (event->body.len == 0)           /* legal, and the cheapest way to keep us busy */
         return ++association->warnings > HF_WARNINGS_MAX ? HF_E_WARNING_FLOOD : HF_OK;
     association->warnings = 0;
     struct hf_event *data = hf_association_event(engine, association, HF_EVENT_DATA);

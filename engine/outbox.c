@@ -66,4 +66,3 @@ struct hf_event *hf_outbox_event(struct hf_outbox *outbox, enum hf_event_kind ki
     event->failure.alert = HF_ALERT_NONE;
     return event;
 }
-

@@ -7,8 +7,8 @@
 
 void hf_pool_init(struct hf_pool *pool, void *slots, size_t stride, uint32_t count)
 {
-    *pool = (struct hf_pool){
-        .slots = slots, .stride = stride, .count = count, .free_head = UINT32_MAX};
+    *pool =
+        (struct hf_pool){.slots = slots, .stride = stride, .count = count, .free_head = UINT32_MAX};
 }
 
 uint32_t hf_pool_take(struct hf_pool *pool)

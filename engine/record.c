@@ -52,8 +52,8 @@ enum hf_status hf_record_unprotect(struct hf_record *record,
     const struct hf_record_header header = {
         .seq = seq, .version = record->version, .type = record->type};
     size_t offset, len;
-    HF_TRY(hf_record_open(&offset, &len, &association->read_key, &header, record->body,
-                          record->len));
+    HF_TRY(
+        hf_record_open(&offset, &len, &association->read_key, &header, record->body, record->len));
     record->body += offset;
     record->len = len;
     return len > association->receive_len_max ? HF_E_RECORD_OVERFLOW : HF_OK;
@@ -71,11 +71,15 @@ struct hf_packet hf_packet_open(struct hf_engine *engine, struct hf_association 
     return (struct hf_packet){engine, association, data, 0, data ? max : 0};
 }
 
+static size_t record_overhead(const struct hf_association *association, bool is_protected)
+{
+    size_t expansion = hf_record_expansion((enum hf_cipher)association->write_key.cipher);
+    return header_len(association) + (is_protected ? expansion : 0);
+}
+
 size_t hf_packet_room(const struct hf_packet *packet, bool is_protected)
 {
-    size_t overhead = header_len(packet->association);
-    if (is_protected)
-        overhead += hf_record_expansion((enum hf_cipher)packet->association->write_key.cipher);
+    size_t overhead = record_overhead(packet->association, is_protected);
     size_t left = packet->max - packet->len;
     size_t room = left > overhead ? left - overhead : 0;
     size_t limit = packet->association->plaintext_len_max;
@@ -83,8 +87,7 @@ size_t hf_packet_room(const struct hf_packet *packet, bool is_protected)
 }
 
 /** Takes the number of the next record, epoch included. */
-static enum hf_status next_seq(uint64_t *out, struct hf_association *association,
-                               bool is_protected)
+static enum hf_status next_seq(uint64_t *out, struct hf_association *association, bool is_protected)
 {
     if (!is_protected) {
         *out = hf_is_datagram(association) ? association->datagram.epoch0_seq++ : 0;
@@ -101,8 +104,10 @@ enum hf_status hf_packet_add(struct hf_packet *packet, uint8_t type, bool is_pro
                              struct hf_bytes plaintext)
 {
     struct hf_association *association = packet->association;
-    if (!packet->data || (plaintext.len > 0 && plaintext.len > hf_packet_room(packet, is_protected)))
-        return HF_WAITING;
+    size_t overhead = record_overhead(association, is_protected);
+    if (!packet->data || packet->max - packet->len < overhead ||
+        plaintext.len > hf_packet_room(packet, is_protected))
+        return HF_WAITING; /* an empty record takes room too */
     struct hf_record_header header = {.version = hf_wire_version(association), .type = type};
     HF_TRY(next_seq(&header.seq, association, is_protected));
     size_t front = header_len(association);

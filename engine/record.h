@@ -19,7 +19,8 @@ struct hf_record {
 /** hf_record_datagram_read splits one record off `datagram`; false: it is shorter than it says. */
 HF_MUST_USE bool hf_record_datagram_read(struct hf_record *out, uint8_t *data, size_t len);
 
-/** hf_record_replayed tells whether a number of epoch 1 was seen or is too old (RFC 6347 4.1.2.6). */
+/** hf_record_replayed tells whether a number of epoch 1 was seen or is too old (RFC 6347 4.1.2.6).
+ */
 HF_MUST_USE bool hf_record_replayed(const struct hf_association *association, uint64_t seq);
 
 /** hf_record_received moves the window. Only for a record that authenticated. */

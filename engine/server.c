@@ -16,8 +16,8 @@ enum hf_status hf_server_start(struct hf_engine *engine, struct hf_association *
 {
     (void)event;
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
-    uint64_t limit = hf_is_datagram(association) ? engine->config.handshake_us_max
-                                                 : engine->config.hello_us_max;
+    uint64_t limit =
+        hf_is_datagram(association) ? engine->config.handshake_us_max : engine->config.hello_us_max;
     handshake->deadline_us = engine->now_us + limit;
     hf_association_arm(engine, association);
     return HF_OK;
@@ -194,14 +194,14 @@ enum hf_status hf_server_ccs(struct hf_engine *engine, struct hf_association *as
         return HF_E_DECODE;
     if (!hf_is_datagram(association) && handshake->assembly.received > 0)
         return HF_E_UNEXPECTED_MESSAGE; /* in the middle of a message */
-    hf_fragment_clear(handshake); /* plain fragments must not meet protected ones */
+    hf_fragment_clear(handshake);       /* plain fragments must not meet protected ones */
     association->read_seq = 0;
     association->flags |= HF_ASSOCIATION_READ_PROTECTED;
     return HF_OK;
 }
 
-static void make_verify_data(uint8_t out[HF_VERIFY_DATA_LEN],
-                             const struct hf_handshake *handshake, const char *label)
+static void make_verify_data(uint8_t out[HF_VERIFY_DATA_LEN], const struct hf_handshake *handshake,
+                             const char *label)
 {
     uint8_t digest[HF_SHA256_LEN];
     struct hf_sha256 hash = handshake->transcript;
@@ -229,8 +229,7 @@ enum hf_status hf_server_finished(struct hf_engine *engine, struct hf_associatio
         association->datagram.finished_seq = event->message_seq;
         association->datagram.reply_seq = handshake->send_seq;
     }
-    hf_answer_expect(engine, association, HF_PENDING_IDENTITY,
-                     handshake->is_identity_following);
+    hf_answer_expect(engine, association, HF_PENDING_IDENTITY, handshake->is_identity_following);
     hf_association_arm(engine, association);
     return HF_OK;
 }
@@ -253,8 +252,8 @@ enum hf_status hf_server_bind(struct hf_engine *engine, struct hf_association *a
     hf_association_event(engine, association, HF_EVENT_ESTABLISHED);
     if (handshake->predecessor != HF_NONE) { /* RFC 6347 4.2.8: now, and not before */
         engine->counters.restarts++;
-        hf_machine_fail(engine, hf_association_at(engine, handshake->predecessor),
-                        HF_E_SUPERSEDED, HF_MACHINE_CLOSE, "RFC 6347 4.2.8");
+        hf_machine_fail(engine, hf_association_at(engine, handshake->predecessor), HF_E_SUPERSEDED,
+                        HF_MACHINE_CLOSE, "RFC 6347 4.2.8");
     }
     hf_association_establish(engine, association);
     return HF_OK;

@@ -13,16 +13,14 @@ static const struct {
     uint8_t alert;
 } statuses[HF_STATUS_COUNT] = {
 #define ROW(name, class_name, alert_, reason_, text_)                                              \
-    [HF_##name] = {.reason = reason_,                                                              \
-                   .text = text_,                                                                  \
-                   .class_ = HF_CLASS_##class_name,                                                \
-                   .alert = alert_},
+    [HF_##name] = {                                                                                \
+        .reason = reason_, .text = text_, .class_ = HF_CLASS_##class_name, .alert = alert_},
     HF_STATUS_MAP(ROW)
 #undef ROW
 };
 
 static const char *const drops[HF_DROP_COUNT] = {
-#define ROW(name, label) [HF_DROP_##name] = label,
+#define ROW(name, label, text) [HF_DROP_##name] = label,
     HF_DROP_MAP(ROW)
 #undef ROW
 };
@@ -68,18 +66,30 @@ const char *hf_alert_name(uint8_t alert)
         uint8_t alert;
         const char *name;
     } names[] = {
-        {0, "close_notify"},        {10, "unexpected_message"},
-        {20, "bad_record_mac"},     {22, "record_overflow"},
-        {40, "handshake_failure"},  {42, "bad_certificate"},
-        {43, "unsupported_certificate"}, {44, "certificate_revoked"},
-        {45, "certificate_expired"}, {46, "certificate_unknown"},
-        {47, "illegal_parameter"},  {48, "unknown_ca"},
-        {49, "access_denied"},      {50, "decode_error"},
-        {51, "decrypt_error"},      {70, "protocol_version"},
-        {71, "insufficient_security"}, {80, "internal_error"},
-        {86, "inappropriate_fallback"}, {90, "user_canceled"},
-        {100, "no_renegotiation"},  {110, "unsupported_extension"},
-        {112, "unrecognized_name"}, {115, "unknown_psk_identity"},
+        {0, "close_notify"},
+        {10, "unexpected_message"},
+        {20, "bad_record_mac"},
+        {22, "record_overflow"},
+        {40, "handshake_failure"},
+        {42, "bad_certificate"},
+        {43, "unsupported_certificate"},
+        {44, "certificate_revoked"},
+        {45, "certificate_expired"},
+        {46, "certificate_unknown"},
+        {47, "illegal_parameter"},
+        {48, "unknown_ca"},
+        {49, "access_denied"},
+        {50, "decode_error"},
+        {51, "decrypt_error"},
+        {70, "protocol_version"},
+        {71, "insufficient_security"},
+        {80, "internal_error"},
+        {86, "inappropriate_fallback"},
+        {90, "user_canceled"},
+        {100, "no_renegotiation"},
+        {110, "unsupported_extension"},
+        {112, "unrecognized_name"},
+        {115, "unknown_psk_identity"},
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (names[i].alert == alert)
@@ -159,10 +169,8 @@ static const struct {
     const char *name;
     const char *short_name; /* as OpenSSL has it */
 } suites[] = {
-    {HF_SUITE_PSK_AES_128_GCM_SHA256, "TLS_PSK_WITH_AES_128_GCM_SHA256",
-     "PSK-AES128-GCM-SHA256"},
-    {HF_SUITE_PSK_AES_128_CBC_SHA256, "TLS_PSK_WITH_AES_128_CBC_SHA256",
-     "PSK-AES128-CBC-SHA256"},
+    {HF_SUITE_PSK_AES_128_GCM_SHA256, "TLS_PSK_WITH_AES_128_GCM_SHA256", "PSK-AES128-GCM-SHA256"},
+    {HF_SUITE_PSK_AES_128_CBC_SHA256, "TLS_PSK_WITH_AES_128_CBC_SHA256", "PSK-AES128-CBC-SHA256"},
     {HF_SUITE_PSK_AES_128_CCM, "TLS_PSK_WITH_AES_128_CCM", "PSK-AES128-CCM"},
     {HF_SUITE_PSK_AES_128_CCM_8, "TLS_PSK_WITH_AES_128_CCM_8", "PSK-AES128-CCM8"},
 };
@@ -176,14 +184,29 @@ const char *hf_suite_name(uint16_t suite)
     return NULL;
 }
 
+/** Compares with an IANA name of which TLS_ in front and WITH_ in the middle may be left out. */
+static bool is_suite_name(const char *text, const char *name)
+{
+    const char *rest = strstr(name, "WITH_") + 5;
+    size_t key_len = (size_t)(rest - 5 - (name + 4)); /* "PSK_" */
+    if (strncasecmp(text, "TLS_", 4) == 0)
+        text += 4;
+    if (strncasecmp(text, name + 4, key_len) != 0)
+        return false;
+    text += key_len;
+    if (strncasecmp(text, "WITH_", 5) == 0)
+        text += 5;
+    return strcasecmp(text, rest) == 0;
+}
+
 uint16_t hf_suite_parse(const char *text)
 {
     char *end;
     unsigned long number = strtoul(text, &end, 16);
     for (size_t i = 0; i < sizeof suites / sizeof suites[0]; i++) {
         bool is_number = strncasecmp(text, "0x", 2) == 0 && *end == 0 && number == suites[i].suite;
-        if (is_number || strcasecmp(text, suites[i].name) == 0 ||
-            strcasecmp(text, suites[i].name + 4) == 0 || strcasecmp(text, suites[i].short_name) == 0)
+        if (is_number || is_suite_name(text, suites[i].name) ||
+            strcasecmp(text, suites[i].short_name) == 0)
             return suites[i].suite;
     }
     return HF_SUITE_NONE;

@@ -3,6 +3,7 @@
  */
 #include "stream.h"
 
+#include "answer.h"
 #include "association.h"
 #include "machine.h"
 #include "record.h"
@@ -30,7 +31,8 @@ static enum hf_status fail(struct hf_engine *engine, struct hf_association *asso
     return hf_machine_fail(engine, association, status, HF_MACHINE_OTHER_MESSAGE, clause);
 }
 
-/** Messages of a half-open handshake: whole ones where they lie, others put together in the slot. */
+/** Messages of a half-open handshake: whole ones where they lie, others put together in the slot.
+ */
 static enum hf_status take_messages(struct hf_engine *engine, struct hf_association *association,
                                     struct hf_reader reader)
 {
@@ -162,7 +164,8 @@ static enum hf_status read_header(struct hf_record *out, size_t *len,
     return HF_OK;
 }
 
-/** Takes whole records off the front. Returns the bytes used: all of them if the association ends. */
+/** Takes whole records off the front. Returns the bytes used: all of them if the association ends.
+ */
 static size_t take_records(struct hf_engine *engine, struct hf_association *association,
                            uint8_t *data, size_t len)
 {
@@ -172,8 +175,7 @@ static size_t take_records(struct hf_engine *engine, struct hf_association *asso
            hf_outbox_has_room(&engine->outbox)) {
         struct hf_record record;
         size_t record_len;
-        enum hf_status status =
-            read_header(&record, &record_len, engine, association, data + used);
+        enum hf_status status = read_header(&record, &record_len, engine, association, data + used);
         if (status != HF_OK) {
             fail(engine, association, status, "RFC 5246 6.2.1");
             return len;
@@ -204,6 +206,20 @@ static bool take_kept(struct hf_engine *engine, struct hf_association *associati
     return true;
 }
 
+/** Takes back the end of what was just kept, if it is whole records that found no room for what
+ *  they cause: only the caller can come again with them. Returns how much. */
+static size_t give_back(struct hf_engine *engine, struct hf_association *association, size_t added)
+{
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    if (is_parked(association) || hf_outbox_has_room(&engine->outbox))
+        return 0;
+    size_t len = handshake->kept_len < added ? handshake->kept_len : added;
+    handshake->kept_len -= (uint32_t)len;
+    if (handshake->kept_len > 0)
+        hf_answer_queue(engine, handshake, association->handshake);
+    return len;
+}
+
 static enum hf_status receive_half_open(struct hf_engine *engine, size_t *consumed,
                                         struct hf_association *association, uint8_t *data,
                                         size_t len)
@@ -218,7 +234,7 @@ static enum hf_status receive_half_open(struct hf_engine *engine, size_t *consum
             return HF_OK;
         }
     }
-    while (done < len) {
+    while (done < len && (is_parked(association) || hf_outbox_has_room(&engine->outbox))) {
         size_t part = engine->slot.kept_max - handshake->kept_len;
         if (part > len - done)
             part = len - done;
@@ -233,6 +249,7 @@ static enum hf_status receive_half_open(struct hf_engine *engine, size_t *consum
             *consumed = len;
             return HF_OK;
         }
+        done -= give_back(engine, association, part);
     }
     *consumed = done;
     return done == len ? HF_OK : HF_WAITING;
@@ -302,8 +319,7 @@ static size_t fill_buffer(struct hf_engine *engine, struct hf_association *assoc
         used += part;
         if (buffer->len < HF_STREAM_HEADER_LEN)
             return used;
-        enum hf_status status =
-            read_header(&record, &whole, engine, association, buffer->data);
+        enum hf_status status = read_header(&record, &whole, engine, association, buffer->data);
         if (status != HF_OK) {
             fail(engine, association, status, "RFC 5246 6.2.1");
             return len;
@@ -316,14 +332,24 @@ static size_t fill_buffer(struct hf_engine *engine, struct hf_association *assoc
     return used;
 }
 
+/** Tells whether records that came with the handshake's last are still waiting for room. */
+static bool is_backed_up(const struct hf_association *association)
+{
+    return association->flags & HF_ASSOCIATION_READ_QUEUED && association->stream.buffer != HF_NONE;
+}
+
 static enum hf_status receive_open(struct hf_engine *engine, size_t *consumed,
                                    struct hf_association *association, uint8_t *data, size_t len)
 {
     uint32_t generation = association->generation;
     size_t done = 0;
     bool had_buffer = association->stream.buffer != HF_NONE;
-    while (done < len && is_alive(association, generation) &&
-           hf_outbox_has_room(&engine->outbox)) {
+    if (is_backed_up(association)) {
+        association->flags |= HF_ASSOCIATION_READ_WANTED;
+        *consumed = 0;
+        return len == 0 ? HF_OK : HF_WAITING;
+    }
+    while (done < len && is_alive(association, generation) && hf_outbox_has_room(&engine->outbox)) {
         if (association->flags & HF_ASSOCIATION_PEER_CLOSED) {
             done = len;
         } else if (association->stream.buffer != HF_NONE) {
@@ -365,7 +391,31 @@ void hf_engine_receive_end(struct hf_engine *engine, hf_association_id id)
         (association->flags & HF_ASSOCIATION_PEER_CLOSED))
         return; /* after close_notify the end of the stream is no news */
     association->flags |= HF_ASSOCIATION_WRITE_CLOSED; /* an alert would go nowhere */
-    hf_machine_fail(engine, association, HF_E_TRUNCATED, HF_MACHINE_CLOSE, "RFC 5246 7.2.1");
+    hf_association_leave(engine, association, HF_LEAVE_TRUNCATED);
+}
+
+/** Takes what the handshake left over: whole records here, the rest in a buffer of its own. What
+ *  finds no room waits in line with it. False: the association is gone. */
+static bool take_left_over(struct hf_engine *engine, struct hf_association *association)
+{
+    struct hf_stream_buffer *former = buffer_at(engine, association->stream.buffer);
+    uint32_t generation = association->generation;
+    size_t consumed = 0;
+    spend(engine, association);
+    enum hf_status status = receive_open(engine, &consumed, association, former->data, former->len);
+    if (!is_alive(association, generation))
+        return false;
+    if (status != HF_WAITING)
+        return true;
+    if (!take_buffer(engine, association)) {
+        hf_machine_fail(engine, association, HF_E_ASSOCIATION_LIMIT, HF_MACHINE_DATA, "");
+        return false;
+    }
+    struct hf_stream_buffer *buffer = buffer_at(engine, association->stream.buffer);
+    buffer->len = former->len - (uint32_t)consumed;
+    memcpy(buffer->data, former->data + consumed, buffer->len);
+    waiting_link(engine, association);
+    return true;
 }
 
 void hf_stream_resume(struct hf_engine *engine, struct hf_association *association)
@@ -375,16 +425,8 @@ void hf_stream_resume(struct hf_engine *engine, struct hf_association *associati
         if (!take_kept(engine, association))
             return;
     } else if (association->stream.buffer != HF_NONE) {
-        /* Left over by the handshake: whole records here, the rest in a buffer of its own. */
-        struct hf_stream_buffer *former = buffer_at(engine, association->stream.buffer);
-        size_t consumed = 0;
-        spend(engine, association);
-        enum hf_status status =
-            receive_open(engine, &consumed, association, former->data, former->len);
-        if (status == HF_WAITING && is_alive(association, generation)) {
-            hf_machine_fail(engine, association, HF_E_ASSOCIATION_LIMIT, HF_MACHINE_DATA, "");
+        if (!take_left_over(engine, association) || is_backed_up(association))
             return;
-        }
     }
     if (!is_alive(association, generation) || is_parked(association) ||
         !(association->flags & HF_ASSOCIATION_READ_WANTED))
@@ -438,7 +480,11 @@ void hf_stream_turn(struct hf_engine *engine)
     while (engine->waiting_head != HF_NONE && free_count-- > 0 &&
            hf_outbox_has_room(&engine->outbox)) {
         struct hf_association *association = hf_association_at(engine, engine->waiting_head);
+        bool was_backed_up = is_backed_up(association);
         waiting_unlink(engine, association);
-        hf_association_event(engine, association, HF_EVENT_READABLE);
+        if (was_backed_up)
+            hf_stream_resume(engine, association);
+        else
+            hf_association_event(engine, association, HF_EVENT_READABLE);
     }
 }

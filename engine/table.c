@@ -114,8 +114,7 @@ static void take_out(const struct hf_table *table, struct hf_table_slot *slots, 
 {
     uint32_t gap = at;
     for (uint32_t next = (at + 1) & (size - 1); slots[next].index; next = (next + 1) & (size - 1)) {
-        uint32_t home =
-            home_of(hash_of(table, key_at(table, slots[next].index - 1)), size);
+        uint32_t home = home_of(hash_of(table, key_at(table, slots[next].index - 1)), size);
         if (((next - home) & (size - 1)) >= ((next - gap) & (size - 1))) {
             slots[gap] = slots[next];
             gap = next;
@@ -149,17 +148,27 @@ static void move_some(struct hf_table *table, uint32_t moves)
     }
 }
 
+/** Begins a region of twice the size. False: the last move is not over, or there is none larger. */
+static bool grow(struct hf_table *table)
+{
+    if (table->old || table->size == table->size_max)
+        return false;
+    table->old = table->slots;
+    table->old_size = table->size;
+    table->old_at = 0;
+    table->size *= 2;
+    table->slots = table->memory + table->size;
+    return true;
+}
+
 bool hf_table_insert(struct hf_table *table, uint32_t index)
 {
+    uint64_t hash = hash_of(table, key_at(table, index));
     move_some(table, HF_TABLE_MOVES);
-    if (!table->old && table->count >= full_at(table->size) && table->size < table->size_max) {
-        table->old = table->slots;
-        table->old_size = table->size;
-        table->old_at = 0;
-        table->size *= 2;
-        table->slots = table->memory + table->size;
-    }
-    if (!put(table, hash_of(table, key_at(table, index)), index))
+    if (table->count >= full_at(table->size))
+        (void)grow(table);
+    /* A cluster as long as all probes comes up before the region is full, now and then. */
+    if (!put(table, hash, index) && !(grow(table) && put(table, hash, index)))
         return false;
     table->count++;
     return true;

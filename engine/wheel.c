@@ -14,8 +14,7 @@ static struct hf_timer *timer_at(const struct hf_wheel *wheel, uint32_t index)
 void hf_wheel_init(struct hf_wheel *wheel, void *records, size_t stride, size_t offset,
                    uint32_t now)
 {
-    *wheel = (struct hf_wheel){
-        .records = records, .stride = stride, .offset = offset, .now = now};
+    *wheel = (struct hf_wheel){.records = records, .stride = stride, .offset = offset, .now = now};
 }
 
 /** The slot for a time `due` that is later than wheel->now. */

@@ -37,7 +37,8 @@ void hf_wheel_arm(struct hf_wheel *wheel, uint32_t index, uint32_t due);
 
 void hf_wheel_disarm(struct hf_wheel *wheel, uint32_t index);
 
-/** hf_wheel_fire disarms and gives one record that is due at `now`, UINT32_MAX when none is left. */
+/** hf_wheel_fire disarms and gives one record that is due at `now`, UINT32_MAX when none is left.
+ */
 uint32_t hf_wheel_fire(struct hf_wheel *wheel, uint32_t now);
 
 /** hf_wheel_next gives a tick at which to fire next: exact within 64 ticks, early beyond.

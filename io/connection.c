@@ -104,8 +104,7 @@ void hf_connection_close(struct hf_loop *loop)
     free(loop->heads);
     loop->heads = NULL;
     if (loop->connections)
-        (void)munmap(loop->connections,
-                     loop->config.connections_max * sizeof *loop->connections);
+        (void)munmap(loop->connections, loop->config.connections_max * sizeof *loop->connections);
     loop->connections = NULL;
     loop->connection_count = 0;
 }
@@ -276,11 +275,10 @@ void hf_connection_doom(struct hf_loop *loop, struct hf_connection *connection)
     }
     if (connection->is_cancel_sent)
         return;
-    connection->is_cancel_sent =
-        (!connection->is_receive_armed ||
-         connection_cancel(loop, connection, HF_OPERATION_RECEIVE)) &&
-        (!connection->is_writable_armed ||
-         connection_cancel(loop, connection, HF_OPERATION_WRITABLE));
+    connection->is_cancel_sent = (!connection->is_receive_armed ||
+                                  connection_cancel(loop, connection, HF_OPERATION_RECEIVE)) &&
+                                 (!connection->is_writable_armed ||
+                                  connection_cancel(loop, connection, HF_OPERATION_WRITABLE));
     if (!connection->is_cancel_sent)
         hf_connection_touch(loop, connection);
 }

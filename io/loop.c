@@ -144,9 +144,10 @@ static void loop_dispatch(struct hf_loop *loop, const struct io_uring_cqe *cqe)
     }
 }
 
-static bool loop_is_short_of_buffers(const struct hf_loop *loop)
+static bool loop_is_full(const struct hf_loop *loop)
 {
-    return loop->datagrams.held_count > loop->datagrams.count / 2 ||
+    return !hf_engine_has_event_room(loop->engine) ||
+           loop->datagrams.held_count > loop->datagrams.count / 2 ||
            loop->streams.held_count > loop->streams.count / 2;
 }
 
@@ -158,7 +159,7 @@ static void loop_drain(struct hf_loop *loop)
     while (budget > 0 && (count = io_uring_peek_batch_cqe(&loop->ring, cqes, 64)) > 0) {
         for (unsigned i = 0; i < count; ++i) {
             loop_dispatch(loop, cqes[i]);
-            if (!loop_is_short_of_buffers(loop))
+            if (!loop_is_full(loop))
                 continue;
             loop_finish(loop);
             loop_recycle(loop);
@@ -322,8 +323,7 @@ enum hf_status hf_loop_run(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX])
 
 /* ---- opening and closing ---- */
 
-static enum hf_status loop_check(char error[HF_LOOP_ERROR_MAX],
-                                 const struct hf_loop_config *config)
+static enum hf_status loop_check(char error[HF_LOOP_ERROR_MAX], const struct hf_loop_config *config)
 {
     const char *why = NULL;
     uint32_t buffers = config->receive_buffers;
@@ -361,9 +361,11 @@ static enum hf_status loop_open_engine(struct hf_loop *loop, char error[HF_LOOP_
         return status;
     }
     status = hf_engine_open(&loop->engine, config->engine, config->source);
-    if (status != HF_OK)
+    if (status == HF_E_MEMORY)
         snprintf(error, HF_LOOP_ERROR_MAX, "engine: %s: %zu bytes are needed",
                  hf_status_text(status), hf_config_memory(config->engine));
+    else if (status != HF_OK)
+        snprintf(error, HF_LOOP_ERROR_MAX, "engine: %s", hf_status_text(status));
     if (status == HF_OK && config->is_dtls_notified_on_stop) {
         loop->notified_max = 2 * (size_t)config->engine->associations_max;
         loop->notified = malloc(loop->notified_max * sizeof *loop->notified);

@@ -85,7 +85,6 @@ struct hf_connection {
     struct hf_block *unread;       /* received bytes the engine has not taken yet, owned ... */
     uint8_t *view;                 /* ... or still in a receive buffer of this turn */
     uint32_t view_len;
-    uint32_t turn_in_len;  /* fed to the engine in this turn */
     uint32_t turn_out_len; /* given to the engine to seal in this turn, sealed */
     uint64_t linger_until_us;
     uint32_t linger_next, linger_prev;
@@ -97,6 +96,7 @@ struct hf_connection {
     uint8_t socket_index;
     uint8_t end_how; /* enum hf_close, when is_ending */
     bool is_used : 1;
+    bool is_new : 1; /* the engine has not had room for it yet */
     bool is_receive_armed : 1;
     bool is_more_there : 1;  /* a receive will find bytes at once */
     bool is_writable_armed : 1;

@@ -41,39 +41,44 @@ void hf_tcp_arm(struct hf_loop *loop)
     }
 }
 
-static void tcp_begin(struct hf_loop *loop, uint32_t socket_index, int fd)
+static bool tcp_path(struct hf_path *out, const struct hf_socket *socket, int fd)
 {
-    const struct hf_socket *socket = &loop->sockets[socket_index];
-    struct hf_path path = {.local = socket->address};
     struct sockaddr_storage address;
     socklen_t len = sizeof address;
-    if (getpeername(fd, (struct sockaddr *)&address, &len) != 0) {
-        (void)close(fd); /* reset before it was accepted */
-        return;
-    }
-    hf_socket_address_load(&path.peer, &address);
+    if (getpeername(fd, (struct sockaddr *)&address, &len) != 0)
+        return false; /* reset before it was accepted */
+    hf_socket_address_load(&out->peer, &address);
+    out->local = socket->address;
     len = sizeof address;
     if (socket->is_wildcard && getsockname(fd, (struct sockaddr *)&address, &len) == 0)
-        hf_socket_address_load(&path.local, &address);
-    struct hf_connection *connection = hf_connection_take(loop, fd, socket_index);
-    if (!connection) {
-        HF_COUNT(loop, connections_refused, 1);
-        (void)close(fd);
-        return;
-    }
+        hf_socket_address_load(&out->local, &address);
+    return true;
+}
+
+/* Makes it known to the engine, which may be full: then again in its next turn. */
+static void tcp_introduce(struct hf_loop *loop, struct hf_connection *connection)
+{
+    const struct hf_socket *socket = &loop->sockets[connection->socket_index];
+    struct hf_path path;
+    hf_association_id association;
+    enum hf_status status = HF_E_STATE;
     uint64_t user =
         (uint64_t)connection->generation << 32 | hf_connection_index(loop, connection);
-    hf_association_id association;
-    if (hf_engine_accept(&association, loop->engine, socket->listener_index, &path, user) !=
-        HF_OK) {
+    if (tcp_path(&path, socket, connection->fd) && !loop->is_stopping)
+        status =
+            hf_engine_accept(&association, loop->engine, socket->listener_index, &path, user);
+    connection->is_new = status == HF_WAITING;
+    if (status == HF_OK) {
+        HF_COUNT(loop, accepts, 1);
+        hf_connection_link(loop, connection, association);
+        connection->is_more_there = true; /* most begin to speak at once */
+        hf_connection_touch(loop, connection);
+    } else if (status == HF_WAITING) {
+        hf_connection_resume(loop, connection);
+    } else {
         HF_COUNT(loop, connections_refused, 1);
         hf_connection_doom(loop, connection);
-        return;
     }
-    HF_COUNT(loop, accepts, 1);
-    hf_connection_link(loop, connection, association);
-    connection->is_more_there = true; /* most begin to speak at once */
-    hf_connection_touch(loop, connection);
 }
 
 void hf_tcp_accepted(struct hf_loop *loop, const struct io_uring_cqe *cqe)
@@ -83,10 +88,14 @@ void hf_tcp_accepted(struct hf_loop *loop, const struct io_uring_cqe *cqe)
     if (!(cqe->flags & IORING_CQE_F_MORE))
         socket->is_armed = false;
     if (cqe->res >= 0) {
-        if (loop->is_stopping)
+        struct hf_connection *connection =
+            loop->is_stopping ? NULL : hf_connection_take(loop, cqe->res, index);
+        if (connection) {
+            tcp_introduce(loop, connection);
+        } else {
+            HF_COUNT(loop, connections_refused, 1);
             (void)close(cqe->res);
-        else
-            tcp_begin(loop, index, cqe->res);
+        }
         return;
     }
     if (cqe->res == -ECANCELED || loop->is_stopping)
@@ -107,29 +116,16 @@ static bool tcp_is_slow(const struct hf_loop *loop, const struct hf_connection *
     return hf_connection_backlog(connection) >= limit;
 }
 
-/* How much may be fed without the answers to it overrunning the queue. */
-static uint32_t tcp_room(const struct hf_loop *loop, const struct hf_connection *connection)
-{
-    uint32_t backlog = hf_backlog_len(connection->queue) + hf_backlog_len(connection->plain);
-    uint32_t used = connection->turn_in_len > connection->turn_out_len ? connection->turn_in_len
-                                                                      : connection->turn_out_len;
-    uint32_t high = loop->config.send_queue_len_high;
-    return backlog + used >= high ? 0 : high - backlog - used;
-}
-
 static uint32_t tcp_feed(struct hf_loop *loop, struct hf_connection *connection, uint8_t *data,
                          uint32_t len)
 {
-    uint32_t room = tcp_room(loop, connection);
     size_t consumed = 0;
-    if (room == 0 || len == 0)
-        return 0;
-    /* Never more than a buffer, fed whole: the mark is exceeded by one buffer at most. */
-    enum hf_status status = hf_engine_receive_stream(loop->engine, &consumed,
-                                                     connection->association, data, len);
+    enum hf_status status =
+        hf_engine_receive_stream(loop->engine, &consumed, connection->association, data, len);
     if (status != HF_OK && status != HF_WAITING)
         return len; /* the association is gone: HF_EVENT_CLOSED is on its way */
-    connection->turn_in_len += (uint32_t)consumed;
+    /* If it is not merely full, it will tell when to try again. */
+    connection->is_blocked = status == HF_WAITING && hf_engine_has_event_room(loop->engine);
     return (uint32_t)consumed;
 }
 
@@ -150,7 +146,6 @@ static void tcp_take(struct hf_loop *loop, struct hf_connection *connection, uin
         return;
     connection->view = data + consumed;
     connection->view_len = len - consumed;
-    connection->is_blocked = false; /* once more, in case only this turn was full */
     hf_connection_view(loop, connection);
 }
 
@@ -207,14 +202,12 @@ static void tcp_resume_unread(struct hf_loop *loop, struct hf_connection *connec
         connection->view_len -= consumed;
     } else {
         struct hf_block *unread = connection->unread;
-        consumed = tcp_feed(loop, connection, unread->data + unread->start,
-                            unread->end - unread->start);
+        consumed =
+            tcp_feed(loop, connection, unread->data + unread->start, unread->end - unread->start);
         unread->start += consumed;
         if (unread->start == unread->end)
             hf_backlog_drop(loop, &connection->unread);
     }
-    /* Not taken in a fresh turn: the engine will tell when to try again. */
-    connection->is_blocked = consumed == 0 && tcp_room(loop, connection) > 0;
 }
 
 /* ---- sending ---- */
@@ -302,8 +295,7 @@ static void tcp_resume_plain(struct hf_loop *loop, struct hf_connection *connect
 }
 
 /* How much the kernel took; breaks the connection if it never will take more. */
-static size_t tcp_push(struct hf_loop *loop, struct hf_connection *connection,
-                       struct hf_bytes data)
+static size_t tcp_push(struct hf_loop *loop, struct hf_connection *connection, struct hf_bytes data)
 {
     ssize_t count;
     /* The last words wait for the FIN, which follows at once: one packet instead of two. */
@@ -366,6 +358,10 @@ void hf_tcp_resume(struct hf_loop *loop)
     loop->resume_head = HF_NONE;
     struct hf_connection *connection;
     while ((connection = hf_connection_next_resuming(loop, &list)) != NULL) {
+        if (connection->is_new) {
+            tcp_introduce(loop, connection);
+            continue;
+        }
         hf_connection_touch(loop, connection);
         if (connection->association == 0)
             continue;
@@ -414,9 +410,8 @@ static void tcp_arm_writable(struct hf_loop *loop, struct hf_connection *connect
 {
     if (connection->is_writable_armed || connection->is_broken)
         return;
-    struct io_uring_sqe *sqe =
-        hf_uring_next(loop, HF_OPERATION_WRITABLE, hf_connection_index(loop, connection),
-                      connection->generation);
+    struct io_uring_sqe *sqe = hf_uring_next(
+        loop, HF_OPERATION_WRITABLE, hf_connection_index(loop, connection), connection->generation);
     if (!sqe) {
         hf_connection_touch(loop, connection);
         return;
@@ -429,9 +424,8 @@ static void tcp_arm_receive(struct hf_loop *loop, struct hf_connection *connecti
 {
     if (connection->is_receive_armed)
         return;
-    struct io_uring_sqe *sqe =
-        hf_uring_next(loop, HF_OPERATION_RECEIVE, hf_connection_index(loop, connection),
-                      connection->generation);
+    struct io_uring_sqe *sqe = hf_uring_next(
+        loop, HF_OPERATION_RECEIVE, hf_connection_index(loop, connection), connection->generation);
     if (!sqe) {
         hf_connection_touch(loop, connection);
         return;
@@ -449,8 +443,8 @@ static void tcp_arm_receive(struct hf_loop *loop, struct hf_connection *connecti
 static void tcp_settle_closing(struct hf_loop *loop, struct hf_connection *connection)
 {
     bool is_sent = hf_backlog_len(connection->queue) == 0;
-    bool is_ended = connection->is_at_end ||
-                    (connection->is_peer_done && !connection->is_receive_armed);
+    bool is_ended =
+        connection->is_at_end || (connection->is_peer_done && !connection->is_receive_armed);
     if (connection->is_broken || (is_sent && is_ended)) {
         hf_connection_doom(loop, connection);
         return;
@@ -481,8 +475,8 @@ static void tcp_settle_open(struct hf_loop *loop, struct hf_connection *connecti
     uint32_t unread = tcp_unread_len(connection);
     if (!connection->is_at_end && unread == 0 && !is_slow)
         tcp_arm_receive(loop, connection);
-    bool is_end_due = connection->is_at_end && !connection->is_end_told &&
-                      (unread == 0 || connection->is_broken);
+    bool is_end_due =
+        connection->is_at_end && !connection->is_end_told && (unread == 0 || connection->is_broken);
     if (connection->plain || is_end_due || (unread > 0 && !connection->is_blocked && !is_slow))
         hf_connection_resume(loop, connection);
 }
@@ -493,7 +487,6 @@ void hf_tcp_settle(struct hf_loop *loop)
     loop->touched_head = HF_NONE;
     struct hf_connection *connection;
     while ((connection = hf_connection_next_touched(loop, &list)) != NULL) {
-        connection->turn_in_len = 0;
         connection->turn_out_len = 0;
         if (connection->is_doomed)
             hf_connection_doom(loop, connection);

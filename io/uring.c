@@ -236,8 +236,7 @@ void hf_buffers_recycle(struct hf_buffers *buffers)
     int mask = io_uring_buf_ring_mask(buffers->count);
     for (uint32_t i = 0; i < buffers->held_count; ++i) {
         uint16_t index = buffers->held[i];
-        io_uring_buf_ring_add(buffers->ring,
-                              buffers->memory + (size_t)index * buffers->buffer_len,
+        io_uring_buf_ring_add(buffers->ring, buffers->memory + (size_t)index * buffers->buffer_len,
                               buffers->buffer_len, index, mask, (int)i);
     }
     if (buffers->held_count > 0)

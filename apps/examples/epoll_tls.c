@@ -61,7 +61,7 @@ static void each(struct server *server, void (*act)(struct server *, struct conn
 
 static void accept_one(struct server *server)
 {
-    struct sockaddr_in peer;
+    struct sockaddr_in peer = {0};
     socklen_t len = sizeof peer;
     struct hf_path path = {0}; /* .local: for logs only on TLS */
     uint32_t index = 0;
@@ -259,7 +259,7 @@ static uint64_t next_us(bool *is_done, const struct server *server)
     if (server->stop_by_us && server->stop_by_us < next)
         next = server->stop_by_us;
     *is_done = server->stop_by_us && (is_empty || now_us() >= server->stop_by_us);
-    return next;
+    return *is_done ? 0 : next;
 }
 
 static void open_engine(struct server *server, const struct hf_keyfile *keyfile)

@@ -125,7 +125,7 @@ static void on_event(struct server *server, const struct hf_event *event)
 static bool receive(struct server *server)
 {
     uint8_t *buffer = server->buffers[server->buffer_index++ % (BATCH_MAX + 1)];
-    struct sockaddr_in peer;
+    struct sockaddr_in peer = {0};
     socklen_t peer_len = sizeof peer;
     ssize_t len = recvfrom(server->fd, buffer, DATAGRAM_LEN_MAX, MSG_DONTWAIT,
                            (struct sockaddr *)&peer, &peer_len);

@@ -20,6 +20,16 @@ static bool parse_port(uint16_t *out, const char *text)
     return port <= UINT16_MAX;
 }
 
+/* An interface's name, or its number. */
+static bool parse_scope(uint32_t *out, const char *text)
+{
+    size_t len = strlen(text);
+    *out = if_nametoindex(text);
+    if (*out == 0 && len > 0 && len <= 9 && strspn(text, "0123456789") == len)
+        *out = (uint32_t)strtoul(text, NULL, 10);
+    return *out != 0;
+}
+
 /* `host` is what stood between the brackets; it is cut at the scope. */
 static bool parse_v6(struct hf_address *out, char *host, uint16_t port)
 {
@@ -28,15 +38,15 @@ static bool parse_v6(struct hf_address *out, char *host, uint16_t port)
     char *percent = strchr(host, '%');
     if (percent != NULL) {
         *percent = '\0';
-        scope = if_nametoindex(percent + 1);
-        if (scope == 0)
-            scope = (uint32_t)strtoul(percent + 1, NULL, 10);
-        if (scope == 0)
+        if (!parse_scope(&scope, percent + 1))
             return false;
     }
     if (inet_pton(AF_INET6, host, ip) != 1)
         return false;
-    *out = hf_address_v6(ip, port, scope);
+    struct hf_address address = hf_address_v6(ip, port, scope);
+    if (scope != 0 && hf_address_is_v4(&address)) /* IPv4 knows no scopes */
+        return false;
+    *out = address;
     return true;
 }
 

@@ -184,6 +184,10 @@ static void *begin_stream(int fd)
 {
     struct session *session = open_session(0);
     session->fd = fd;
+    if (!options.is_reading_ahead) {
+        gnutls_transport_set_int(session->tls, fd);
+        return session;
+    }
     gnutls_transport_set_ptr(session->tls, session);
     gnutls_transport_set_vec_push_function(session->tls, push_stream);
     gnutls_transport_set_pull_function(session->tls, pull_stream);
@@ -191,13 +195,16 @@ static void *begin_stream(int fd)
     return session;
 }
 
-/* GnuTLS left to itself reads record headers and bodies one by one: ten calls per handshake. It
- * takes all it is offered, so one buffer serves every session. */
+/* GnuTLS left to itself reads record headers and bodies one by one: ten calls per handshake. Read
+ * ahead, it takes all it is offered, so one buffer serves every session. */
 static bool next_stream(void *arg)
 {
     static uint8_t bytes[17000];
     struct session *session = arg;
     ssize_t len;
+    if (!options.is_reading_ahead) {
+        return advance(session);
+    }
     do {
         len = recv(session->fd, bytes, sizeof(bytes), 0);
         if (len < 0 && errno == EAGAIN) {

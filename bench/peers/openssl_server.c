@@ -232,7 +232,7 @@ static bool open_context(void)
     SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set_read_ahead(context, 1);
+    SSL_CTX_set_read_ahead(context, options.is_reading_ahead);
     SSL_CTX_set_psk_server_callback(context, find_psk);
     SSL_CTX_set_cookie_generate_cb(context, generate_cookie);
     SSL_CTX_set_cookie_verify_cb(context, verify_cookie);

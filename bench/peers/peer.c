@@ -112,10 +112,13 @@ void peer_options_parse(struct peer_options *out, int argc, char **argv)
             parse_address(out, argv[i + 1]);
         } else if (strcmp(argv[i], "--psk-file") == 0) {
             keys_path = argv[i + 1];
+        } else if (strcmp(argv[i], "--read-ahead") == 0) {
+            out->is_reading_ahead = strcmp(argv[i + 1], "yes") == 0;
         }
     }
     if (keys_path == NULL || out->address.sin_port == 0) {
-        fprintf(stderr, "usage: %s --dtls|--tls ADDR:PORT --psk-file FILE\n", argv[0]);
+        fprintf(stderr, "usage: %s --dtls|--tls ADDR:PORT --psk-file FILE [--read-ahead yes]\n",
+                argv[0]);
         exit(2);
     }
     read_keys(&out->keys, keys_path);

@@ -28,6 +28,7 @@ struct peer_keys {
 
 struct peer_options {
     bool is_dtls;
+    bool is_reading_ahead; /**< TLS: one read for all that is there, if the library lets us */
     struct sockaddr_in address;
     struct peer_keys keys;
 };

@@ -23,7 +23,8 @@ HF_BEGIN_DECLS
 #define HF_STREAM_CHUNK_MAX 16384
 
 /** hf_engine_open maps all memory the engine will ever use and copies `config` and `source`.
- *  Errors: HF_E_CONFIG, HF_E_MEMORY. */
+ *  Errors: HF_E_CONFIG, HF_E_MEMORY, HF_E_ARGUMENT (no source), HF_E_CRYPTO_LIBRARY (the process
+ *  has OpenSSL's libcrypto in front of BoringSSL's: docs/EMBEDDING.md). */
 HF_API HF_MUST_USE enum hf_status hf_engine_open(struct hf_engine **out,
                                                  const struct hf_config *config,
                                                  const struct hf_key_source *source);
@@ -53,20 +54,25 @@ struct hf_datagram {
 
 /** hf_engine_receive_datagram takes one UDP payload. Bad input is dropped and counted: there is
  *  nothing for the caller to do about it. Returns HF_OK, or HF_WAITING when the event queue or
- *  the output is full: take them, then call again with the same datagram, or drop it. */
+ *  the output is full: take them, then call again with the same datagram, or drop it.
+ *  Errors: HF_E_ARGUMENT (no DTLS listener of that index). */
 HF_API enum hf_status hf_engine_receive_datagram(struct hf_engine *engine,
                                                  struct hf_datagram *datagram);
 
 /** hf_engine_accept begins a TLS association for a connection that was just accepted.
- *  `user` comes back in every event and output. Errors: HF_E_ASSOCIATION_LIMIT. */
+ *  `user` comes back in every event and output; `path` tells prefixes apart and comes back in
+ *  events. Errors: HF_WAITING (events or output full: next turn). HF_E_ASSOCIATION_LIMIT,
+ *  HF_E_HANDSHAKE_LIMIT, HF_E_PREFIX_LIMIT: close the connection. HF_E_ARGUMENT (no TLS listener
+ *  of that index). */
 HF_API HF_MUST_USE enum hf_status hf_engine_accept(hf_association_id *out, struct hf_engine *engine,
                                                    uint32_t listener_index,
                                                    const struct hf_path *path, uint64_t user);
 
 /** hf_engine_receive_stream takes bytes of a TLS connection, decrypted in place.
  *  Out: `*consumed`, normally `len`. Less with HF_WAITING: keep the rest, stop reading, and call
- *  again with it after HF_EVENT_READABLE (or, if the events or output were full, after taking
- *  them). Errors: HF_E_STALE when the association is gone. */
+ *  again with it after HF_EVENT_READABLE (or, if the events or output were full, which
+ *  hf_engine_has_event_room() tells, after taking them). Errors: HF_E_STALE when the association
+ *  is gone. */
 HF_API enum hf_status hf_engine_receive_stream(struct hf_engine *engine, size_t *consumed,
                                                hf_association_id association, uint8_t *data,
                                                size_t len);
@@ -91,7 +97,8 @@ enum hf_close {
 };
 
 /** hf_engine_close_association ends it, or its sending half. HF_EVENT_CLOSED follows, or for
- *  HF_CLOSE_WRITE once the peer closes too. A stale handle does nothing. */
+ *  HF_CLOSE_WRITE once the peer closes too; where the events are full, in a later turn. A stale
+ *  handle does nothing. */
 HF_API void hf_engine_close_association(struct hf_engine *engine, hf_association_id association,
                                         enum hf_close how);
 
@@ -144,7 +151,7 @@ struct hf_event {
     uint32_t listener_index;
     uint8_t ecn;           /**< HF_EVENT_DATA on DTLS */
     struct hf_bytes data;  /**< HF_EVENT_DATA: valid until the next hf_engine_begin_turn() */
-    struct hf_path path;   /**< not filled for HF_EVENT_DATA */
+    struct hf_path path;   /**< of the association */
     struct hf_failure failure; /**< HF_EVENT_CLOSED, HF_EVENT_HANDSHAKE_FAILED */
     uint8_t psk_identity[HF_EVENT_IDENTITY_MAX]; /**< HANDSHAKE_FAILED: its first octets */
     uint16_t psk_identity_len;                   /**< octets in the field above */
@@ -155,7 +162,8 @@ struct hf_event {
 /** hf_engine_take_event gives the next event, oldest first; false when there is none. */
 HF_API bool hf_engine_take_event(struct hf_engine *engine, struct hf_event *out);
 
-/** hf_engine_has_event_room tells whether input would now be refused for lack of event room. */
+/** hf_engine_has_event_room tells whether there is room for what input may cause, events and output
+ *  alike; without it input is refused with HF_WAITING. */
 HF_API bool hf_engine_has_event_room(const struct hf_engine *engine);
 
 /** What the engine hands to the CSE (TS-0003 8.2.1). */
@@ -223,36 +231,37 @@ HF_API HF_MUST_USE enum hf_status hf_engine_export(uint8_t *out, size_t out_len,
                                                    struct hf_bytes label,
                                                    const struct hf_bytes *context);
 
-/* X(name, label): why input was discarded. Labels appear in handfast_drops_total{cause}. */
+/* X(name, label, text): why input was discarded. `label` appears in handfast_drops_total{cause};
+ * `text` is for people. docs/ERRORS.md comes from this list. */
 #define HF_DROP_MAP(X)                                                                             \
-    X(EMPTY, "empty")                       /* a datagram without a whole record header */         \
-    X(TRUNCATED, "truncated")               /* a record longer than its datagram */                \
-    X(RECORD_TYPE, "record_type")           /* unknown content type, or not allowed here */        \
-    X(RECORD_VERSION, "record_version")     /* not 0xFEFD (or 0xFEFF on a hello) */                \
-    X(RECORD_LENGTH, "record_length")       /* longer than allowed, or too short for its suite */  \
-    X(EPOCH, "epoch")                       /* an epoch that is not the current one */             \
-    X(REPLAY, "replay")                     /* seen before, or left of the window */               \
-    X(TRIAL_RATE, "trial_rate")             /* too many failing decryptions lately */              \
-    X(UNAUTHENTIC, "unauthentic")           /* the record did not authenticate */                  \
-    X(NO_ASSOCIATION, "no_association")     /* from a stranger, and no ClientHello */              \
-    X(HELLO_MALFORMED, "hello_malformed")   /* a first ClientHello that does not parse */          \
-    X(COOKIE, "cookie")                     /* a wrong or outdated cookie */                       \
-    X(HANDSHAKE_LIMIT, "handshake_limit")   /* all handshake slots are taken */                    \
-    X(PREFIX_LIMIT, "prefix_limit")         /* too many half-open from this prefix */              \
-    X(ASSOCIATION_LIMIT, "association_limit") /* all association slots are taken */                \
-    X(RESTART_RATE, "restart_rate")         /* a peer that begins again too often */               \
-    X(FRAGMENT, "fragment")                 /* malformed, inconsistent or oversize fragment */     \
-    X(MESSAGE_SEQ, "message_seq")           /* already had, or too far ahead */                    \
-    X(DEFERRED_FULL, "deferred_full")       /* no room to keep an early record */                  \
-    X(ALERT_UNPROTECTED, "alert_unprotected") /* an alert in epoch 0 */                            \
-    X(UNEXPECTED, "unexpected")             /* no row of the state machine for it */               \
-    X(MALFORMED, "malformed")               /* an authenticated record with nonsense inside */     \
-    X(RATE, "rate")                         /* a repeat that was already answered */               \
-    X(LOCAL_ADDRESS, "local_address")       /* more local addresses than configured */             \
-    X(NO_ROOM, "no_room")                   /* events or output full */
+    X(EMPTY, "empty", "a datagram without a whole record header")                                  \
+    X(TRUNCATED, "truncated", "a record longer than its datagram")                                 \
+    X(RECORD_TYPE, "record_type", "unknown content type, or not allowed here")                     \
+    X(RECORD_VERSION, "record_version", "not 0xFEFD (or 0xFEFF on a hello)")                       \
+    X(RECORD_LENGTH, "record_length", "longer than allowed, or too short for its suite")           \
+    X(EPOCH, "epoch", "an epoch that is not the current one")                                      \
+    X(REPLAY, "replay", "seen before, or left of the window")                                      \
+    X(TRIAL_RATE, "trial_rate", "too many failing decryptions lately")                             \
+    X(UNAUTHENTIC, "unauthentic", "the record did not authenticate")                               \
+    X(NO_ASSOCIATION, "no_association", "from a stranger, and no ClientHello")                     \
+    X(HELLO_MALFORMED, "hello_malformed", "a first ClientHello that does not parse")               \
+    X(COOKIE, "cookie", "a wrong or outdated cookie: a new one was sent")                          \
+    X(HANDSHAKE_LIMIT, "handshake_limit", "all handshake slots are taken")                         \
+    X(PREFIX_LIMIT, "prefix_limit", "too many half-open from this prefix")                         \
+    X(ASSOCIATION_LIMIT, "association_limit", "all association slots are taken")                   \
+    X(RESTART_RATE, "restart_rate", "a peer that begins again too often")                          \
+    X(FRAGMENT, "fragment", "malformed, inconsistent or oversize fragment")                        \
+    X(MESSAGE_SEQ, "message_seq", "already had, or too far ahead")                                 \
+    X(DEFERRED_FULL, "deferred_full", "no room to keep an early record")                           \
+    X(ALERT_UNPROTECTED, "alert_unprotected", "an alert in epoch 0")                               \
+    X(UNEXPECTED, "unexpected", "no row of the state machine for it")                              \
+    X(MALFORMED, "malformed", "an authenticated record with nonsense inside")                      \
+    X(RATE, "rate", "a repeat that was already answered")                                          \
+    X(LOCAL_ADDRESS, "local_address", "more local addresses than configured")                      \
+    X(NO_ROOM, "no_room", "events or output full")
 
 enum hf_drop {
-#define HF_DROP_ENUM(name, label) HF_DROP_##name,
+#define HF_DROP_ENUM(name, label, text) HF_DROP_##name,
     HF_DROP_MAP(HF_DROP_ENUM)
 #undef HF_DROP_ENUM
     HF_DROP_COUNT,

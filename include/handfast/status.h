@@ -66,6 +66,7 @@ enum hf_status_class {
     X(E_STATE, USAGE, 255, "state", "the call does not fit the association's state")             \
     X(E_TOO_LONG, USAGE, 255, "too_long", "the data does not fit one record or datagram")        \
     X(E_MEMORY, USAGE, 255, "memory", "memory could not be mapped")                              \
+    X(E_CRYPTO_LIBRARY, USAGE, 255, "crypto_library", "another libcrypto hides BoringSSL")       \
     X(E_CLOSED_BY_PEER, CLOSED, 255, "closed_by_peer", "the peer sent close_notify")             \
     X(E_CLOSED_LOCALLY, CLOSED, 0, "closed_locally", "closed on request")                        \
     X(E_TRUNCATED, CLOSED, 255, "truncated", "the connection ended without close_notify")        \

@@ -1,7 +1,7 @@
 """cases.py - the matrix: who shakes hands with handfastd, how, and over what kind of network.
 
-A case is a name and a function of a Bench; it passes by returning. Names begin with a group, so that
-`run --only` can pick one.
+A case is a name and a function of a Bench; it passes by returning. Names begin with a group, so
+that `run --only` can pick one.
 """
 import peers
 from harness import Fail, Proxy, TcpTap, free_port

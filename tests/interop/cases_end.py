@@ -1,5 +1,4 @@
-"""cases_end.py - how associations and the server end, what the server tells about them, and our own
-test client against servers that are not ours."""
+"""cases_end.py - how associations and the server end, and what the server tells about them."""
 import re
 import socket
 import tempfile
@@ -8,8 +7,8 @@ import urllib.request
 
 import peers
 from cases import ECHO, LINES_200K, SUITE_OF, CaseList
-from harness import Fail, TcpTap, UdpTap, free_port
-from peers import CLIENTS, GNUTLS, MBEDTLS, OPENSSL, Settings, program
+from harness import Fail, TcpTap, UdpTap
+from peers import CLIENTS, MBEDTLS, OPENSSL, Settings
 
 ALERT = 21
 
@@ -161,54 +160,6 @@ def metrics(bench):
         raise Fail("an identity or address is in the metrics")
 
 
-# ---- our test client, their servers ---------------------------------------------------------
-
-def add_client():
-    for transport in ("tls", "dtls"):
-        for suite in peers.SUITES:
-            cases.add(f"client s_server {transport} 0x{suite:04X}", with_s_server, transport, suite)
-            cases.add(f"client gnutls-serv {transport} 0x{suite:04X}", with_gnutls_serv, transport,
-                      suite)
-
-
-def start_client(bench, transport, suite, port):
-    return bench.process([bench.tool("psk_client_cli"), f"--{transport}", f"127.0.0.1:{port}",
-                          "--suite", f"{suite:04X}", "--identity", peers.IDENTITY,
-                          "--psk", peers.KEY_HEX, "--ems", "--etm", "--line", "there and back"])
-
-
-def finish_client(client, suite):
-    """It says what was agreed on; encrypt-then-MAC is for CBC only (RFC 7366 3)."""
-    status = client.wait(30)
-    wanted = rf"ok state=\S+ suite={suite:04X} ems=1 etm={int(suite == 0x00AE)} .*answer=there and"
-    if status != 0 or not client.saw(wanted.encode()):
-        raise Fail(f"psk_client_cli: exit status {status}, expected {wanted}")
-
-
-def with_s_server(bench, transport, suite):
-    port = free_port(transport)
-    server = bench.process([
-        program("openssl"), "s_server", "-accept", f"127.0.0.1:{port}", "-nocert",
-        "-dtls1_2" if transport == "dtls" else "-tls1_2", "-psk", peers.KEY_HEX, "-psk_identity",
-        peers.IDENTITY, "-psk_hint", "", "-cipher", peers.SUITES[suite][0] + ":@SECLEVEL=0"])
-    server.expect(rb"ACCEPT", 10)
-    client = start_client(bench, transport, suite, port)
-    server.expect(rb"there and back", 20, "the client's line")
-    server.send(b"there and back\n")
-    finish_client(client, suite)
-
-
-def with_gnutls_serv(bench, transport, suite):
-    port = free_port(transport)
-    keys = bench.file(f"{peers.IDENTITY}:{peers.KEY_HEX}\n")
-    server = bench.process([program("gnutls-serv"), "--echo", "--port", port, "--pskpasswd", keys,
-                            "--priority", GNUTLS.priority(Settings(transport, suite)),
-                            *(["--udp"] if transport == "dtls" else [])])
-    server.expect(rb"(Echo|UDP) Server listening.*done", 10, "the server to listen")
-    client = start_client(bench, transport, suite, port)
-    finish_client(client, suite)
-
-
-for builder in (add_closing, add_telling, add_client):
+for builder in (add_closing, add_telling):
     builder()
 CASES = cases.cases

@@ -193,8 +193,8 @@ static void client_parse_options(struct client_options *options, int argc, char 
         options->request_len == 0) {
         fprintf(stderr, "usage: mbedtls_client [--dtls] --host ADDR --port PORT --identity TEXT "
                         "--key HEX --suite TLS-PSK-WITH-... --request-hex HEX [--any-answer] "
-                        "[--count N] [--lossy] [--half-close] [--no-ems] [--no-etm] [--maxfrag 512|1024|2048|4096] "
-                        "[--mtu BYTES] [--timeout-ms N]\n");
+                        "[--count N] [--lossy] [--half-close] [--no-ems] [--no-etm] "
+                        "[--maxfrag 512|1024|2048|4096] [--mtu BYTES] [--timeout-ms N]\n");
         exit(2);
     }
 }

@@ -113,7 +113,11 @@ void hf_engine_end_turn(struct hf_engine *engine)
 
 uint64_t hf_engine_next_us(const struct hf_engine *engine)
 {
-    (void)engine;
+    if (__atomic_load_n(&fake_script.is_stalled, __ATOMIC_ACQUIRE))
+        return UINT64_MAX;
+    for (size_t i = 0; i < ASSOCIATIONS_MAX; ++i)
+        if (engine->associations[i].is_waiting && engine->associations[i].is_used)
+            return 0; /* READABLE is owed */
     return UINT64_MAX;
 }
 
@@ -137,6 +141,10 @@ enum hf_status hf_engine_receive_datagram(struct hf_engine *engine, struct hf_da
 enum hf_status hf_engine_accept(hf_association_id *out, struct hf_engine *engine,
                                 uint32_t listener_index, const struct hf_path *path, uint64_t user)
 {
+    if (FAKE_SEEN(waiting_accepts) < fake_script.accepts_refused) {
+        FAKE_ADD(waiting_accepts, 1);
+        return HF_WAITING;
+    }
     uint32_t max = fake_script.associations_max ? fake_script.associations_max : ASSOCIATIONS_MAX;
     for (uint32_t i = 0; i < max; ++i) {
         if (engine->associations[i].is_used)
@@ -165,6 +173,7 @@ enum hf_status hf_engine_receive_stream(struct hf_engine *engine, size_t *consum
         return HF_WAITING;
     }
     *consumed = fake_script.take_max && len > fake_script.take_max ? fake_script.take_max : len;
+    association->is_waiting = *consumed < len;
     fake_event(engine, HF_EVENT_DATA, id, (struct hf_bytes){data, *consumed});
     FAKE_ADD(stream_len, *consumed);
     return *consumed < len ? HF_WAITING : HF_OK;
@@ -227,6 +236,11 @@ bool hf_engine_take_output(struct hf_engine *engine, struct hf_output *out)
     return true;
 }
 
+bool hf_engine_has_event_room(const struct hf_engine *engine)
+{
+    return engine->event_count <= EVENTS_MAX - 64;
+}
+
 bool hf_engine_take_event(struct hf_engine *engine, struct hf_event *out)
 {
     if (engine->event_first == engine->event_count)
@@ -240,7 +254,7 @@ enum hf_status hf_engine_association_info(struct hf_association_info *out,
 {
     (void)out;
     return id != 0 && id <= ASSOCIATIONS_MAX && engine->associations[id - 1].is_used ? HF_OK
-                                                                                    : HF_E_STALE;
+                                                                                     : HF_E_STALE;
 }
 
 void hf_engine_counters(struct hf_counters *out, const struct hf_engine *engine)

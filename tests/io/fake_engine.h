@@ -13,6 +13,7 @@
 struct fake_script {
     size_t output_max;          /* bytes per turn; 0: 1 MiB */
     uint32_t associations_max;  /* 0: 4096 */
+    uint64_t accepts_refused;   /* with HF_WAITING, the first ones */
     size_t take_max;            /* most bytes one receive_stream takes; 0: all */
     bool is_half_close_kept;    /* the end of a stream is HF_EVENT_PEER_CLOSED, not CLOSED */
     bool is_stalled;            /* live: streams take nothing; READABLE follows when it clears */
@@ -25,6 +26,7 @@ struct fake_seen {
     struct hf_path last_path;
     uint64_t datagrams;
     uint64_t waiting_datagrams; /* refused with HF_WAITING */
+    uint64_t waiting_accepts;
     uint64_t waiting_sends;
     uint64_t waiting_streams;
     uint64_t ends;              /* hf_engine_receive_end() */

@@ -79,7 +79,8 @@ static void a_port_in_use_is_named(void **state)
         enum hf_transport transport;
         int type;
         const char *remedy;
-    } rows[] = {{HF_TRANSPORT_DTLS, SOCK_DGRAM, "ss -ulpn"}, {HF_TRANSPORT_TLS, SOCK_STREAM, "ss -tlpn"}};
+    } rows[] = {{HF_TRANSPORT_DTLS, SOCK_DGRAM, "ss -ulpn"},
+                {HF_TRANSPORT_TLS, SOCK_STREAM, "ss -tlpn"}};
     (void)state;
     for (size_t i = 0; i < 2; ++i) {
         struct sockaddr_in address = {.sin_family = AF_INET,

@@ -5,16 +5,28 @@
 #include "fake_engine.h"
 #include "loop_fixture.h"
 
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #define RECORD_LEN 64
+
+/* <linux/ipv6.h> has it, but quarrels with <netinet/in.h>. */
+struct in6_ifreq {
+    struct in6_addr ifr6_addr;
+    uint32_t ifr6_prefixlen;
+    int ifr6_ifindex;
+};
 
 /* Looks like a DTLS record to the kernel's filter. */
 static void make_record(uint8_t record[RECORD_LEN], uint32_t number)
@@ -209,8 +221,12 @@ static void answers_leave_from_the_address_asked(void **state)
     static const struct {
         const char *listen, *ask;
     } rows[] = {
-        {"127.0.0.1", "127.0.0.1"}, {"0.0.0.0", "127.0.0.1"}, {"0.0.0.0", "127.0.0.2"},
-        {"::1", "::1"},             {"::", "::1"},            {"::", "127.0.0.1"},
+        {"127.0.0.1", "127.0.0.1"},
+        {"0.0.0.0", "127.0.0.1"},
+        {"0.0.0.0", "127.0.0.2"},
+        {"::1", "::1"},
+        {"::", "::1"},
+        {"::", "127.0.0.1"},
         {"::", "127.0.0.3"},
     };
     (void)state;
@@ -226,9 +242,83 @@ static void answers_leave_from_the_address_asked(void **state)
         fixture_stop(&fixture);
         bool is_v4 = strchr(rows[i].ask, '.') != NULL;
         assert_int_equal(fake_seen.last_path.peer.ip[10], is_v4 ? 0xff : 0);
-        assert_int_equal(fake_seen.last_path.local.ip[15], rows[i].ask[strlen(rows[i].ask) - 1] - '0');
+        assert_int_equal(fake_seen.last_path.local.ip[15],
+                         rows[i].ask[strlen(rows[i].ask) - 1] - '0');
         assert_int_equal(fake_seen.last_path.local.scope, 0);
     }
+}
+
+/* A network of our own, where the loopback interface has more IPv6 addresses than ::1. */
+static bool enter_network(void)
+{
+    static const uint8_t prefix[15] = {0xfd, 0x00};
+    struct ifreq flags = {.ifr_name = "lo"};
+    if (unshare(CLONE_NEWNET) != 0)
+        return false;
+    int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool is_done = fd >= 0 && ioctl(fd, SIOCGIFFLAGS, &flags) == 0;
+    flags.ifr_flags |= IFF_UP;
+    is_done = is_done && ioctl(fd, SIOCSIFFLAGS, &flags) == 0;
+    for (uint8_t last = 1; is_done && last < 4; ++last) {
+        struct in6_ifreq address = {.ifr6_prefixlen = 128, .ifr6_ifindex = 1};
+        memcpy(&address.ifr6_addr, prefix, sizeof prefix);
+        address.ifr6_addr.s6_addr[15] = last;
+        is_done = ioctl(fd, SIOCSIFADDR, &address) == 0;
+    }
+    close(fd);
+    return is_done;
+}
+
+/* Bound to fd00::1, so that fd00::1 is what the kernel would answer from by itself. */
+static int bound_client(const char *ip, uint16_t port)
+{
+    struct sockaddr_in6 address = {.sin6_family = AF_INET6};
+    struct timeval limit = {.tv_sec = 5};
+    int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    inet_pton(AF_INET6, "fd00::1", &address.sin6_addr);
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0)
+        return -1;
+    inet_pton(AF_INET6, ip, &address.sin6_addr);
+    address.sin6_port = htons(port);
+    return connect(fd, (struct sockaddr *)&address, sizeof address) == 0 ? fd : -1;
+}
+
+static void ipv6_answers_leave_from_the_address_asked(void **state)
+{
+    enum { WELL, BADLY, NOT_HERE };
+    (void)state;
+    pid_t child = fork();
+    if (child == 0) {
+        static struct loop_fixture fixture;
+        char text[] = "fd00::1";
+        uint8_t record[RECORD_LEN];
+        if (!enter_network())
+            _exit(NOT_HERE);
+        usleep(100000);
+        fixture_init(&fixture);
+        fixture_listen(&fixture, HF_TRANSPORT_DTLS, "::", 0);
+        fixture_open(&fixture);
+        if (fixture.open_status != HF_OK)
+            _exit(BADLY);
+        fixture_run(&fixture);
+        for (char last = '1'; last < '4'; ++last) {
+            text[6] = last;
+            int fd = bound_client(text, fixture_port(&fixture, 0));
+            make_record(record, 0);
+            if (fd < 0 || send(fd, record, sizeof record, 0) < 0 ||
+                recv(fd, record, sizeof record, 0) != RECORD_LEN)
+                _exit(BADLY);
+        }
+        fixture_stop(&fixture);
+        _exit(WELL);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == NOT_HERE)
+        skip(); /* not root */
+    assert_int_equal(WEXITSTATUS(status), WELL);
 }
 
 static void one_listener_may_have_several_sockets(void **state)
@@ -317,23 +407,24 @@ static void engine_counters_are_published(void **state)
     close(fd);
 }
 
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(echo_works_and_is_counted, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_empty_datagram_does_not_end_receiving, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_filter_keeps_what_cannot_be_dtls_away, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_burst_beyond_all_buffers_is_served, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_overflown_completion_queue_loses_nothing, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_full_engine_gets_each_datagram_again, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_oversize_datagram_is_dropped_and_counted, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(answers_leave_from_the_address_asked, setup, teardown),
-        cmocka_unit_test_setup_teardown(one_listener_may_have_several_sockets, setup, teardown),
-        cmocka_unit_test_setup_teardown(ecn_comes_in_and_goes_out, setup, teardown),
-        cmocka_unit_test_setup_teardown(stop_ends_an_idle_loop_at_once, setup, teardown),
-        cmocka_unit_test_setup_teardown(engine_counters_are_published, setup, teardown),
+        TEST(echo_works_and_is_counted),
+        TEST(an_empty_datagram_does_not_end_receiving),
+        TEST(the_filter_keeps_what_cannot_be_dtls_away),
+        TEST(a_burst_beyond_all_buffers_is_served),
+        TEST(an_overflown_completion_queue_loses_nothing),
+        TEST(a_full_engine_gets_each_datagram_again),
+        TEST(an_oversize_datagram_is_dropped_and_counted),
+        TEST(answers_leave_from_the_address_asked),
+        cmocka_unit_test(ipv6_answers_leave_from_the_address_asked),
+        TEST(one_listener_may_have_several_sockets),
+        TEST(ecn_comes_in_and_goes_out),
+        TEST(stop_ends_an_idle_loop_at_once),
+        TEST(engine_counters_are_published),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

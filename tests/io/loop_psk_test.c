@@ -163,8 +163,11 @@ static void both_transports_on_all_addresses(void **state)
 {
     static const struct {
         const char *listen, *ask;
-    } rows[] = {{"127.0.0.1", "127.0.0.1"}, {"0.0.0.0", "127.0.0.2"}, {"::", "127.0.0.3"},
-                {"::", "::1"},              {"::1", "::1"}};
+    } rows[] = {{"127.0.0.1", "127.0.0.1"},
+                {"0.0.0.0", "127.0.0.2"},
+                {"::", "127.0.0.3"},
+                {"::", "::1"},
+                {"::1", "::1"}};
     static struct peer peer;
     for (size_t i = 0; i < 2 * sizeof rows / sizeof rows[0]; ++i) {
         enum hf_transport transport = (enum hf_transport)(i % 2);
@@ -401,20 +404,20 @@ static void an_idle_tls_association_is_cheap(void **state)
     FIXTURE_AWAIT_ZERO(&fixture, connections);
 }
 
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(both_transports_on_all_addresses, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_long_tls_stream_comes_back_whole, setup, teardown),
-        cmocka_unit_test_setup_teardown(one_byte_at_a_time_makes_a_handshake, setup, teardown),
-        cmocka_unit_test_setup_teardown(many_at_once, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_tls_peer_that_does_not_read_is_not_read_from, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(our_answer_to_close_notify_arrives, setup, teardown),
-        cmocka_unit_test_setup_teardown(stop_tells_tls_peers_and_lets_devices_sleep, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(no_hello_in_time_closes_the_connection, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_idle_tls_association_is_cheap, setup, teardown),
+        TEST(both_transports_on_all_addresses),
+        TEST(a_long_tls_stream_comes_back_whole),
+        TEST(one_byte_at_a_time_makes_a_handshake),
+        TEST(many_at_once),
+        TEST(a_tls_peer_that_does_not_read_is_not_read_from),
+        TEST(our_answer_to_close_notify_arrives),
+        TEST(stop_tells_tls_peers_and_lets_devices_sleep),
+        TEST(no_hello_in_time_closes_the_connection),
+        TEST(an_idle_tls_association_is_cheap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,6 +94,8 @@ static void take_event(struct engine_fixture *fixture, const struct hf_event *ev
         if (peer) {
             peer->established_count++;
             peer->id = event->association;
+        } else { /* the test has let go of it */
+            hf_engine_close_association(fixture->engine, event->association, HF_CLOSE_SILENT);
         }
         break;
     case HF_EVENT_DATA:

@@ -199,6 +199,12 @@ void sim_close(struct sim *sim);
 /** sim_add adds a client; it starts at plan->start_us. */
 struct sim_client *sim_add(struct sim *sim, const struct sim_plan *plan);
 
+/** sim_plan_init: a client with the mandatory suite that does no more than open. */
+void sim_plan_init(struct sim_plan *plan, uint32_t listener_index);
+
+/** sim_add_open adds a client, runs half a second and checks that both ends are open. */
+struct sim_client *sim_add_open(struct sim *sim, const struct sim_plan *plan);
+
 /** sim_run takes turns until the time is `until_us`, or nothing more can happen. */
 void sim_run(struct sim *sim, uint64_t until_us);
 
@@ -217,6 +223,9 @@ void sim_send(struct sim_client *client, const void *data, size_t len);
 /** sim_send_record has the client send any record now. */
 void sim_send_record(struct sim_client *client, const struct psk_client_record *record);
 
+/** sim_bytes_up puts stream bytes of a client on their way, whatever they are. */
+void sim_bytes_up(struct sim_client *client, const void *data, size_t len);
+
 /** sim_inject puts a datagram on the way to the engine, `delay_us` from now, past the network. */
 void sim_inject(struct sim *sim, uint32_t listener_index, const struct hf_path *path,
                 const uint8_t *data, size_t len, uint64_t delay_us);
@@ -230,6 +239,12 @@ void sim_reset(struct sim_client *client);
 /** sim_answer answers a request as the plan says; returns what the engine said, after checking
  *  that it was the right thing to say. */
 enum hf_status sim_answer(struct sim_client *client, struct sim_request *request);
+
+/** sim_answer_later has it answered within a turn, `after_us` from now. */
+void sim_answer_later(struct sim_client *client, uint32_t request_index, uint64_t after_us);
+
+/** sim_bytes_add adds to a growing buffer; the caller frees `bytes->data`. */
+void sim_bytes_add(struct sim_bytes *bytes, const void *data, size_t len);
 
 struct hf_counters sim_counters(const struct sim *sim);
 

@@ -170,6 +170,10 @@ static void take_end(struct sim_client *client, struct sim_association *associat
     SIM_CHECK(sim, event->failure.status != HF_OK && event->failure.state && event->failure.event);
     if (client->id != event->association)
         return; /* a second handshake of the same client, or its former association */
+    if (event->failure.status == HF_E_SUPERSEDED && !is_closed && client->peer.message_seq > 1) {
+        client->id = 0; /* by its own hello with another cookie */
+        return;
+    }
     client->is_ended = true;
     client->is_held_for_room = false;
     client->ended_us = sim->now_us;

@@ -219,6 +219,16 @@ enum hf_status sim_answer(struct sim_client *client, struct sim_request *request
     return is_waited_for ? HF_OK : HF_E_STALE;
 }
 
+void sim_answer_later(struct sim_client *client, uint32_t request_index, uint64_t after_us)
+{
+    struct sim_item item = {.at_us = client->sim->now_us + after_us,
+                            .kind = SIM_ITEM_ANSWER,
+                            .client_index = client->index,
+                            .aux = request_index,
+                            .message = -1};
+    sim_push(client->sim, &item);
+}
+
 void sim_keys_answer_held(struct sim *sim)
 {
     for (;;) { /* the newest of all first */

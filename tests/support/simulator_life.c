@@ -88,6 +88,26 @@ struct sim_client *sim_add(struct sim *sim, const struct sim_plan *plan)
     return client;
 }
 
+void sim_plan_init(struct sim_plan *plan, uint32_t listener_index)
+{
+    memset(plan, 0, sizeof *plan);
+    plan->listener_index = listener_index;
+    plan->config.suite_count = 1;
+    plan->config.suites[0] =
+        listener_index ? HF_SUITE_PSK_AES_128_CCM_8 : HF_SUITE_PSK_AES_128_CBC_SHA256;
+    plan->config.extended_master_secret = true;
+    plan->data_len_max = 64;
+    plan->ending = SIM_END_NONE;
+}
+
+struct sim_client *sim_add_open(struct sim *sim, const struct sim_plan *plan)
+{
+    struct sim_client *client = sim_add(sim, plan);
+    sim_run(sim, sim->now_us + 500000);
+    SIM_CHECK(sim, sim_is_open(client));
+    return client;
+}
+
 void sim_life_start(struct sim_client *client)
 {
     struct sim *sim = client->sim;

@@ -83,6 +83,11 @@ void sim_client_emit(const uint8_t *data, size_t len, void *arg)
     sim_net_send(arg, true, data, len);
 }
 
+void sim_bytes_up(struct sim_client *client, const void *data, size_t len)
+{
+    sim_net_send(client, true, data, len);
+}
+
 static bool is_server_open(const struct sim_client *client)
 {
     struct hf_association_info info;
@@ -138,7 +143,7 @@ static void up_stream(struct sim_client *client, uint8_t *data, size_t len)
             consumed = len;
     }
     SIM_CHECK(sim, consumed <= len);
-    if (consumed > 0)
+    if (consumed > 0 && status != HF_E_STALE)
         client->heard_us = sim->now_us;
     sim_bytes_add(&client->held, data + consumed, len - consumed);
 }

@@ -37,7 +37,6 @@ void sim_push(struct sim *sim, const struct sim_item *item);
 /* sim_lend frees `data` once the turn's events have been taken. */
 void sim_lend(struct sim *sim, uint8_t *data);
 void sim_digest(struct sim *sim, uint64_t what, uint64_t which);
-void sim_bytes_add(struct sim_bytes *bytes, const void *data, size_t len);
 uint8_t *sim_copy(const void *data, size_t len);
 struct sim_association *sim_association_of(struct sim *sim, hf_association_id id);
 struct sim_association *sim_association_add(struct sim *sim, hf_association_id id,

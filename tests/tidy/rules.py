@@ -9,7 +9,7 @@ FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 600
 
 FREESTANDING = {"assert.h", "inttypes.h", "limits.h", "stdalign.h", "stdarg.h", "stdbool.h",
-                "stddef.h", "stdint.h", "stdlib.h", "stdnoreturn.h", "string.h"}
+                "stddef.h", "stdint.h", "stdlib.h", "stdnoreturn.h", "string.h", "strings.h"}
 MEMORY_AND_TEXT = FREESTANDING | {"stdio.h", "sys/mman.h"}  # stdio.h: snprintf
 PUBLIC = re.compile(r"handfast/\w+\.h$")
 

@@ -1,0 +1,15 @@
+/**
+ * make_corpus.h - what the parts of the seed writer share.
+ */
+#ifndef FUZZ_MAKE_CORPUS_H
+#define FUZZ_MAKE_CORPUS_H
+
+#include "fuzz.h"
+
+/** fuzz_corpus_save writes DIRECTORY/<target>/<name>. */
+void fuzz_corpus_save(const char *target, const char *name, struct hf_bytes bytes);
+
+/** fuzz_corpus_handshakes writes what a real client makes of a real handshake. */
+void fuzz_corpus_handshakes(void);
+
+#endif
