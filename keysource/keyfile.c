@@ -40,6 +40,8 @@ struct slot {
 
 struct hf_keyfile {
     uint64_t hash_key[2];
+    uint64_t context_key[2];
+    bool has_context;
     uint8_t *arena;
     size_t arena_len; /* mapped */
     size_t used;
@@ -70,6 +72,14 @@ struct fields {
 static const struct record *record_at(const struct hf_keyfile *keyfile, uint32_t offset)
 {
     return (const struct record *)(const void *)(keyfile->arena + offset);
+}
+
+/* To the next record. */
+static size_t record_stride(const struct record *record)
+{
+    size_t len =
+        sizeof(*record) + record->identity_len + record->key_len + record->entity_len;
+    return (len + RECORD_ALIGN - 1) / RECORD_ALIGN * RECORD_ALIGN;
 }
 
 static const uint8_t *record_identity(const struct record *record)
@@ -281,8 +291,7 @@ static enum hf_status add_record(struct parse *parse, const struct fields *field
         memcpy(at + identity_len + record.key_len, fields->entity_id.data, record.entity_len);
     slot->offset = (uint32_t)keyfile->used;
     slot->hash = (uint32_t)(hash >> 32);
-    size_t len = sizeof(record) + identity_len + record.key_len + record.entity_len;
-    keyfile->used += (len + RECORD_ALIGN - 1) / RECORD_ALIGN * RECORD_ALIGN;
+    keyfile->used += record_stride(&record);
     keyfile->count++;
     return HF_OK;
 }
@@ -360,6 +369,66 @@ size_t hf_keyfile_count(const struct hf_keyfile *keyfile)
     return keyfile->count;
 }
 
+/* ---- which key it was --------------------------------------------------------------------- */
+
+void hf_keyfile_use_context(struct hf_keyfile *keyfile, const uint8_t key[16])
+{
+    memcpy(keyfile->context_key, key, sizeof(keyfile->context_key));
+    keyfile->has_context = true;
+}
+
+static uint64_t context_of(const struct hf_keyfile *keyfile, const struct record *record)
+{
+    const uint16_t lens[4] = {record->identity_len, record->key_len, record->entity_len,
+                              record->entity_kind};
+    if (!keyfile->has_context)
+        return 0;
+    const uint64_t key[2] = {keyfile->context_key[0],
+                             hf_siphash(keyfile->context_key, lens, sizeof(lens))};
+    uint64_t context =
+        hf_siphash(key, record_identity(record),
+                   (size_t)record->identity_len + record->key_len + record->entity_len);
+    return context != 0 ? context : 1;
+}
+
+static bool is_same_record(const struct record *a, const struct record *b)
+{
+    size_t len = (size_t)a->identity_len + a->key_len + a->entity_len;
+    return a->identity_len == b->identity_len && a->key_len == b->key_len &&
+           a->entity_len == b->entity_len && a->entity_kind == b->entity_kind &&
+           hf_ct_equal(record_identity(a), record_identity(b), len);
+}
+
+/* The keys of `from` that are not in `to`; of these, ones there under another key only if asked. */
+static void compare_one_way(const struct hf_keyfile *from, const struct hf_keyfile *to,
+                            bool is_backward, hf_keyfile_differ *differ, void *arg)
+{
+    for (size_t at = RECORD_ALIGN; at < from->used;) {
+        const struct record *record = record_at(from, (uint32_t)at);
+        struct hf_bytes identity = {record_identity(record), record->identity_len};
+        const struct slot *slot = find_slot(to, identity, identity_hash(to, identity));
+        struct hf_keyfile_difference difference = {
+            .change = is_backward ? HF_KEYFILE_ADDED : HF_KEYFILE_REMOVED,
+            .psk_identity = identity,
+            .context = is_backward ? 0 : context_of(from, record),
+        };
+        if (slot->offset != 0)
+            difference.change = HF_KEYFILE_CHANGED;
+        bool is_told = slot->offset == 0 ||
+                       (!is_backward && !is_same_record(record, record_at(to, slot->offset)));
+        if (is_told)
+            differ(&difference, arg);
+        at += record_stride(record);
+    }
+}
+
+void hf_keyfile_compare(const struct hf_keyfile *from, const struct hf_keyfile *to,
+                        hf_keyfile_differ *differ, void *arg)
+{
+    compare_one_way(from, to, false, differ, arg);
+    compare_one_way(to, from, true, differ, arg);
+}
+
 void hf_keyfile_answer(struct hf_answer *out, uint8_t scratch[HF_CREDENTIAL_ID_MAX],
                        const struct hf_keyfile *keyfile, struct hf_bytes psk_identity)
 {
@@ -378,6 +447,7 @@ void hf_keyfile_answer(struct hf_answer *out, uint8_t scratch[HF_CREDENTIAL_ID_M
     out->framework = HF_FRAMEWORK_PROVISIONED_SYMMETRIC_KEY;
     out->entity_kind = (enum hf_entity_kind)record->entity_kind;
     out->suid = SUID_PROVISIONED_KEY_FOR_SAEF;
+    out->context = context_of(keyfile, record);
     out->secret = (struct hf_bytes){key, record->key_len};
     out->entity_id = (struct hf_bytes){key + record->key_len, record->entity_len};
     size_t prefix_len = sizeof(CREDENTIAL_PREFIX) - 1;

@@ -3,6 +3,8 @@
  */
 #include "exposition.h"
 
+#include "audit.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +22,7 @@ struct snapshot {
 /* All shards at about the same moment. */
 struct scrape {
     FILE *out;
+    const struct hf_daemon *daemon;
     uint32_t shard_count;
     struct snapshot *snapshots;
 };
@@ -114,19 +117,41 @@ static bool is_outcome(enum hf_status status)
     return class != HF_CLASS_NONE && class != HF_CLASS_USAGE;
 }
 
+static uint64_t sum_handshakes(const struct hf_daemon *daemon, uint32_t listener,
+                               enum hf_status status)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < daemon->shard_count; i++)
+        sum += hf_shard_handshakes(daemon->shards[i], listener, status);
+    return sum;
+}
+
+/* Every outcome a listener can have, from the start: a rate needs its zero. */
+static void write_handshakes(const struct scrape *scrape)
+{
+    const struct hf_daemon_config *config = &scrape->daemon->started;
+    head(scrape->out, "handfast_handshakes_total", "counter", "Handshakes ended.");
+    for (uint32_t i = 0; i < config->socket_count; i++) {
+        const struct hf_daemon_listener *listener = &config->details[i];
+        for (int s = 0; s < HF_STATUS_COUNT; s++) {
+            enum hf_status status = (enum hf_status)s;
+            uint64_t sum = sum_handshakes(scrape->daemon, i, status);
+            if (status != HF_OK && sum == 0 && !is_outcome(status))
+                continue;
+            fprintf(scrape->out,
+                    "handfast_handshakes_total{listener=\"%s\",authority=\"%s\",framework=\"%s\","
+                    "outcome=\"%s\",reason=\"%s\"} %" PRIu64 "\n",
+                    listener->name, config->authorities[listener->authority_index].name,
+                    hf_framework_name(HF_FRAMEWORK_PROVISIONED_SYMMETRIC_KEY),
+                    status == HF_OK ? "ok" : "failed", hf_status_reason(status), sum);
+        }
+    }
+}
+
 static void write_outcomes(const struct scrape *scrape)
 {
     FILE *out = scrape->out;
-    head(out, "handfast_handshakes_total", "counter", "Handshakes ended.");
-    fprintf(out, "handfast_handshakes_total{outcome=\"ok\",reason=\"ok\"} %" PRIu64 "\n",
-            sum_at(scrape, ENGINE(handshakes[HF_OK])));
-    for (int status = 0; status < HF_STATUS_COUNT; status++) {
-        uint64_t sum = sum_at(scrape, ENGINE(handshakes) + (size_t)status * sizeof(uint64_t));
-        if (is_outcome((enum hf_status)status) || (sum > 0 && status != HF_OK))
-            fprintf(out,
-                    "handfast_handshakes_total{outcome=\"failed\",reason=\"%s\"} %" PRIu64 "\n",
-                    hf_status_reason((enum hf_status)status), sum);
-    }
+    write_handshakes(scrape);
     head(out, "handfast_association_ends_total", "counter", "Established associations ended.");
     for (int status = 0; status < HF_STATUS_COUNT; status++) {
         uint64_t sum = sum_at(scrape, ENGINE(closes) + (size_t)status * sizeof(uint64_t));
@@ -227,41 +252,67 @@ static void write_memory(const struct scrape *scrape)
     fprintf(out, "handfast_resident_memory_bytes %" PRIu64 "\n", resident_bytes());
 }
 
-static void write_process(const struct scrape *scrape, const struct hf_exposition_input *input)
+static void write_keys(FILE *out, const struct hf_daemon *daemon)
 {
-    FILE *out = scrape->out;
-    struct hf_keystore_counters keys;
+    struct hf_keystore_counters keys[HF_AUTHORITIES_MAX];
+    const struct hf_daemon_config *config = &daemon->started;
+    for (uint32_t i = 0; i < config->authority_count; i++)
+        hf_keystore_counters_get(&keys[i], daemon->shared.keystores[i]);
+    head(out, "handfast_keys", "gauge", "Keys in use.");
+    for (uint32_t i = 0; i < config->authority_count; i++)
+        fprintf(out, "handfast_keys{authority=\"%s\"} %" PRIu64 "\n", config->authorities[i].name,
+                keys[i].keys);
+    head(out, "handfast_key_reloads_total", "counter", "Times the keys were read again.");
+    for (uint32_t i = 0; i < config->authority_count; i++)
+        fprintf(out,
+                "handfast_key_reloads_total{authority=\"%s\",outcome=\"ok\"} %" PRIu64 "\n"
+                "handfast_key_reloads_total{authority=\"%s\",outcome=\"failed\"} %" PRIu64 "\n",
+                config->authorities[i].name, keys[i].reloads, config->authorities[i].name,
+                keys[i].reloads_failed);
+}
+
+static void write_reloads(FILE *out, const struct hf_daemon *daemon)
+{
+    uint64_t reloads = daemon->reloads;
+    uint64_t failed = daemon->reloads_failed;
+    head(out, "handfast_reloads_total", "counter", "Reloads of configuration and keys.");
+    fprintf(out, "handfast_reloads_total{outcome=\"ok\"} %" PRIu64 "\n", reloads);
+    fprintf(out, "handfast_reloads_total{outcome=\"failed\"} %" PRIu64 "\n", failed);
+    head(out, "handfast_reload_successful", "gauge", "Whether the last reload was taken.");
+    fprintf(out, "handfast_reload_successful %d\n", daemon->is_reload_good ? 1 : 0);
+    head(out, "handfast_reload_time_seconds", "gauge",
+         "When the configuration in force was read, Unix time.");
+    fprintf(out, "handfast_reload_time_seconds %" PRId64 "\n", (int64_t)daemon->reloaded_s);
+}
+
+static void write_process(FILE *out, const struct hf_daemon *daemon)
+{
     struct hf_log_counters log;
-    hf_keystore_counters_get(&keys, input->keystore);
     hf_log_counters_get(&log);
-    head(out, "handfast_keys", "gauge", "Keys in the key file.");
-    fprintf(out, "handfast_keys %" PRIu64 "\n", keys.keys);
-    head(out, "handfast_key_file_reloads_total", "counter", "Times the key file was read again.");
-    fprintf(out, "handfast_key_file_reloads_total{outcome=\"ok\"} %" PRIu64 "\n", keys.reloads);
-    fprintf(out, "handfast_key_file_reloads_total{outcome=\"failed\"} %" PRIu64 "\n",
-            keys.reloads_failed);
     head(out, "handfast_log_lines_suppressed_total", "counter",
          "Log lines left out: over the limit of their reason, or not taken by stderr.");
     fprintf(out, "handfast_log_lines_suppressed_total{cause=\"rate\"} %" PRIu64 "\n",
             log.suppressed);
     fprintf(out, "handfast_log_lines_suppressed_total{cause=\"blocked\"} %" PRIu64 "\n",
             log.dropped);
+    head(out, "handfast_audit_errors_total", "counter", "Audit lines that could not be written.");
+    fprintf(out, "handfast_audit_errors_total %" PRIu64 "\n", hf_audit_errors());
     head(out, "handfast_shards", "gauge", "Threads that serve.");
-    fprintf(out, "handfast_shards %u\n", input->shard_count);
+    fprintf(out, "handfast_shards %u\n", daemon->shard_count);
     head(out, "handfast_start_time_seconds", "gauge", "When the process started, Unix time.");
-    fprintf(out, "handfast_start_time_seconds %.3f\n", input->start_s);
+    fprintf(out, "handfast_start_time_seconds %" PRId64 "\n", daemon->start_s);
     head(out, "handfast_build_info", "gauge", "Always 1; the version is a label.");
     fprintf(out, "handfast_build_info{version=\"%s\"} 1\n", hf_version());
 }
 
-bool hf_exposition_write(FILE *out, const struct hf_exposition_input *input)
+bool hf_exposition_write(FILE *out, const struct hf_daemon *daemon)
 {
-    struct scrape scrape = {.out = out, .shard_count = input->shard_count};
-    scrape.snapshots = calloc(input->shard_count, sizeof(*scrape.snapshots));
+    struct scrape scrape = {.out = out, .daemon = daemon, .shard_count = daemon->shard_count};
+    scrape.snapshots = calloc(daemon->shard_count, sizeof(*scrape.snapshots));
     if (scrape.snapshots == NULL)
         return false;
-    for (uint32_t i = 0; i < input->shard_count; i++) {
-        struct hf_loop *loop = hf_shard_loop(input->shards[i]);
+    for (uint32_t i = 0; i < daemon->shard_count; i++) {
+        struct hf_loop *loop = hf_shard_loop(daemon->shards[i]);
         hf_loop_counters_get(&scrape.snapshots[i].io, loop);
         hf_loop_engine_counters_get(&scrape.snapshots[i].engine, loop);
     }
@@ -269,7 +320,9 @@ bool hf_exposition_write(FILE *out, const struct hf_exposition_input *input)
     write_counters(&scrape);
     write_gauges(&scrape);
     write_memory(&scrape);
-    write_process(&scrape, input);
+    write_keys(out, daemon);
+    write_reloads(out, daemon);
+    write_process(out, daemon);
     free(scrape.snapshots);
     return true;
 }

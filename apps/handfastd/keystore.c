@@ -24,8 +24,9 @@ struct reader {
 };
 
 struct hf_keystore {
-    const char *path;
     uint32_t shard_count;
+    uint8_t context_key[16];
+    struct hf_keyfile *prepared;
     _Atomic(struct hf_keyfile *) current;
     _Atomic uint64_t keys, reloads, reloads_failed;
     struct reader readers[];
@@ -127,7 +128,7 @@ static bool load(struct hf_keyfile **out, char *error, const char *path)
 /* ---- the store ---------------------------------------------------------------------------- */
 
 bool hf_keystore_open(struct hf_keystore **out, char error[HF_KEYSTORE_ERROR_MAX], const char *path,
-                      uint32_t shard_count)
+                      uint32_t shard_count, const uint8_t context_key[16])
 {
     struct hf_keyfile *keyfile = NULL;
     if (!load(&keyfile, error, path))
@@ -139,8 +140,9 @@ bool hf_keystore_open(struct hf_keystore **out, char error[HF_KEYSTORE_ERROR_MAX
         return fail(error, path, "no memory");
     }
     memset(store, 0, len);
-    store->path = path;
     store->shard_count = shard_count;
+    memcpy(store->context_key, context_key, sizeof(store->context_key));
+    hf_keyfile_use_context(keyfile, context_key);
     for (uint32_t i = 0; i < shard_count; i++)
         store->readers[i].store = store;
     atomic_store(&store->keys, hf_keyfile_count(keyfile));
@@ -157,26 +159,92 @@ static void await_readers(const struct hf_keystore *store, const struct hf_keyfi
             nanosleep(&(struct timespec){0, 50 * 1000}, NULL);
 }
 
-bool hf_keystore_reload(struct hf_keystore *store, char error[HF_KEYSTORE_ERROR_MAX])
+static void count_difference(const struct hf_keyfile_difference *difference, void *arg)
 {
-    struct hf_keyfile *keyfile = NULL;
-    if (!load(&keyfile, error, store->path)) {
+    struct hf_keystore_change *change = arg;
+    switch (difference->change) {
+    case HF_KEYFILE_ADDED:
+        change->added++;
+        return;
+    case HF_KEYFILE_REMOVED:
+        change->removed++;
+        break;
+    case HF_KEYFILE_CHANGED:
+        change->changed++;
+        break;
+    }
+    if (change->ended != NULL)
+        change->ended[change->ended_count++] = difference->context;
+}
+
+static int compare_contexts(const void *a, const void *b)
+{
+    const uint64_t *left = a;
+    const uint64_t *right = b;
+    return (*left > *right) - (*left < *right);
+}
+
+bool hf_keystore_prepare(struct hf_keystore *store, struct hf_keystore_change *out,
+                         char error[HF_KEYSTORE_ERROR_MAX], const char *path)
+{
+    const struct hf_keyfile *current = atomic_load(&store->current);
+    memset(out, 0, sizeof(*out));
+    if (!load(&store->prepared, error, path)) {
         atomic_fetch_add(&store->reloads_failed, 1);
         return false;
     }
-    atomic_store(&store->keys, hf_keyfile_count(keyfile));
-    struct hf_keyfile *old = atomic_exchange(&store->current, keyfile);
+    hf_keyfile_use_context(store->prepared, store->context_key);
+    out->keys_before = hf_keyfile_count(current);
+    out->keys_after = hf_keyfile_count(store->prepared);
+    out->ended = malloc((out->keys_before + 1) * sizeof(*out->ended));
+    if (out->ended == NULL) {
+        hf_keystore_abandon(store);
+        return fail(error, path, "no memory");
+    }
+    hf_keyfile_compare(current, store->prepared, count_difference, out);
+    qsort(out->ended, out->ended_count, sizeof(*out->ended), compare_contexts);
+    return true;
+}
+
+void hf_keystore_each(const struct hf_keystore *store, hf_keyfile_differ *differ, void *arg)
+{
+    hf_keyfile_compare(atomic_load(&store->current), store->prepared, differ, arg);
+}
+
+void hf_keystore_commit(struct hf_keystore *store)
+{
+    atomic_store(&store->keys, hf_keyfile_count(store->prepared));
+    struct hf_keyfile *old = atomic_exchange(&store->current, store->prepared);
+    store->prepared = NULL;
     await_readers(store, old);
     hf_keyfile_close(old);
     atomic_fetch_add(&store->reloads, 1);
-    return true;
+}
+
+void hf_keystore_abandon(struct hf_keystore *store)
+{
+    if (store->prepared == NULL)
+        return;
+    hf_keyfile_close(store->prepared);
+    store->prepared = NULL;
+    atomic_fetch_add(&store->reloads_failed, 1);
+}
+
+bool hf_keystore_has(const struct hf_keystore *store, struct hf_bytes psk_identity)
+{
+    struct hf_answer answer;
+    uint8_t scratch[HF_CREDENTIAL_ID_MAX];
+    hf_keyfile_answer(&answer, scratch, atomic_load(&store->current), psk_identity);
+    return answer.kind == HF_ANSWER_PSK;
 }
 
 void hf_keystore_close(struct hf_keystore *store)
 {
     if (store == NULL)
         return;
+    hf_keyfile_close(store->prepared);
     hf_keyfile_close(atomic_load(&store->current));
+    explicit_bzero(store->context_key, sizeof(store->context_key));
     free(store);
 }
 

@@ -6,6 +6,8 @@
  */
 #include "log.h"
 
+#include "pseudonym.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -40,9 +42,10 @@ static struct {
     bool is_open;
     bool is_stopping;
     bool is_journal;
-    enum hf_log_level level;
+    _Atomic enum hf_log_level level;
+    _Atomic enum hf_log_identities identities;
+    _Atomic uint32_t per_second;
     enum hf_log_format format;
-    uint32_t per_second;
     uint32_t head, tail; /* free-running */
     uint64_t dropped_untold;
     struct hf_log_counters counters;
@@ -56,10 +59,15 @@ static struct {
 
 /* ---- building a line ---------------------------------------------------------------------- */
 
+/* The line feed, and the brace of JSON, find their place behind it. */
+static size_t text_max(const struct hf_log_line *line)
+{
+    return sizeof(line->text) - (line->format == HF_LOG_JSON ? 2 : 1);
+}
+
 static void append(struct hf_log_line *line, const char *text, size_t len)
 {
-    /* One byte stays free for the line feed. */
-    size_t room = sizeof(line->text) - 1 - line->len;
+    size_t room = text_max(line) - line->len;
     size_t taken = len < room ? len : room;
     memcpy(line->text + line->len, text, taken);
     line->len += taken;
@@ -77,8 +85,9 @@ static void append_escaped(struct hf_log_line *line, struct hf_bytes value)
         char escaped[8];
         if (c == '"' || c == '\\')
             snprintf(escaped, sizeof(escaped), "\\%c", c);
-        else if (c < 0x20 || c >= 0x7F)
-            snprintf(escaped, sizeof(escaped), "\\x%02X", c);
+        else if (c < 0x20 || c >= 0x7F) /* in JSON the backslash is one of the value's own */
+            snprintf(escaped, sizeof(escaped), "%s\\x%02X", line->format == HF_LOG_JSON ? "\\" : "",
+                     c);
         else
             snprintf(escaped, sizeof(escaped), "%c", c);
         append_text(line, escaped);
@@ -93,10 +102,29 @@ static bool needs_quotes(struct hf_bytes value)
     return value.len == 0;
 }
 
-static void append_field(struct hf_log_line *line, const char *name, struct hf_bytes value)
+/* A field that does not fit whole would break a line of JSON: it is left out. */
+static void append_json(struct hf_log_line *line, const char *name, struct hf_bytes value,
+                        bool is_number)
+{
+    size_t len = line->len;
+    append_text(line, ",\"");
+    append_text(line, name);
+    append_text(line, is_number ? "\":" : "\":\"");
+    append_escaped(line, value);
+    append_text(line, is_number ? "" : "\"");
+    if (line->len >= text_max(line))
+        line->len = len;
+}
+
+static void append_field(struct hf_log_line *line, const char *name, struct hf_bytes value,
+                         bool is_number)
 {
     if (!line->is_wanted)
         return;
+    if (line->format == HF_LOG_JSON) {
+        append_json(line, name, value, is_number);
+        return;
+    }
     bool is_quoted = needs_quotes(value);
     append_text(line, " ");
     append_text(line, name);
@@ -112,22 +140,33 @@ static const char *level_name(enum hf_log_level level)
     return names[level - HF_LOG_ERROR];
 }
 
-static void append_head(struct hf_log_line *line, enum hf_log_level level, const char *event)
+static void append_head(struct hf_log_line *line, enum hf_log_level level, const char *event,
+                        bool is_journal)
 {
     char stamp[64] = "";
     time_t now = time(NULL);
     struct tm parts;
-    if (log_state.is_journal) {
-        snprintf(stamp, sizeof(stamp), "<%d>level=%s event=", (int)level, level_name(level));
-    } else if (log_state.format == HF_LOG_TEXT && localtime_r(&now, &parts) != NULL) {
+    bool is_json = line->format == HF_LOG_JSON;
+    if (is_journal) {
+        snprintf(stamp, sizeof(stamp), "<%d>", (int)level);
+        append_text(line, stamp);
+        snprintf(stamp, sizeof(stamp),
+                 is_json ? "{\"level\":\"%s\"" : "level=%s event=", level_name(level));
+    } else if (line->format == HF_LOG_TEXT && localtime_r(&now, &parts) != NULL) {
         size_t len = strftime(stamp, sizeof(stamp), "%H:%M:%S ", &parts);
         snprintf(stamp + len, sizeof(stamp) - len, "%-7s ", level_name(level));
     } else if (gmtime_r(&now, &parts) != NULL) {
-        size_t len = strftime(stamp, sizeof(stamp), "ts=%Y-%m-%dT%H:%M:%SZ ", &parts);
-        snprintf(stamp + len, sizeof(stamp) - len, "level=%s event=", level_name(level));
+        size_t len = strftime(
+            stamp, sizeof(stamp),
+            is_json ? "{\"ts\":\"%Y-%m-%dT%H:%M:%SZ\"," : "ts=%Y-%m-%dT%H:%M:%SZ ", &parts);
+        snprintf(stamp + len, sizeof(stamp) - len,
+                 is_json ? "\"level\":\"%s\"" : "level=%s event=", level_name(level));
     }
     append_text(line, stamp);
-    append_text(line, event);
+    if (is_json)
+        hf_log_text(line, "event", event);
+    else
+        append_text(line, event);
 }
 
 /* Counts the line against its slot; true when it may be written. */
@@ -155,24 +194,33 @@ void hf_log_begin(struct hf_log_line *line, enum hf_log_level level, uint32_t sl
                   const char *event, const char *reason)
 {
     line->len = 0;
+    line->format = log_state.format;
     line->is_wanted = level <= log_state.level && slot_allows(slot, event, reason);
     if (!line->is_wanted)
         return;
-    append_head(line, level, event);
+    append_head(line, level, event, log_state.is_journal);
     if (reason != NULL)
         hf_log_text(line, "reason", reason);
 }
 
+void hf_log_begin_audit(struct hf_log_line *line, const char *event)
+{
+    line->len = 0;
+    line->is_wanted = true;
+    line->format = log_state.format == HF_LOG_JSON ? HF_LOG_JSON : HF_LOG_LOGFMT;
+    append_head(line, HF_LOG_NOTICE, event, false);
+}
+
 void hf_log_text(struct hf_log_line *line, const char *name, const char *value)
 {
-    append_field(line, name, (struct hf_bytes){(const uint8_t *)value, strlen(value)});
+    append_field(line, name, (struct hf_bytes){(const uint8_t *)value, strlen(value)}, false);
 }
 
 void hf_log_number(struct hf_log_line *line, const char *name, uint64_t value)
 {
     char text[24];
     snprintf(text, sizeof(text), "%" PRIu64, value);
-    hf_log_text(line, name, text);
+    append_field(line, name, (struct hf_bytes){(const uint8_t *)text, strlen(text)}, true);
 }
 
 void hf_log_address(struct hf_log_line *line, const char *name, const struct hf_address *address)
@@ -188,9 +236,38 @@ void hf_log_octets(struct hf_log_line *line, const char *name, struct hf_bytes v
     bool is_cut = value.len > OCTETS_MAX;
     if (is_cut)
         value.len = OCTETS_MAX;
-    append_field(line, name, value);
-    if (is_cut && line->is_wanted)
+    append_field(line, name, value, false);
+    if (!is_cut || !line->is_wanted)
+        return;
+    if (line->format == HF_LOG_JSON && line->text[line->len - 1] == '"') {
+        line->len--;
+        append_text(line, "...\"");
+    } else if (line->format != HF_LOG_JSON) {
         append_text(line, "...");
+    }
+}
+
+void hf_log_identity(struct hf_log_line *line, const char *name, struct hf_bytes value)
+{
+    char text[HF_PSEUDONYM_TEXT_MAX];
+    if (log_state.identities == HF_LOG_IDENTITIES_HASHED)
+        hf_log_text(line, name, hf_pseudonym_text(text, value));
+    else
+        hf_log_octets(line, name, value);
+}
+
+void hf_log_credential(struct hf_log_line *line, const char *name, struct hf_bytes value)
+{
+    char text[8 + HF_PSEUDONYM_TEXT_MAX];
+    const uint8_t *dash = value.len == 0 ? NULL : memchr(value.data, '-', value.len);
+    size_t len = dash == NULL ? 0 : (size_t)(dash - value.data) + 1;
+    if (log_state.identities != HF_LOG_IDENTITIES_HASHED || len > 8) {
+        hf_log_identity(line, name, value);
+        return;
+    }
+    memcpy(text, value.data, len);
+    (void)hf_pseudonym_text(text + len, (struct hf_bytes){value.data + len, value.len - len});
+    hf_log_text(line, name, text);
 }
 
 /* ---- the queue ---------------------------------------------------------------------------- */
@@ -204,18 +281,27 @@ static void enqueue(const struct hf_log_line *line)
     } else {
         struct queued_line *queued = &log_state.queue[log_state.tail % QUEUE_LINES];
         memcpy(queued->text, line->text, line->len);
-        queued->text[line->len] = '\n';
-        queued->len = (uint32_t)line->len + 1;
+        queued->len = (uint32_t)line->len;
         log_state.tail++;
         pthread_cond_signal(&log_state.wake);
     }
     pthread_mutex_unlock(&log_state.lock);
 }
 
-void hf_log_end(const struct hf_log_line *line)
+struct hf_bytes hf_log_finish(struct hf_log_line *line)
 {
-    if (line->is_wanted)
-        enqueue(line);
+    if (line->format == HF_LOG_JSON)
+        line->text[line->len++] = '}';
+    line->text[line->len++] = '\n';
+    return (struct hf_bytes){(const uint8_t *)line->text, line->len};
+}
+
+void hf_log_end(struct hf_log_line *line)
+{
+    if (!line->is_wanted)
+        return;
+    (void)hf_log_finish(line);
+    enqueue(line);
 }
 
 void hf_log_message(enum hf_log_level level, const char *event, const char *format, ...)
@@ -348,6 +434,18 @@ bool hf_log_open(enum hf_log_level level, enum hf_log_format format, uint32_t pe
     log_state.is_stopping = false;
     log_state.is_open = pthread_create(&log_state.writer, NULL, write_lines, NULL) == 0;
     return log_state.is_open;
+}
+
+void hf_log_tune(enum hf_log_level level, uint32_t per_second, enum hf_log_identities identities)
+{
+    log_state.level = level;
+    log_state.per_second = per_second;
+    log_state.identities = identities;
+}
+
+enum hf_log_level hf_log_level_get(void)
+{
+    return log_state.level;
 }
 
 void hf_log_close(void)

@@ -23,6 +23,13 @@ enum hf_log_format {
     HF_LOG_AUTO = 0, /**< text on a terminal, logfmt elsewhere */
     HF_LOG_TEXT,
     HF_LOG_LOGFMT,
+    HF_LOG_JSON,
+};
+
+/** How peers' identities appear. */
+enum hf_log_identities {
+    HF_LOG_IDENTITIES_PLAIN = 0,
+    HF_LOG_IDENTITIES_HASHED, /**< as hf_pseudonym_text() gives them */
 };
 
 /** What is limited together. The last three take a status each: add it. */
@@ -40,6 +47,7 @@ enum hf_log_slot {
 /** A line being built, on the caller's stack. */
 struct hf_log_line {
     bool is_wanted;
+    enum hf_log_format format;
     size_t len;
     char text[HF_LOG_LINE_MAX];
 };
@@ -47,6 +55,12 @@ struct hf_log_line {
 /** hf_log_open starts the writer. In: `per_second` lines of one reason; 0 = no limit. */
 HF_MUST_USE bool hf_log_open(enum hf_log_level level, enum hf_log_format format,
                              uint32_t per_second);
+
+/** hf_log_tune changes what may change while running. Thread: any. */
+void hf_log_tune(enum hf_log_level level, uint32_t per_second, enum hf_log_identities identities);
+
+/** hf_log_level_get gives the level in force. Thread: any. */
+enum hf_log_level hf_log_level_get(void);
 
 /** hf_log_close writes what is queued, for at most a second, and stops the writer. */
 void hf_log_close(void);
@@ -62,8 +76,19 @@ void hf_log_number(struct hf_log_line *line, const char *name, uint64_t value);
 void hf_log_address(struct hf_log_line *line, const char *name, const struct hf_address *address);
 void hf_log_octets(struct hf_log_line *line, const char *name, struct hf_bytes value);
 
+/** hf_log_identity adds what names a peer, hashed if so configured. */
+void hf_log_identity(struct hf_log_line *line, const char *name, struct hf_bytes value);
+
+/** hf_log_credential likewise a Credential-ID "12-identity" (TS-0003 10.4): its number stays. */
+void hf_log_credential(struct hf_log_line *line, const char *name, struct hf_bytes value);
+
 /** hf_log_end queues the line. Thread: any. */
-void hf_log_end(const struct hf_log_line *line);
+void hf_log_end(struct hf_log_line *line);
+
+/** hf_log_begin_audit starts a line that is wanted at any level and rate and is no text for people;
+ *  hf_log_finish makes it whole, line feed included, and gives its bytes. */
+void hf_log_begin_audit(struct hf_log_line *line, const char *event);
+struct hf_bytes hf_log_finish(struct hf_log_line *line);
 
 /** hf_log_message logs one sentence as "message". */
 void hf_log_message(enum hf_log_level level, const char *event, const char *format, ...)

@@ -4,10 +4,16 @@
  * The main thread serves nobody: it owns signals, the key file and the order in which everything
  * begins and ends. Exit status: 0 done, 1 failure at run time or start, 2 options or key file.
  */
+#include "audit.h"
+#include "control.h"
+#include "daemon.h"
 #include "keylog.h"
 #include "metrics.h"
 #include "notify.h"
+#include "options.h"
+#include "pseudonym.h"
 #include "respond.h"
+#include "sandbox.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -27,12 +33,12 @@
 #define EXIT_USAGE 2
 #define SIGNAL_ECHO_MS 100
 
-struct daemon {
-    struct hf_options options;
-    struct hf_shard_shared shared;
+/* The daemon, and what nobody but the main thread deals with. */
+struct process {
+    struct hf_daemon daemon;
     struct hf_metrics *metrics;
-    struct hf_shard *shards[HF_SHARDS_MAX];
-    uint32_t shard_count; /* started */
+    struct hf_control *control;
+    struct hf_sandbox sandbox;
     int signal_fd;
 };
 
@@ -56,6 +62,7 @@ static void protect_process(void)
     (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     raise_limit(RLIMIT_NOFILE);
     raise_limit(RLIMIT_MEMLOCK);
+    (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); /* every thread is still to come */
     (void)signal(SIGPIPE, SIG_IGN);
 }
 
@@ -80,10 +87,10 @@ static void print_version(void)
 
 /* ---- start -------------------------------------------------------------------------------- */
 
-static bool open_keylog(struct daemon *daemon)
+static bool open_keylog(struct hf_daemon *daemon)
 {
-    const char *path = daemon->options.keylog_file;
-    if (path == NULL)
+    const char *path = daemon->config.keylog_file;
+    if (path[0] == '\0')
         return true;
     daemon->shared.keylog_fd = hf_keylog_open(path);
     if (daemon->shared.keylog_fd < 0) {
@@ -98,12 +105,12 @@ static bool open_keylog(struct daemon *daemon)
 }
 
 /* The first shard settles the ports the kernel chooses; the others share them. */
-static bool start_shards(struct daemon *daemon)
+static bool start_shards(struct hf_daemon *daemon)
 {
     struct hf_shard_shared *shared = &daemon->shared;
     char error[HF_LOOP_ERROR_MAX];
-    memcpy(shared->sockets, daemon->options.sockets, sizeof(shared->sockets));
-    for (uint32_t i = 0; i < daemon->options.shard_count; i++) {
+    memcpy(shared->sockets, daemon->config.sockets, sizeof(shared->sockets));
+    for (uint32_t i = 0; i < daemon->config.shard_count; i++) {
         if (!hf_shard_start(&daemon->shards[i], error, shared, i)) {
             hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
             return false;
@@ -111,14 +118,17 @@ static bool start_shards(struct daemon *daemon)
         daemon->shard_count++;
         if (i > 0)
             continue;
-        for (uint32_t s = 0; s < daemon->options.socket_count; s++)
+        for (uint32_t s = 0; s < daemon->config.socket_count; s++)
             shared->sockets[s].address = hf_loop_address(hf_shard_loop(daemon->shards[0]), s);
     }
     return true;
 }
 
-static void log_listener(const struct hf_listener *listener, const struct hf_address *address)
+static void log_listener(const struct hf_daemon *daemon, uint32_t index)
 {
+    const struct hf_listener *listener = &daemon->config.listeners[index];
+    const struct hf_daemon_listener *details = &daemon->config.details[index];
+    const struct hf_address *address = &daemon->shared.sockets[index].address;
     struct hf_log_line line;
     char suites[HF_SUITES_MAX * 48] = "";
     size_t used = 0;
@@ -128,20 +138,22 @@ static void log_listener(const struct hf_listener *listener, const struct hf_add
     hf_log_begin(&line, HF_LOG_NOTICE, HF_LOG_SLOT_UNLIMITED, "listening", NULL);
     hf_log_text(&line, "transport", listener->transport == HF_TRANSPORT_TLS ? "tls" : "dtls");
     hf_log_address(&line, "address", address);
+    hf_log_text(&line, "listener", details->name);
+    hf_log_text(&line, "authority", daemon->config.authorities[details->authority_index].name);
+    hf_log_text(&line, "respond", hf_respond_mode_name(details->respond));
     hf_log_text(&line, "reference_point", hf_reference_point_name(listener->reference_point));
     hf_log_text(&line, "suites", suites);
     hf_log_end(&line);
 }
 
-static bool start_metrics(struct daemon *daemon)
+static bool start_metrics(struct process *process)
 {
     struct hf_log_line line;
     struct hf_address bound;
     char error[HF_METRICS_ERROR_MAX];
-    if (!daemon->options.has_metrics)
+    if (!process->daemon.config.has_metrics)
         return true;
-    if (!hf_metrics_open(&daemon->metrics, error, &bound, &daemon->options.metrics, daemon->shards,
-                         daemon->shard_count, daemon->shared.keystore)) {
+    if (!hf_metrics_open(&process->metrics, error, &bound, &process->daemon)) {
         hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
         return false;
     }
@@ -152,26 +164,59 @@ static bool start_metrics(struct daemon *daemon)
     return true;
 }
 
-static void log_ready(const struct daemon *daemon)
+static bool start_control(struct process *process)
+{
+    char error[HF_CONTROL_ERROR_MAX];
+    struct hf_log_line line;
+    const char *path = process->daemon.config.control_socket;
+    if (path[0] == '\0')
+        return true;
+    if (!hf_control_open(&process->control, error, &process->daemon, &process->sandbox)) {
+        hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
+        return false;
+    }
+    hf_log_begin(&line, HF_LOG_NOTICE, HF_LOG_SLOT_UNLIMITED, "listening", NULL);
+    hf_log_text(&line, "transport", "control");
+    hf_log_text(&line, "address", path);
+    hf_log_end(&line);
+    return true;
+}
+
+static uint64_t count_keys(const struct hf_daemon *daemon, bool is_warned)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < daemon->config.authority_count; i++) {
+        struct hf_keystore_counters keys;
+        hf_keystore_counters_get(&keys, daemon->shared.keystores[i]);
+        if (keys.keys == 0 && is_warned)
+            hf_log_message(HF_LOG_WARNING, "no_keys", "%s holds no key: every handshake will fail",
+                           daemon->config.authorities[i].psk_file);
+        sum += keys.keys;
+    }
+    return sum;
+}
+
+static void log_ready(const struct hf_daemon *daemon)
 {
     struct hf_log_line line;
-    struct hf_keystore_counters keys;
-    hf_keystore_counters_get(&keys, daemon->shared.keystore);
-    if (keys.keys == 0)
-        hf_log_message(HF_LOG_WARNING, "no_keys", "%s holds no key: every handshake will fail",
-                       daemon->options.psk_file);
+    uint64_t keys = count_keys(daemon, true);
     hf_log_begin(&line, HF_LOG_NOTICE, HF_LOG_SLOT_UNLIMITED, "ready", NULL);
     hf_log_text(&line, "version", hf_version());
     hf_log_number(&line, "shards", daemon->shard_count);
-    hf_log_number(&line, "keys", keys.keys);
-    hf_log_text(&line, "respond", hf_options_respond_name(daemon->options.respond));
+    hf_log_number(&line, "keys", keys);
+    hf_log_text(&line, "config",
+                daemon->config.config_file[0] != '\0' ? daemon->config.config_file : "none");
+    hf_log_text(&line, "user", daemon->config.user[0] != '\0' ? daemon->config.user : "unchanged");
+    hf_log_text(&line, "seccomp", daemon->config.is_seccomp ? "on" : "off");
     hf_log_end(&line);
 }
 
-static bool start(struct daemon *daemon)
+/* Everything that needs a privilege comes before hf_sandbox_drop(). */
+static bool start(struct process *process)
 {
+    struct hf_daemon *daemon = &process->daemon;
     struct hf_shard_shared *shared = &daemon->shared;
-    shared->options = &daemon->options;
+    char error[HF_SANDBOX_ERROR_MAX];
     shared->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (shared->end_fd < 0 || getrandom(shared->cookie_secret, sizeof(shared->cookie_secret), 0) !=
                                   (ssize_t)sizeof(shared->cookie_secret)) {
@@ -181,35 +226,34 @@ static bool start(struct daemon *daemon)
     hf_respond_init();
     if (!open_keylog(daemon) || !start_shards(daemon))
         return false;
-    for (uint32_t i = 0; i < daemon->options.socket_count; i++)
-        log_listener(&daemon->options.listeners[i], &shared->sockets[i].address);
-    if (!start_metrics(daemon))
+    for (uint32_t i = 0; i < daemon->config.socket_count; i++)
+        log_listener(daemon, i);
+    if (!start_metrics(process) || !start_control(process))
         return false;
+    if (!hf_sandbox_drop(&process->sandbox, error, &daemon->config) ||
+        !hf_sandbox_seccomp(error, &daemon->config)) {
+        hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
+        return false;
+    }
     for (uint32_t i = 0; i < daemon->shard_count; i++)
         hf_shard_serve(daemon->shards[i]);
+    daemon->state = HF_DAEMON_SERVING;
     return true;
 }
 
 /* ---- serve and stop ----------------------------------------------------------------------- */
 
-static void reload_keys(struct daemon *daemon)
+static void reload_on_signal(struct hf_daemon *daemon)
 {
-    char error[HF_KEYSTORE_ERROR_MAX];
-    if (!hf_keystore_reload(daemon->shared.keystore, error)) {
-        hf_log_message(HF_LOG_ERROR, "reload_failed", "%s; the keys read before stay in use",
-                       error);
-        return;
-    }
-    struct hf_log_line line;
-    struct hf_keystore_counters keys;
-    hf_keystore_counters_get(&keys, daemon->shared.keystore);
-    hf_log_begin(&line, HF_LOG_NOTICE, HF_LOG_SLOT_UNLIMITED, "reloaded", NULL);
-    hf_log_number(&line, "keys", keys.keys);
-    hf_log_end(&line);
+    static struct hf_daemon_reload reload;
+    reload.is_forced = false;
+    reload.who = "signal";
+    (void)hf_daemon_reload(daemon, &reload);
 }
 
-static void stop_shards(struct daemon *daemon)
+static void stop_shards(struct hf_daemon *daemon)
 {
+    daemon->state = HF_DAEMON_STOPPING;
     hf_notify_send("STOPPING=1");
     for (uint32_t i = 0; i < daemon->shard_count; i++)
         hf_shard_stop(daemon->shards[i]);
@@ -230,7 +274,7 @@ struct stop {
     uint64_t begun_ms;
 };
 
-static void take_stop_signal(struct daemon *daemon, struct stop *stop, uint32_t number)
+static void take_stop_signal(struct hf_daemon *daemon, struct stop *stop, uint32_t number)
 {
     if (!stop->is_begun) {
         *stop = (struct stop){true, number, now_ms()};
@@ -245,12 +289,14 @@ static void take_stop_signal(struct daemon *daemon, struct stop *stop, uint32_t 
 }
 
 /* Returns when every loop has ended: because of a signal, or because one failed. */
-static void serve(struct daemon *daemon)
+static void serve(struct process *process)
 {
+    struct hf_daemon *daemon = &process->daemon;
     uint32_t ended = 0;
     struct stop stop = {0};
     while (ended < daemon->shard_count) {
-        struct pollfd fds[2] = {{daemon->signal_fd, POLLIN, 0}, {daemon->shared.end_fd, POLLIN, 0}};
+        struct pollfd fds[2] = {{process->signal_fd, POLLIN, 0},
+                                {daemon->shared.end_fd, POLLIN, 0}};
         struct signalfd_siginfo info;
         eventfd_t count = 0;
         if (poll(fds, 2, -1) < 0 && errno != EINTR)
@@ -261,20 +307,22 @@ static void serve(struct daemon *daemon)
                 stop_shards(daemon);
             stop.is_begun = true;
         }
-        if (read(daemon->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+        if (read(process->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
             continue;
         if (info.ssi_signo == SIGHUP)
-            reload_keys(daemon);
+            reload_on_signal(daemon);
         else
             take_stop_signal(daemon, &stop, info.ssi_signo);
     }
 }
 
 /* In the opposite order of start; what was not started is NULL or none. False if a shard failed. */
-static bool finish(struct daemon *daemon)
+static bool finish(struct process *process)
 {
+    struct hf_daemon *daemon = &process->daemon;
     bool is_good = true;
-    hf_metrics_close(daemon->metrics);
+    hf_control_close(process->control);
+    hf_metrics_close(process->metrics);
     for (uint32_t i = 0; i < daemon->shard_count; i++)
         is_good &= hf_shard_close(daemon->shards[i]);
     if (daemon->shared.keylog_fd >= 0)
@@ -285,62 +333,108 @@ static bool finish(struct daemon *daemon)
     return is_good;
 }
 
-static int run(struct daemon *daemon)
+static void close_keys(struct hf_daemon *daemon)
 {
-    char error[HF_KEYSTORE_ERROR_MAX];
-    const struct hf_options *options = &daemon->options;
-    if (!hf_keystore_open(&daemon->shared.keystore, error, options->psk_file,
-                          (uint32_t)options->shard_count)) {
-        hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
-        return EXIT_USAGE;
+    for (uint32_t i = 0; i < daemon->started.authority_count; i++)
+        hf_keystore_close(daemon->shared.keystores[i]);
+}
+
+/* The same key in two authorities is two keys: each has a context key of its own. */
+static bool open_keys(struct hf_daemon *daemon)
+{
+    for (uint32_t i = 0; i < daemon->config.authority_count; i++) {
+        char error[HF_KEYSTORE_ERROR_MAX] = "no randomness";
+        uint8_t context_key[16];
+        if (getrandom(context_key, sizeof(context_key), 0) != (ssize_t)sizeof(context_key) ||
+            !hf_keystore_open(&daemon->shared.keystores[i], error,
+                              daemon->config.authorities[i].psk_file,
+                              (uint32_t)daemon->config.shard_count, context_key)) {
+            hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
+            return false;
+        }
+        explicit_bzero(context_key, sizeof(context_key));
     }
-    if (options->action == HF_OPTIONS_CHECK) {
-        struct hf_keystore_counters keys;
-        hf_keystore_counters_get(&keys, daemon->shared.keystore);
-        hf_log_message(HF_LOG_NOTICE, "checked", "options and key file are good: %zu keys",
-                       (size_t)keys.keys);
-        hf_keystore_close(daemon->shared.keystore);
-        return EXIT_SUCCESS;
-    }
-    bool is_good = start(daemon);
+    return true;
+}
+
+static int serve_to_the_end(struct process *process)
+{
+    bool is_good = start(process);
     if (is_good) {
-        log_ready(daemon);
+        log_ready(&process->daemon);
         hf_notify_send("READY=1");
-        serve(daemon);
+        serve(process);
     }
-    is_good &= finish(daemon);
-    hf_keystore_close(daemon->shared.keystore);
+    is_good &= finish(process);
     if (is_good)
         hf_log_message(HF_LOG_NOTICE, "stopped", "all associations are closed");
     return is_good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+static int run(struct process *process)
+{
+    struct hf_daemon *daemon = &process->daemon;
+    char error[HF_SANDBOX_ERROR_MAX];
+    int status = EXIT_USAGE;
+    if (!hf_sandbox_find(&process->sandbox, error, &daemon->config)) {
+        hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
+        return EXIT_USAGE;
+    }
+    if (open_keys(daemon)) {
+        if (daemon->config.action == HF_OPTIONS_CHECK) {
+            hf_log_message(HF_LOG_NOTICE, "checked",
+                           "options, configuration and keys are good: %zu keys",
+                           (size_t)count_keys(daemon, false));
+            status = EXIT_SUCCESS;
+        } else if (!hf_audit_open(daemon->config.audit_file)) {
+            hf_log_message(HF_LOG_ERROR, "start_failed", "audit log: %s: %s",
+                           daemon->config.audit_file, strerror(errno));
+            status = EXIT_FAILURE;
+        } else {
+            status = serve_to_the_end(process);
+        }
+    }
+    close_keys(daemon);
+    hf_audit_close();
+    return status;
+}
+
 int main(int argc, char **argv)
 {
-    static struct daemon daemon;
+    static struct process process;
+    struct hf_daemon *daemon = &process.daemon;
+    struct hf_daemon_config *config = &daemon->config;
     char error[HF_OPTIONS_ERROR_MAX];
-    daemon.shared.keylog_fd = -1;
-    daemon.shared.end_fd = -1;
-    if (!hf_options_parse(&daemon.options, error, argc, argv)) {
+    daemon->argc = argc;
+    daemon->argv = argv;
+    daemon->shared.keylog_fd = -1;
+    daemon->shared.end_fd = -1;
+    daemon->shared.config = &daemon->started;
+    daemon->start_s = daemon->reloaded_s = (int64_t)time(NULL);
+    daemon->is_reload_good = true;
+    pthread_mutex_init(&daemon->reload_lock, NULL);
+    if (!hf_options_parse(config, error, argc, argv)) {
         fprintf(stderr, "handfastd: %s\nTry: handfastd --help\n", error);
         return EXIT_USAGE;
     }
-    if (daemon.options.action == HF_OPTIONS_HELP) {
+    if (config->action == HF_OPTIONS_HELP) {
         hf_options_help();
         return EXIT_SUCCESS;
     }
-    if (daemon.options.action == HF_OPTIONS_VERSION) {
+    if (config->action == HF_OPTIONS_VERSION) {
         print_version();
         return EXIT_SUCCESS;
     }
+    daemon->started = *config;
     protect_process();
-    daemon.signal_fd = open_signals();
-    if (daemon.signal_fd < 0 || !hf_log_open(daemon.options.log_level, daemon.options.log_format,
-                                             (uint32_t)daemon.options.log_rate)) {
+    process.signal_fd = open_signals();
+    if (process.signal_fd < 0 || !hf_pseudonym_salt(config->log_salt) ||
+        !hf_log_open(config->log_level, config->log_format, (uint32_t)config->log_rate)) {
         fprintf(stderr, "handfastd: cannot start: %s\n", strerror(errno));
         return EXIT_FAILURE;
     }
-    int status = run(&daemon);
+    hf_log_tune(config->log_level, (uint32_t)config->log_rate, config->log_identities);
+    int status = run(&process);
     hf_log_close();
     return status;
 }

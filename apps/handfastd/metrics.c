@@ -11,14 +11,13 @@
 #include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define CONNECTIONS_MAX 16
 #define TIMEOUT_SECONDS 10
 
 struct hf_metrics {
-    struct MHD_Daemon *daemon;
-    struct hf_exposition_input input;
+    struct MHD_Daemon *server;
+    const struct hf_daemon *daemon;
 };
 
 static enum MHD_Result reply(struct MHD_Connection *connection, unsigned code, const char *type,
@@ -43,14 +42,14 @@ static enum MHD_Result reply_text(struct MHD_Connection *connection, unsigned co
 }
 
 static enum MHD_Result reply_metrics(struct MHD_Connection *connection,
-                                     const struct hf_exposition_input *input)
+                                     const struct hf_daemon *daemon)
 {
     char *text = NULL;
     size_t len = 0;
     FILE *out = open_memstream(&text, &len);
     if (out == NULL)
         return MHD_NO;
-    bool is_written = hf_exposition_write(out, input);
+    bool is_written = hf_exposition_write(out, daemon);
     if (fclose(out) != 0 || !is_written) {
         free(text);
         return MHD_NO;
@@ -60,6 +59,17 @@ static enum MHD_Result reply_metrics(struct MHD_Connection *connection,
     if (response == NULL)
         free(text);
     return reply(connection, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", response);
+}
+
+/* Whether it is of use to send peers here now. */
+static enum MHD_Result reply_ready(struct MHD_Connection *connection,
+                                   const struct hf_daemon *daemon)
+{
+    static const char *const names[] = {"starting\n", "ready\n", "stopping\n"};
+    enum hf_daemon_state state = daemon->state;
+    return reply_text(connection,
+                      state == HF_DAEMON_SERVING ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE,
+                      names[state]);
 }
 
 static enum MHD_Result handle_request(void *arg, struct MHD_Connection *connection, const char *url,
@@ -81,10 +91,12 @@ static enum MHD_Result handle_request(void *arg, struct MHD_Connection *connecti
     if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
         return reply_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "GET only\n");
     if (strcmp(url, "/metrics") == 0)
-        return reply_metrics(connection, &metrics->input);
+        return reply_metrics(connection, metrics->daemon);
     if (strcmp(url, "/healthz") == 0)
         return reply_text(connection, MHD_HTTP_OK, "ok\n");
-    return reply_text(connection, MHD_HTTP_NOT_FOUND, "there are /metrics and /healthz\n");
+    if (strcmp(url, "/readyz") == 0)
+        return reply_ready(connection, metrics->daemon);
+    return reply_text(connection, MHD_HTTP_NOT_FOUND, "there are /metrics, /healthz and /readyz\n");
 }
 
 static bool start(struct hf_metrics *metrics, const struct hf_address *address)
@@ -95,29 +107,25 @@ static bool start(struct hf_metrics *metrics, const struct hf_address *address)
     if (!hf_address_is_v4(address))
         flags |= MHD_USE_DUAL_STACK;
     errno = 0;
-    metrics->daemon = MHD_start_daemon(flags, address->port, NULL, NULL, handle_request, metrics,
+    metrics->server = MHD_start_daemon(flags, address->port, NULL, NULL, handle_request, metrics,
                                        MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&sockaddr,
                                        MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
                                        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_SECONDS,
                                        MHD_OPTION_LISTENING_ADDRESS_REUSE, 1U, MHD_OPTION_END);
-    return metrics->daemon != NULL;
+    return metrics->server != NULL;
 }
 
 bool hf_metrics_open(struct hf_metrics **out, char error[HF_METRICS_ERROR_MAX],
-                     struct hf_address *bound, const struct hf_address *address,
-                     struct hf_shard *const *shards, uint32_t shard_count,
-                     const struct hf_keystore *keystore)
+                     struct hf_address *bound, const struct hf_daemon *daemon)
 {
     char text[HF_ADDRESS_TEXT_MAX];
-    struct timespec now;
+    const struct hf_address *address = &daemon->started.metrics;
     struct hf_metrics *metrics = calloc(1, sizeof(*metrics));
     if (metrics == NULL) {
         snprintf(error, HF_METRICS_ERROR_MAX, "no memory for the metrics");
         return false;
     }
-    clock_gettime(CLOCK_REALTIME, &now);
-    metrics->input = (struct hf_exposition_input){shards, shard_count, keystore,
-                                                  (double)now.tv_sec + (double)now.tv_nsec / 1e9};
+    metrics->daemon = daemon;
     if (!start(metrics, address)) {
         snprintf(error, HF_METRICS_ERROR_MAX, "--metrics: cannot listen on %s: %s",
                  hf_address_print(text, address), strerror(errno));
@@ -126,7 +134,7 @@ bool hf_metrics_open(struct hf_metrics **out, char error[HF_METRICS_ERROR_MAX],
     }
     *bound = *address;
     const union MHD_DaemonInfo *info =
-        MHD_get_daemon_info(metrics->daemon, MHD_DAEMON_INFO_BIND_PORT);
+        MHD_get_daemon_info(metrics->server, MHD_DAEMON_INFO_BIND_PORT);
     if (info != NULL)
         bound->port = info->port;
     *out = metrics;
@@ -137,6 +145,6 @@ void hf_metrics_close(struct hf_metrics *metrics)
 {
     if (metrics == NULL)
         return;
-    MHD_stop_daemon(metrics->daemon);
+    MHD_stop_daemon(metrics->server);
     free(metrics);
 }

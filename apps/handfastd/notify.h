@@ -7,4 +7,7 @@
 /** hf_notify_send sends e.g. "READY=1" to $NOTIFY_SOCKET; does nothing without one. */
 void hf_notify_send(const char *state);
 
+/** hf_notify_reloading says that a reload has begun; "READY=1" ends it. */
+void hf_notify_reloading(void);
+
 #endif

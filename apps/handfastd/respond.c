@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 struct hf_respond {
-    enum hf_respond_mode mode;
+    enum hf_respond_mode modes[HF_LISTENERS_MAX];
     uint16_t message_id; /* CoAP, messages we begin */
     struct hf_http *http;
 };
@@ -25,13 +25,19 @@ struct hf_respond *hf_respond_open(enum hf_respond_mode mode)
     struct hf_respond *respond = calloc(1, sizeof(*respond));
     if (respond == NULL)
         return NULL;
-    respond->mode = mode;
+    for (uint32_t i = 0; i < HF_LISTENERS_MAX; i++)
+        respond->modes[i] = mode;
     respond->http = hf_http_open();
     if (respond->http == NULL) {
         free(respond);
         return NULL;
     }
     return respond;
+}
+
+void hf_respond_set(struct hf_respond *respond, uint32_t listener_index, enum hf_respond_mode mode)
+{
+    respond->modes[listener_index] = mode;
 }
 
 void hf_respond_close(struct hf_respond *respond)
@@ -54,11 +60,12 @@ static void echo(struct hf_loop *loop, const struct hf_event *event, enum hf_tra
 void hf_respond_data(struct hf_respond *respond, struct hf_loop *loop, const struct hf_event *event,
                      enum hf_transport transport)
 {
-    if (respond->mode == HF_RESPOND_ECHO)
+    enum hf_respond_mode mode = respond->modes[event->listener_index];
+    if (mode == HF_RESPOND_ECHO)
         echo(loop, event, transport);
-    else if (respond->mode == HF_RESPOND_WHOAMI && transport == HF_TRANSPORT_TLS)
+    else if (mode == HF_RESPOND_WHOAMI && transport == HF_TRANSPORT_TLS)
         hf_http_receive(respond->http, loop, event->association, event->data);
-    else if (respond->mode == HF_RESPOND_WHOAMI)
+    else if (mode == HF_RESPOND_WHOAMI)
         hf_coap_receive(loop, event->association, event->data, &respond->message_id);
 }
 

@@ -4,15 +4,19 @@
 #ifndef HF_RESPOND_H
 #define HF_RESPOND_H
 
-#include "options.h"
+#include "daemon_config.h"
 
 struct hf_respond;
 
 /** hf_respond_init prepares the libraries behind it. Call once, before any thread. */
 void hf_respond_init(void);
 
-/** hf_respond_open makes the state of one shard. NULL without memory. */
+/** hf_respond_open makes the state of one shard; `mode` is that of all listeners until
+ *  hf_respond_set(). NULL without memory. */
 struct hf_respond *hf_respond_open(enum hf_respond_mode mode);
+
+/** hf_respond_set changes what one listener answers, from the next data on. */
+void hf_respond_set(struct hf_respond *respond, uint32_t listener_index, enum hf_respond_mode mode);
 
 /** hf_respond_close frees it; NULL is allowed. */
 void hf_respond_close(struct hf_respond *respond);

@@ -5,19 +5,26 @@
  */
 #include "shard.h"
 
+#include "failures.h"
 #include "keylog.h"
 #include "respond.h"
 
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
+#define WALK_SLOTS 4096u /* of a turn: about 50 us */
+
 struct hf_shard {
     uint32_t index;
     struct hf_shard_shared *shared;
+    struct hf_key_source sources[HF_AUTHORITIES_MAX];
+    _Atomic uint64_t handshakes[HF_LISTENERS_MAX][HF_STATUS_COUNT]; /* one writer */
+    struct walk *stalled; /* walks that found no room to go on: taken up each second */
     pthread_t thread;
     struct hf_loop *loop;
     struct hf_respond *respond;
@@ -30,7 +37,14 @@ struct hf_shard {
 
 /* ---- what is logged ----------------------------------------------------------------------- */
 
-static void log_established(struct hf_loop *loop, const struct hf_event *event)
+static void log_listener(const struct hf_shard *shard, struct hf_log_line *line,
+                         const struct hf_event *event)
+{
+    hf_log_text(line, "listener", shard->shared->config->details[event->listener_index].name);
+}
+
+static void log_established(const struct hf_shard *shard, struct hf_loop *loop,
+                            const struct hf_event *event)
 {
     struct hf_log_line line;
     struct hf_association_info info;
@@ -39,14 +53,16 @@ static void log_established(struct hf_loop *loop, const struct hf_event *event)
         hf_engine_association_info(&info, hf_loop_engine(loop), event->association) != HF_OK)
         return;
     const char *suite = hf_suite_name(info.suite);
+    log_listener(shard, &line, event);
     hf_log_address(&line, "peer", &event->path.peer);
     hf_log_address(&line, "local", &event->path.local);
-    hf_log_octets(&line, "credential",
-                  (struct hf_bytes){(const uint8_t *)info.credential_id, info.credential_id_len});
+    hf_log_credential(
+        &line, "credential",
+        (struct hf_bytes){(const uint8_t *)info.credential_id, info.credential_id_len});
     hf_log_text(&line, "entity_kind", hf_entity_kind_name(info.entity_kind));
     if (info.entity_id_len > 0)
-        hf_log_octets(&line, "entity",
-                      (struct hf_bytes){(const uint8_t *)info.entity_id, info.entity_id_len});
+        hf_log_identity(&line, "entity",
+                        (struct hf_bytes){(const uint8_t *)info.entity_id, info.entity_id_len});
     hf_log_text(&line, "suite", suite == NULL ? "unknown" : suite);
     hf_log_text(&line, "framework", hf_framework_name(info.framework));
     hf_log_end(&line);
@@ -66,51 +82,183 @@ static void log_failure(struct hf_log_line *line, const struct hf_event *event)
         hf_log_text(line, "clause", failure->clause);
 }
 
-static void log_closed(const struct hf_event *event)
+static void log_closed(const struct hf_shard *shard, const struct hf_event *event)
 {
     struct hf_log_line line;
     enum hf_status status = event->failure.status;
     hf_log_begin(&line, HF_LOG_DEBUG, HF_LOG_SLOT_CLOSED + (uint32_t)status, "association_closed",
                  hf_status_reason(status));
+    log_listener(shard, &line, event);
     log_failure(&line, event);
     hf_log_end(&line);
 }
 
-static void log_handshake_failed(const struct hf_event *event)
+static void log_handshake_failed(const struct hf_shard *shard, const struct hf_event *event)
 {
     struct hf_log_line line;
     enum hf_status status = event->failure.status;
     hf_log_begin(&line, HF_LOG_NOTICE, HF_LOG_SLOT_FAILED + (uint32_t)status, "handshake_failed",
                  hf_status_reason(status));
+    log_listener(shard, &line, event);
     log_failure(&line, event);
     if (event->psk_identity_len > 0)
-        hf_log_octets(&line, "identity",
-                      (struct hf_bytes){event->psk_identity, event->psk_identity_len});
+        hf_log_identity(&line, "identity",
+                        (struct hf_bytes){event->psk_identity, event->psk_identity_len});
     hf_log_end(&line);
 }
 
+/* ---- ending associations whose key is gone ------------------------------------------------ */
+
+struct walk {
+    struct walk *next; /* of the stalled ones */
+    struct hf_shard *shard;
+    uint32_t cursor;
+    uint64_t ended;
+    size_t count;
+    uint64_t contexts[];
+};
+
+static int compare_contexts(const void *a, const void *b)
+{
+    const uint64_t *left = a;
+    const uint64_t *right = b;
+    return (*left > *right) - (*left < *right);
+}
+
+static void log_walk(const struct walk *walk)
+{
+    struct hf_log_line line;
+    if (walk->ended == 0)
+        return;
+    hf_log_begin(&line, HF_LOG_NOTICE, HF_LOG_SLOT_UNLIMITED, "associations_ended", "key_gone");
+    hf_log_number(&line, "shard", walk->shard->index);
+    hf_log_number(&line, "associations", walk->ended);
+    hf_log_end(&line);
+}
+
+static void walk_on(struct hf_loop *loop, void *arg)
+{
+    struct walk *walk = arg;
+    struct hf_association_entry entry;
+    struct hf_engine *engine = hf_loop_engine(loop);
+    uint32_t slots = hf_engine_association_slots(engine);
+    uint32_t end = slots - walk->cursor > WALK_SLOTS ? walk->cursor + WALK_SLOTS : slots;
+    while (hf_engine_has_event_room(engine) &&
+           hf_engine_next_association(&entry, &walk->cursor, engine, end)) {
+        if (bsearch(&entry.context, walk->contexts, walk->count, sizeof(entry.context),
+                    compare_contexts) == NULL)
+            continue;
+        hf_loop_end(loop, entry.association, HF_CLOSE_NOTIFY);
+        walk->ended++;
+    }
+    if (hf_engine_has_event_room(engine))
+        walk->cursor = end; /* what is left of the slice are free records */
+    if (walk->cursor < slots) {
+        if (!hf_loop_post(loop, walk_on, walk)) {
+            walk->next = walk->shard->stalled;
+            walk->shard->stalled = walk;
+        }
+        return;
+    }
+    log_walk(walk);
+    free(walk);
+}
+
+static void resume_walks(struct hf_shard *shard, struct hf_loop *loop)
+{
+    struct walk *walk = shard->stalled;
+    shard->stalled = NULL;
+    while (walk != NULL) {
+        struct walk *next = walk->next;
+        walk_on(loop, walk);
+        walk = next;
+    }
+}
+
+bool hf_shard_end_keys(struct hf_shard *shard, const uint64_t *contexts, size_t count)
+{
+    if (count == 0)
+        return true;
+    struct walk *walk = calloc(1, sizeof(*walk) + count * sizeof(*contexts));
+    if (walk == NULL)
+        return false;
+    walk->shard = shard;
+    walk->count = count;
+    memcpy(walk->contexts, contexts, count * sizeof(*contexts));
+    if (hf_loop_post(shard->loop, walk_on, walk))
+        return true;
+    free(walk);
+    return false;
+}
+
+/* ---- what a reload changes ---------------------------------------------------------------- */
+
+struct update {
+    struct hf_shard *shard;
+    const struct hf_daemon_config *config;
+    sem_t done;
+};
+
+/* All of it was checked before it came here. */
+static void update_listeners(struct hf_loop *loop, void *arg)
+{
+    struct update *update = arg;
+    for (uint32_t i = 0; i < update->config->socket_count; i++) {
+        enum hf_status status =
+            hf_engine_update_listener(hf_loop_engine(loop), i, &update->config->listeners[i]);
+        if (status != HF_OK)
+            hf_log_message(HF_LOG_ERROR, "reload_failed", "listener %s: %s",
+                           update->config->details[i].name, hf_status_text(status));
+        hf_respond_set(update->shard->respond, i, update->config->details[i].respond);
+    }
+    sem_post(&update->done);
+}
+
+bool hf_shard_update(struct hf_shard *shard, const struct hf_daemon_config *config)
+{
+    struct update update = {.shard = shard, .config = config};
+    sem_init(&update.done, 0, 0);
+    bool is_taken = hf_loop_post(shard->loop, update_listeners, &update);
+    while (is_taken && sem_wait(&update.done) != 0)
+        continue;
+    sem_destroy(&update.done);
+    return is_taken;
+}
+
 /* ---- the loop's handlers ------------------------------------------------------------------ */
+
+static void count_handshake(struct hf_shard *shard, const struct hf_event *event,
+                            enum hf_status status)
+{
+    _Atomic uint64_t *counter = &shard->handshakes[event->listener_index][status];
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
 
 static void handle_event(struct hf_loop *loop, const struct hf_event *event, void *arg)
 {
     struct hf_shard *shard = arg;
     switch (event->kind) {
     case HF_EVENT_ESTABLISHED:
-        log_established(loop, event);
+        count_handshake(shard, event, HF_OK);
+        log_established(shard, loop, event);
         break;
     case HF_EVENT_DATA:
         hf_respond_data(shard->respond, loop, event,
-                        shard->shared->options->listeners[event->listener_index].transport);
+                        shard->shared->config->listeners[event->listener_index].transport);
         break;
     case HF_EVENT_PEER_CLOSED:
         hf_loop_end(loop, event->association, HF_CLOSE_NOTIFY);
         break;
     case HF_EVENT_CLOSED:
         hf_respond_forget(shard->respond, event->association);
-        log_closed(event);
+        hf_failures_add(event);
+        log_closed(shard, event);
         break;
     case HF_EVENT_HANDSHAKE_FAILED:
-        log_handshake_failed(event);
+        count_handshake(shard, event, event->failure.status);
+        hf_failures_add(event);
+        log_handshake_failed(shard, event);
         break;
     case HF_EVENT_KEYLOG:
         if (shard->shared->keylog_fd >= 0)
@@ -125,6 +273,18 @@ static void handle_second(struct hf_loop *loop, void *arg)
 {
     struct hf_shard *shard = arg;
     hf_respond_second(shard->respond, loop);
+    if (shard->stalled != NULL)
+        resume_walks(shard, loop);
+}
+
+/* Each listener's authority has its own keys. */
+static void request_key(struct hf_engine *engine, const struct hf_request *request, void *arg)
+{
+    const struct hf_shard *shard = arg;
+    const struct hf_daemon_config *config = shard->shared->config;
+    uint32_t authority = config->details[request->listener_index].authority_index;
+    const struct hf_key_source *source = &shard->sources[authority];
+    source->request(engine, request, source->arg);
 }
 
 /* ---- the thread --------------------------------------------------------------------------- */
@@ -134,10 +294,12 @@ static bool open_loop(struct hf_shard *shard)
     const struct hf_shard_shared *shared = shard->shared;
     struct hf_config engine;
     struct hf_loop_config config;
-    hf_options_engine(&engine, shared->options, shard->index);
-    hf_options_loop(&config, shared->options);
+    hf_daemon_config_engine(&engine, shared->config, shard->index);
+    hf_daemon_config_loop(&config, shared->config);
     memcpy(engine.cookie_secret, shared->cookie_secret, sizeof(engine.cookie_secret));
-    struct hf_key_source source = hf_keystore_source(shared->keystore, shard->index);
+    for (uint32_t i = 0; i < shared->config->authority_count; i++)
+        shard->sources[i] = hf_keystore_source(shared->keystores[i], shard->index);
+    struct hf_key_source source = {.request = request_key, .arg = shard};
     config.engine = &engine;
     config.source = &source;
     config.sockets = shared->sockets;
@@ -173,6 +335,11 @@ static void *live(void *arg)
 static void free_shard(struct hf_shard *shard)
 {
     hf_respond_close(shard->respond);
+    while (shard->stalled != NULL) {
+        struct walk *walk = shard->stalled;
+        shard->stalled = walk->next;
+        free(walk);
+    }
     sem_destroy(&shard->opened);
     sem_destroy(&shard->may_serve);
     sem_destroy(&shard->may_close);
@@ -192,7 +359,9 @@ bool hf_shard_start(struct hf_shard **out, char error[HF_LOOP_ERROR_MAX],
     sem_init(&shard->opened, 0, 0);
     sem_init(&shard->may_serve, 0, 0);
     sem_init(&shard->may_close, 0, 0);
-    shard->respond = hf_respond_open(shared->options->respond);
+    shard->respond = hf_respond_open(HF_RESPOND_NONE);
+    for (uint32_t i = 0; shard->respond != NULL && i < shared->config->socket_count; i++)
+        hf_respond_set(shard->respond, i, shared->config->details[i].respond);
     snprintf(shard->error, sizeof(shard->error), "no memory or thread for shard %u", index);
     if (shard->respond != NULL && pthread_create(&shard->thread, NULL, live, shard) == 0) {
         while (sem_wait(&shard->opened) != 0)
@@ -234,4 +403,15 @@ bool hf_shard_close(struct hf_shard *shard)
 struct hf_loop *hf_shard_loop(const struct hf_shard *shard)
 {
     return shard->loop;
+}
+
+uint32_t hf_shard_index(const struct hf_shard *shard)
+{
+    return shard->index;
+}
+
+uint64_t hf_shard_handshakes(const struct hf_shard *shard, uint32_t listener_index,
+                             enum hf_status status)
+{
+    return atomic_load_explicit(&shard->handshakes[listener_index][status], memory_order_relaxed);
 }

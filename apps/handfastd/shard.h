@@ -4,15 +4,15 @@
 #ifndef HF_SHARD_H
 #define HF_SHARD_H
 
+#include "daemon_config.h"
 #include "keystore.h"
-#include "options.h"
 
 struct hf_shard;
 
 /** What all shards share. Outlives them. */
 struct hf_shard_shared {
-    const struct hf_options *options;
-    struct hf_keystore *keystore;
+    const struct hf_daemon_config *config; /**< as of the start; a reload does not change it */
+    struct hf_keystore *keystores[HF_AUTHORITIES_MAX];
     uint8_t cookie_secret[32];
     struct hf_loop_socket sockets[HF_LISTENERS_MAX]; /**< with the ports the kernel chose */
     int keylog_fd;                                   /**< -1: none */
@@ -36,5 +36,20 @@ bool hf_shard_close(struct hf_shard *shard);
 
 /** hf_shard_loop gives the loop, for its counters and addresses. */
 struct hf_loop *hf_shard_loop(const struct hf_shard *shard);
+
+/** hf_shard_index gives its number: the top byte of its associations' handles. */
+uint32_t hf_shard_index(const struct hf_shard *shard);
+
+/** hf_shard_handshakes gives how many handshakes at a listener ended so. Thread: any. */
+uint64_t hf_shard_handshakes(const struct hf_shard *shard, uint32_t listener_index,
+                             enum hf_status status);
+
+/** hf_shard_update puts what may change of the listeners into use, and waits until it is. False:
+ * the shard has ended. Thread: any but a shard's. */
+bool hf_shard_update(struct hf_shard *shard, const struct hf_daemon_config *config);
+
+/** hf_shard_end_keys ends all associations whose `context` is among `contexts` (sorted), a slice of
+ *  them a turn. Copies `contexts`. False: no memory, or the shard has ended. Thread: any. */
+bool hf_shard_end_keys(struct hf_shard *shard, const uint64_t *contexts, size_t count);
 
 #endif

@@ -32,6 +32,32 @@ HF_API void hf_keyfile_close(struct hf_keyfile *keyfile);
 /** hf_keyfile_count gives the number of keys. */
 HF_API size_t hf_keyfile_count(const struct hf_keyfile *keyfile);
 
+/** hf_keyfile_use_context has every answer carry a `context` that is a hash, under the 16 bytes of
+ *  `key`, of all there is to a key: identity, key and entity-id. The same key in two files opened
+ *  with the same bytes has the same context; a changed one has another. Without this call it is 0.
+ *  Call before the first look-up. */
+HF_API void hf_keyfile_use_context(struct hf_keyfile *keyfile, const uint8_t key[16]);
+
+/** What becomes of a key from one file to the next. */
+enum hf_keyfile_change {
+    HF_KEYFILE_ADDED = 0,
+    HF_KEYFILE_REMOVED,
+    HF_KEYFILE_CHANGED, /**< another key or entity for the same identity */
+};
+
+/** One difference. The view dies with the call it was handed to. */
+struct hf_keyfile_difference {
+    enum hf_keyfile_change change;
+    struct hf_bytes psk_identity;
+    uint64_t context; /**< of the answers so far; 0 for HF_KEYFILE_ADDED */
+};
+
+typedef void hf_keyfile_differ(const struct hf_keyfile_difference *difference, void *arg);
+
+/** hf_keyfile_compare calls `differ` once for each key that is not the same in both. */
+HF_API void hf_keyfile_compare(const struct hf_keyfile *from, const struct hf_keyfile *to,
+                               hf_keyfile_differ *differ, void *arg);
+
 /** hf_keyfile_answer looks the identity up and fills `out`; its views point into the keyfile and,
  *  for the Credential-ID "12-<identity>" (TS-0003 10.4), into `scratch`. An unknown identity gives
  *  HF_ANSWER_REFUSED. Thread: any. */

@@ -23,6 +23,19 @@ static char directory[] = "/tmp/keystore_test.XXXXXX";
 static char path[64];
 static char error[HF_KEYSTORE_ERROR_MAX];
 
+static const uint8_t context_key[16] = {1, 2, 3};
+static struct hf_keystore_change change;
+
+/* All or nothing, as the daemon does it. */
+static bool reload(struct hf_keystore *store)
+{
+    bool is_good = hf_keystore_prepare(store, &change, error, path);
+    free(change.ended);
+    if (is_good)
+        hf_keystore_commit(store);
+    return is_good;
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -52,7 +65,7 @@ static void write_keys(const char *text, mode_t mode)
 static void expect_error(const char *file, const char *needle)
 {
     struct hf_keystore *store = NULL;
-    assert_false(hf_keystore_open(&store, error, file, 1));
+    assert_false(hf_keystore_open(&store, error, file, 1, context_key));
     if (strstr(error, needle) == NULL || strstr(error, file) != error)
         print_error("%s\n", error);
     assert_ptr_equal(strstr(error, file), error);
@@ -98,7 +111,7 @@ static void test_permissions(void **state)
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         struct hf_keystore *store = NULL;
         write_keys("a:" KEY_A "\n", good[i]);
-        assert_true(hf_keystore_open(&store, error, path, 1));
+        assert_true(hf_keystore_open(&store, error, path, 1, context_key));
         hf_keystore_close(store);
     }
 }
@@ -109,7 +122,7 @@ static void test_files_that_cannot_be_read(void **state)
     expect_error("/nonexistent/keys", "No such file or directory");
     chmod(directory, 0700);
     struct hf_keystore *store = NULL;
-    assert_false(hf_keystore_open(&store, error, directory, 1));
+    assert_false(hf_keystore_open(&store, error, directory, 1, context_key));
     assert_non_null(strstr(error, "not a regular file"));
     unlink(path);
     assert_int_equal(mkfifo(path, 0600), 0);
@@ -131,18 +144,18 @@ static void test_reload_is_all_or_nothing(void **state)
     struct hf_keystore *store = NULL;
     struct hf_keystore_counters counters;
     write_keys("a:" KEY_A "\n", 0600);
-    assert_true(hf_keystore_open(&store, error, path, 2));
+    assert_true(hf_keystore_open(&store, error, path, 2, context_key));
     struct hf_key_source source = hf_keystore_source(store, 1);
     assert_int_equal(ask(&source, "a"), HF_ANSWER_PSK);
 
     write_keys("b:" KEY_B "\nnonsense\n", 0600);
-    assert_false(hf_keystore_reload(store, error));
+    assert_false(reload(store));
     assert_non_null(strstr(error, "line 2"));
     assert_int_equal(ask(&source, "a"), HF_ANSWER_PSK);
     assert_int_equal(ask(&source, "b"), HF_ANSWER_REFUSED);
 
     write_keys("b:" KEY_B "\nc:" KEY_A "\n", 0600);
-    assert_true(hf_keystore_reload(store, error));
+    assert_true(reload(store));
     assert_int_equal(ask(&source, "a"), HF_ANSWER_REFUSED);
     assert_int_equal(ask(&source, "b"), HF_ANSWER_PSK);
     hf_keystore_counters_get(&counters, store);
@@ -184,14 +197,14 @@ static void test_reload_under_lookups(void **state)
     pthread_t threads[LOOKERS];
     struct looker lookers[LOOKERS] = {0};
     write_keys("a:" KEY_A "\n", 0600);
-    assert_true(hf_keystore_open(&store, error, path, LOOKERS));
+    assert_true(hf_keystore_open(&store, error, path, LOOKERS, context_key));
     for (uint32_t i = 0; i < LOOKERS; i++) {
         lookers[i] = (struct looker){hf_keystore_source(store, i), &is_over, 0, false};
         assert_int_equal(pthread_create(&threads[i], NULL, look_up, &lookers[i]), 0);
     }
     for (int i = 0; i < 300; i++) {
         write_keys(i % 2 ? "a:" KEY_A "\n" : "a:" KEY_B "\n", 0600);
-        assert_true(hf_keystore_reload(store, error));
+        assert_true(reload(store));
     }
     atomic_store(&is_over, true);
     for (int i = 0; i < LOOKERS; i++) {

@@ -4,7 +4,6 @@
 #include "endpoint.h"
 #include "options.h"
 
-#include <getopt.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,7 +11,7 @@
 
 #include <cmocka.h>
 
-static struct hf_options options;
+static struct hf_daemon_config options;
 static char error[HF_OPTIONS_ERROR_MAX];
 
 /* The loop's defaults, as its header gives them: this test has no loop. */
@@ -31,7 +30,6 @@ static bool parse(const char *line)
     snprintf(copy, sizeof(copy), "%s", line);
     for (char *word = strtok_r(copy, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest))
         argv[argc++] = word;
-    optind = 0; /* glibc: begin anew */
     error[0] = '\0';
     return hf_options_parse(&options, error, argc, argv);
 }
@@ -61,7 +59,7 @@ static void test_defaults(void **state)
     struct hf_config engine;
     struct hf_config untouched;
     expect_good(BASE);
-    hf_options_engine(&engine, &options, 3);
+    hf_daemon_config_engine(&engine, &options, 3);
     hf_config_init(&untouched);
     assert_int_equal(engine.shard_index, 3);
     assert_int_equal(engine.associations_max, untouched.associations_max);
@@ -71,7 +69,7 @@ static void test_defaults(void **state)
     assert_int_equal(engine.idle_us_max, 0);
     assert_false(engine.keylog);
     assert_int_equal(engine.listener_count, 1);
-    assert_int_equal(options.respond, HF_RESPOND_WHOAMI);
+    assert_int_equal(options.details[0].respond, HF_RESPOND_WHOAMI);
     assert_int_equal(options.log_level, HF_LOG_INFO);
     assert_true(options.shard_count >= 1 && options.shard_count <= HF_SHARDS_MAX);
     assert_true(options.listeners[0].encrypt_then_mac);
@@ -110,10 +108,8 @@ static void test_listener_count_is_bounded(void **state)
     argv[argc++] = (char *)"--psk-file=f";
     for (int i = 0; i < HF_LISTENERS_MAX; i++)
         argv[argc++] = (char *)"--tls=127.0.0.1:0";
-    optind = 0;
     assert_true(hf_options_parse(&options, error, argc, argv));
     argv[argc++] = (char *)"--dtls=127.0.0.1:0";
-    optind = 0;
     assert_false(hf_options_parse(&options, error, argc, argv));
     assert_non_null(strstr(error, "more than 64 listeners"));
 }
@@ -127,9 +123,9 @@ static void test_suites(void **state)
     assert_int_equal(options.listeners[0].suites[1], HF_SUITE_PSK_AES_128_GCM_SHA256);
     assert_int_equal(options.listeners[0].suites[2], HF_SUITE_PSK_AES_128_CCM_8);
     expect_good(BASE "--suites psk-aes128-ccm8,PSK-AES128-CCM,PSK-AES128-CBC-SHA256");
-    assert_int_equal(options.suites[0], HF_SUITE_PSK_AES_128_CCM_8);
-    assert_int_equal(options.suites[1], HF_SUITE_PSK_AES_128_CCM);
-    assert_int_equal(options.suites[2], HF_SUITE_PSK_AES_128_CBC_SHA256);
+    assert_int_equal(options.listeners[0].suites[0], HF_SUITE_PSK_AES_128_CCM_8);
+    assert_int_equal(options.listeners[0].suites[1], HF_SUITE_PSK_AES_128_CCM);
+    assert_int_equal(options.listeners[0].suites[2], HF_SUITE_PSK_AES_128_CBC_SHA256);
     expect_refused(BASE "--suites 0x002F", "not a suite this program speaks");
     expect_refused(BASE "--suites AES128-SHA", "not a suite this program speaks");
     expect_refused(BASE "--suites 0xC0A4,0xc0a4", "named once only");
@@ -143,15 +139,15 @@ static void test_limits_are_shared_by_shards(void **state)
     struct hf_loop_config loop;
     expect_good(BASE "--shards 4 --associations-max 100001 --handshakes-max 1000 "
                      "--handshakes-per-prefix 7");
-    hf_options_engine(&engine, &options, 0);
-    hf_options_loop(&loop, &options);
+    hf_daemon_config_engine(&engine, &options, 0);
+    hf_daemon_config_loop(&loop, &options);
     assert_int_equal(engine.associations_max, 25001);
     assert_int_equal(engine.handshakes_max, 250);
     assert_true(engine.handshakes_pressure <= 250 && engine.handshakes_pressure >= 125);
     assert_int_equal(engine.handshakes_per_prefix_max, 7);
     assert_int_equal(loop.connections_max, 25001);
     expect_good(BASE "--shards 1 --associations-max 10");
-    hf_options_engine(&engine, &options, 0);
+    hf_daemon_config_engine(&engine, &options, 0);
     assert_int_equal(engine.handshakes_max, 10);
     expect_refused(BASE "--shards 1 --associations-max 10 --handshakes-max 11", "handshakes_max");
 }
@@ -162,17 +158,17 @@ static void test_times(void **state)
     struct hf_config engine;
     expect_good(BASE "--handshake-timeout 90 --hello-timeout 2500ms --idle-timeout 24h "
                      "--retransmit-initial 250");
-    hf_options_engine(&engine, &options, 0);
+    hf_daemon_config_engine(&engine, &options, 0);
     assert_int_equal(engine.handshake_us_max, 90000000);
     assert_int_equal(engine.hello_us_max, 2500000);
     assert_int_equal(engine.idle_us_max, 86400000000);
     assert_int_equal(engine.retransmit_us_initial, 250000);
     expect_good(BASE "--handshake-timeout 2m --constrained");
-    hf_options_engine(&engine, &options, 0);
+    hf_daemon_config_engine(&engine, &options, 0);
     assert_int_equal(engine.handshake_us_max, 120000000);
     assert_int_equal(engine.retransmit_us_initial, 9000000);
     expect_good(BASE "--retransmit-initial 2s --constrained");
-    hf_options_engine(&engine, &options, 0);
+    hf_daemon_config_engine(&engine, &options, 0);
     assert_int_equal(engine.retransmit_us_initial, 2000000);
     static const char *const bad[] = {"-1", "1x", "s", "", "99999999999999999999", "1 s", "25h"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -186,11 +182,11 @@ static void test_respond_only_where_it_is_safe(void **state)
 {
     (void)state;
     expect_good("--psk-file f --tls 127.0.0.1:1 --dtls [::1]:1");
-    assert_int_equal(options.respond, HF_RESPOND_WHOAMI);
+    assert_int_equal(options.details[0].respond, HF_RESPOND_WHOAMI);
     expect_good("--psk-file f --tls 127.0.0.1:1 --dtls *:1");
-    assert_int_equal(options.respond, HF_RESPOND_NONE);
+    assert_int_equal(options.details[0].respond, HF_RESPOND_NONE);
     expect_good("--psk-file f --dtls 127.0.0.1:1 --respond none");
-    assert_int_equal(options.respond, HF_RESPOND_NONE);
+    assert_int_equal(options.details[0].respond, HF_RESPOND_NONE);
     static const char *const everywhere[] = {"*:1", "0.0.0.0:1", "[::]:1", "192.0.2.1:1",
                                              "[2001:db8::1]:1"};
     for (size_t i = 0; i < sizeof(everywhere) / sizeof(everywhere[0]); i++) {
@@ -200,7 +196,8 @@ static void test_respond_only_where_it_is_safe(void **state)
         snprintf(line, sizeof(line), BASE "--tls %s --respond whoami --respond-anywhere",
                  everywhere[i]);
         expect_good(line);
-        assert_int_equal(options.respond, HF_RESPOND_WHOAMI);
+        assert_int_equal(options.details[0].respond, HF_RESPOND_WHOAMI);
+        assert_int_equal(options.details[1].respond, HF_RESPOND_WHOAMI);
     }
 }
 
@@ -215,11 +212,11 @@ static void test_refusals(void **state)
     expect_refused(BASE "--shards 0", "a number from 1 to 64");
     expect_refused(BASE "--shards 65", "a number from 1 to 64");
     expect_refused(BASE "--shards 2x", "a number from 1 to 64");
-    expect_refused(BASE "--mtu 255", "a number from 256 to 16384");
+    expect_refused(BASE "--mtu 255", "a number from 256 to 4096");
     expect_refused(BASE "--reference-point mcx", "mca, mcc");
     expect_refused(BASE "--respond loudly", "none, whoami or echo");
     expect_refused(BASE "--log-level loud", "error, warning");
-    expect_refused(BASE "--log-format xml", "auto, text or logfmt");
+    expect_refused(BASE "--log-format xml", "auto, text, logfmt or json");
     expect_refused(BASE "--metrics 9464", "ADDR:PORT");
     expect_refused(BASE "--psk-hint=", "text of the allowed length");
 }

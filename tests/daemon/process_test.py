@@ -253,7 +253,8 @@ class ProcessTest(unittest.TestCase):
         line = daemon.wait_for("event=handshake_failed reason=key_mismatch")
         for word in ("peer=127.0.0.1:", "state=", "clause=", "identity=dev"):
             self.assertIn(word, line)
-        failed = 'handfast_handshakes_total{outcome="failed",reason='
+        failed = ('handfast_handshakes_total{listener="tls-1",authority="default",'
+                  'framework="provisioned-symmetric-key",outcome="failed",reason=')
         daemon.wait_for_metric(failed + '"key_unknown"}', 1)
         daemon.wait_for_metric(failed + '"key_mismatch"}', 1)
         self.assertEqual(daemon.stop(), 0)
@@ -328,7 +329,7 @@ class ProcessTest(unittest.TestCase):
         daemon.wait_for("event=killed")
 
     def test_reload(self):
-        daemon = self.start()
+        daemon = self.start("--remove-max", "100")
         self.assertEqual(self.whoami(daemon)["credential_id"], "12-dev")
         write_keys(daemon.key_file, f"new:{OTHER_KEY}\nbad line\n")
         daemon.process.send_signal(signal.SIGHUP)
@@ -336,13 +337,16 @@ class ProcessTest(unittest.TestCase):
         self.assertEqual(self.whoami(daemon)["credential_id"], "12-dev")
         write_keys(daemon.key_file, f"new:{OTHER_KEY}\n")
         daemon.process.send_signal(signal.SIGHUP)
-        daemon.wait_for("event=reloaded keys=1")
+        daemon.wait_for("event=reloaded keys=1 added=1 removed=1")
         answer = self.whoami(daemon, identity="new", key=OTHER_KEY)
         self.assertEqual((answer["credential_id"], answer["entity_id"]), ("12-new", None))
         self.assertEqual(openssl(daemon, "tls", key=KEY).stdout, b"")
         daemon.wait_for("reason=key_unknown")
         self.assertEqual(daemon.metric("handfast_keys"), 1)
-        self.assertEqual(daemon.metric("handfast_key_file_reloads_total"), 2)
+        self.assertEqual(daemon.metric("handfast_key_reloads_total"), 2)
+        self.assertEqual(daemon.metric('handfast_reloads_total{outcome="ok"}'), 1)
+        self.assertEqual(daemon.metric('handfast_reloads_total{outcome="failed"}'), 1)
+        self.assertEqual(daemon.metric("handfast_reload_successful"), 1)
         self.assertEqual(daemon.stop(), 0)
 
     # ---- around it
@@ -351,7 +355,8 @@ class ProcessTest(unittest.TestCase):
         daemon = self.start()
         self.assertEqual(daemon.get("/healthz"), "ok\n")
         self.whoami(daemon)
-        daemon.wait_for_metric('handfast_handshakes_total{outcome="ok"', 1)
+        daemon.wait_for_metric('handfast_handshakes_total{listener="tls-1",authority="default",'
+                               'framework="provisioned-symmetric-key",outcome="ok"', 1)
         text = daemon.get("/metrics")
         families = set()
         for line in text.splitlines():

@@ -1,0 +1,308 @@
+/**
+ * config_file.c - gives libConfuse a grammar made from the table of settings, and each value to the
+ * reader of its setting the moment it is parsed, so that an error knows its line.
+ *
+ * libConfuse has no argument for its callbacks: what they need hangs at `parse`, which exists only
+ * during hf_config_file_read().
+ */
+#include "config_file.h"
+
+#include "settings.h"
+
+#include <confuse.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define FILE_LEN_MAX (1U << 20)
+#define SETTINGS_MAX 80
+
+static struct parse {
+    struct hf_daemon_config *config;
+    const char *path;
+    char *error;
+    bool has_error;
+    const cfg_t *block; /* the listener or authority being read, whose values are in ... */
+    struct hf_daemon_listener listener;
+    struct hf_daemon_authority authority;
+    bool is_seen[SETTINGS_MAX];       /* of a list: all of it */
+    unsigned int taken[SETTINGS_MAX]; /* of a list: elements so far */
+} parse;
+
+/* The first complaint counts: what follows it is only its echo. */
+static void complain(int line, const char *text)
+{
+    if (parse.has_error)
+        return;
+    parse.has_error = true;
+    if (line > 0)
+        snprintf(parse.error, HF_OPTIONS_ERROR_MAX, "%s: line %d: %s", parse.path, line, text);
+    else
+        snprintf(parse.error, HF_OPTIONS_ERROR_MAX, "%s: %s", parse.path, text);
+}
+
+static void report(cfg_t *cfg, const char *format, va_list args)
+{
+    char text[512];
+    vsnprintf(text, sizeof(text), format, args);
+    for (char *c = text; *c != '\0'; c++)
+        if ((unsigned char)*c < ' ')
+            *c = ' ';
+    complain(cfg->line, text);
+}
+
+/* ---- values ------------------------------------------------------------------------------- */
+
+static enum hf_settings_section section_of(const cfg_t *cfg)
+{
+    for (int section = HF_SECTION_PROCESS; section < HF_SECTION_COUNT; section++)
+        if (strcmp(cfg->name, hf_settings_section_name((enum hf_settings_section)section)) == 0)
+            return (enum hf_settings_section)section;
+    return HF_SECTION_NONE;
+}
+
+static bool is_block(enum hf_settings_section section)
+{
+    return section == HF_SECTION_LISTENER || section == HF_SECTION_AUTHORITY;
+}
+
+static void enter_block(const cfg_t *cfg, enum hf_settings_section section)
+{
+    size_t count = 0;
+    const struct hf_setting *table = hf_settings(&count);
+    if (parse.block == cfg)
+        return;
+    parse.block = cfg;
+    hf_daemon_listener_init(&parse.listener);
+    hf_daemon_authority_init(&parse.authority);
+    parse.listener.line = parse.authority.line = (uint32_t)cfg->line;
+    for (size_t i = 0; i < count; i++) {
+        if (table[i].section == section) {
+            parse.is_seen[i] = false;
+            parse.taken[i] = 0;
+        }
+    }
+}
+
+static void *base_of(enum hf_settings_section section)
+{
+    if (section == HF_SECTION_LISTENER)
+        return &parse.listener;
+    if (section == HF_SECTION_AUTHORITY)
+        return &parse.authority;
+    return parse.config;
+}
+
+static const struct hf_setting *find_setting(size_t *out_index, enum hf_settings_section section,
+                                             const char *key)
+{
+    size_t count = 0;
+    const struct hf_setting *table = hf_settings(&count);
+    for (size_t i = 0; i < count; i++) {
+        if (table[i].section == section && table[i].key != NULL && strcmp(table[i].key, key) == 0) {
+            *out_index = i;
+            return &table[i];
+        }
+    }
+    return NULL;
+}
+
+/* A list comes element by element, and once more when its brace closes. */
+static bool is_list_end(size_t index, unsigned int size)
+{
+    if (parse.taken[index] < size) {
+        parse.taken[index] = size;
+        return false;
+    }
+    parse.is_seen[index] = true;
+    return true;
+}
+
+static int take_value(cfg_t *cfg, cfg_opt_t *opt)
+{
+    char reason[HF_SETTING_REASON_MAX] = "an empty list";
+    size_t index = 0;
+    enum hf_settings_section section = section_of(cfg);
+    unsigned int size = cfg_opt_size(opt);
+    const char *value = size > 0 ? cfg_opt_getnstr(opt, size - 1) : NULL;
+    const struct hf_setting *setting = find_setting(&index, section, opt->name);
+    if (setting == NULL)
+        return 0;
+    if (is_block(section))
+        enter_block(cfg, section);
+    if (parse.is_seen[index]) {
+        cfg_error(cfg, "%s: given twice in this block", opt->name);
+        return -1;
+    }
+    if (setting->is_list && value != NULL && is_list_end(index, size))
+        return 0;
+    parse.is_seen[index] |= !setting->is_list;
+    if (section == HF_SECTION_LISTENER && strcmp(opt->name, "authority") == 0)
+        parse.listener.authority_line = (uint32_t)cfg->line;
+    if (value != NULL && setting->take(base_of(section), reason, setting, value))
+        return 0;
+    cfg_error(cfg, "%s: %s", opt->name, reason);
+    return -1;
+}
+
+/* ---- blocks ------------------------------------------------------------------------------- */
+
+/* They appear as labels and in logs. */
+static bool is_name(const char *title)
+{
+    size_t len = strlen(title);
+    return len > 0 && len < HF_NAME_MAX &&
+           strspn(title, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") ==
+               len;
+}
+
+static int take_block(cfg_t *cfg, cfg_opt_t *opt)
+{
+    struct hf_daemon_config *config = parse.config;
+    const cfg_t *block = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
+    enum hf_settings_section section = section_of(block);
+    enter_block(block, section);
+    parse.block = NULL;
+    if (!is_name(block->title)) {
+        cfg_error(cfg, "%s \"%.60s\": a name is 1 to %d letters, digits, '-', '_' or '.'",
+                  opt->name, block->title, HF_NAME_MAX - 1);
+        return -1;
+    }
+    if (section == HF_SECTION_LISTENER) {
+        if (config->socket_count == HF_LISTENERS_MAX) {
+            cfg_error(cfg, "more than %d listeners", HF_LISTENERS_MAX);
+            return -1;
+        }
+        memcpy(parse.listener.name, block->title, strlen(block->title) + 1);
+        config->details[config->socket_count++] = parse.listener;
+        return 0;
+    }
+    if (config->authority_count == HF_AUTHORITIES_MAX) {
+        cfg_error(cfg, "more than %d authorities", HF_AUTHORITIES_MAX);
+        return -1;
+    }
+    memcpy(parse.authority.name, block->title, strlen(block->title) + 1);
+    config->authorities[config->authority_count++] = parse.authority;
+    return 0;
+}
+
+/* ---- the grammar -------------------------------------------------------------------------- */
+
+static void make_section(cfg_opt_t *out, enum hf_settings_section section)
+{
+    size_t count = 0;
+    const struct hf_setting *table = hf_settings(&count);
+    for (size_t i = 0; i < count; i++) {
+        if (table[i].section != section || table[i].key == NULL)
+            continue;
+        *out = table[i].is_list ? (cfg_opt_t)CFG_STR_LIST(table[i].key, NULL, CFGF_NODEFAULT)
+                                : (cfg_opt_t)CFG_STR(table[i].key, NULL, CFGF_NODEFAULT);
+        out->validcb = take_value;
+        out++;
+    }
+    *out = (cfg_opt_t)CFG_END();
+}
+
+/* libConfuse copies the grammar: it may go when this returns. */
+static cfg_t *make_parser(void)
+{
+    cfg_opt_t options[HF_SECTION_COUNT][SETTINGS_MAX];
+    cfg_opt_t root[HF_SECTION_COUNT];
+    size_t used = 0;
+    for (int i = HF_SECTION_PROCESS; i < HF_SECTION_COUNT; i++) {
+        enum hf_settings_section section = (enum hf_settings_section)i;
+        bool is_titled = is_block(section);
+        make_section(options[i], section);
+        root[used] = (cfg_opt_t)CFG_SEC(hf_settings_section_name(section), options[i],
+                                        is_titled ? CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES
+                                                  : CFGF_NONE);
+        if (is_titled)
+            root[used].validcb = take_block;
+        used++;
+    }
+    root[used] = (cfg_opt_t)CFG_END();
+    cfg_t *cfg = cfg_init(root, CFGF_NONE);
+    if (cfg != NULL)
+        cfg_set_error_function(cfg, report);
+    return cfg;
+}
+
+/* ---- the file ----------------------------------------------------------------------------- */
+
+/* libConfuse would end at a NUL and not say so. */
+static bool check_text(const char *text, size_t len)
+{
+    int line = 1;
+    if (len >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) {
+        complain(1, "a byte order mark: save the file without it");
+        return false;
+    }
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        line += c == '\n';
+        if (c >= ' ' || c == '\n' || c == '\t' || c == '\r')
+            continue;
+        complain(line, "a control character: this is not a text file");
+        return false;
+    }
+    return true;
+}
+
+/* Gives the text, NUL-terminated, or NULL. */
+static char *read_file(void)
+{
+    struct stat st;
+    int fd = open(parse.path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    char *text = NULL;
+    size_t len = 0;
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        complain(0, strerror(errno));
+    } else if (!S_ISREG(st.st_mode)) {
+        complain(0, "not a regular file");
+    } else if ((st.st_mode & S_IWOTH) != 0) {
+        complain(0, "everybody may write it: chmod o-w");
+    } else if (st.st_size > (off_t)FILE_LEN_MAX) {
+        complain(0, "longer than 1 MiB");
+    } else {
+        text = calloc(1, FILE_LEN_MAX + 1);
+        ssize_t got = text == NULL ? -1 : 1;
+        while (got > 0 && len < FILE_LEN_MAX) {
+            got = read(fd, text + len, FILE_LEN_MAX - len);
+            len += got > 0 ? (size_t)got : 0;
+        }
+        if (got < 0)
+            complain(0, strerror(errno));
+    }
+    if (fd >= 0)
+        close(fd);
+    if (!parse.has_error && check_text(text, len))
+        return text;
+    free(text);
+    return NULL;
+}
+
+bool hf_config_file_read(struct hf_daemon_config *config, char error[HF_OPTIONS_ERROR_MAX],
+                         const char *path)
+{
+    memset(&parse, 0, sizeof(parse));
+    parse.config = config;
+    parse.path = path;
+    parse.error = error;
+    char *text = read_file();
+    if (text == NULL)
+        return false;
+    cfg_t *cfg = make_parser();
+    if (cfg == NULL) {
+        complain(0, "no memory");
+    } else {
+        if (cfg_parse_buf(cfg, text) != CFG_SUCCESS)
+            complain(cfg->line, "this does not parse");
+        cfg_free(cfg);
+    }
+    free(text);
+    return !parse.has_error;
+}

@@ -1,0 +1,15 @@
+/**
+ * config_file.h - handfastd.conf(5), read with libConfuse.
+ */
+#ifndef HF_CONFIG_FILE_H
+#define HF_CONFIG_FILE_H
+
+#include "daemon_config.h"
+
+/** hf_config_file_read reads `path` into `config`, which holds the defaults. On false `error` holds
+ *  one line that names the file and, where there is one, the line. Unknown settings and settings
+ *  given twice are errors. Thread: one at a time. */
+HF_MUST_USE bool hf_config_file_read(struct hf_daemon_config *config,
+                                     char error[HF_OPTIONS_ERROR_MAX], const char *path);
+
+#endif

@@ -1,0 +1,50 @@
+/**
+ * daemon.h - the running daemon as its own parts see it: what serves, under which configuration,
+ * and the one transaction that changes it.
+ */
+#ifndef HF_DAEMON_H
+#define HF_DAEMON_H
+
+#include "shard.h"
+
+#include <pthread.h>
+
+enum hf_daemon_state {
+    HF_DAEMON_STARTING = 0,
+    HF_DAEMON_SERVING,
+    HF_DAEMON_STOPPING,
+};
+
+struct hf_daemon {
+    int argc;
+    char **argv;
+    struct hf_daemon_config started; /* as of the start: what cannot change, names above all */
+    struct hf_shard_shared shared;   /* .config is `started` */
+    struct hf_shard *shards[HF_SHARDS_MAX];
+    uint32_t shard_count; /* started */
+    int64_t start_s;      /* UTC */
+    _Atomic enum hf_daemon_state state;
+
+    pthread_mutex_t reload_lock;    /* one reload at a time; guards the next two */
+    struct hf_daemon_config config; /* in force */
+    struct hf_daemon_config wanted; /* scratch of a reload */
+    _Atomic uint64_t reloads, reloads_failed;
+    _Atomic int64_t reloaded_s; /* UTC, of the last good one, the start included */
+    _Atomic bool is_reload_good;
+};
+
+/** What a reload did, or would have done. */
+struct hf_daemon_reload {
+    bool is_forced;
+    const char *who; /**< for the audit log: "signal", or the control socket's peer */
+    struct hf_keystore_change changes[HF_AUTHORITIES_MAX]; /**< .ended is not kept */
+    char error[HF_OPTIONS_ERROR_MAX];
+};
+
+/** hf_daemon_reload reads configuration and keys again: all of it comes into force, or, on false,
+ *  nothing, and `reload->error` says why in one line. Associations whose key is gone are ended; no
+ *  other is touched. In: is_forced, who. Thread: any but a shard's. Cost: as long as reading takes.
+ */
+bool hf_daemon_reload(struct hf_daemon *daemon, struct hf_daemon_reload *reload);
+
+#endif

@@ -1,0 +1,426 @@
+/**
+ * daemon_config.c - defaults, what settings mean together, and what follows for engine and loop.
+ */
+#include "daemon_config.h"
+
+#include "endpoint.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+
+#define REMOVE_PERCENT_MAX 10
+
+/* ---- defaults ----------------------------------------------------------------------------- */
+
+static uint64_t cpu_count(void)
+{
+    cpu_set_t cpus;
+    if (sched_getaffinity(0, sizeof(cpus), &cpus) != 0)
+        return 1;
+    int count = CPU_COUNT(&cpus);
+    return count > HF_SHARDS_MAX ? HF_SHARDS_MAX : (uint64_t)count;
+}
+
+void hf_daemon_listener_init(struct hf_daemon_listener *listener)
+{
+    memset(listener, 0, sizeof(*listener));
+    listener->datagram_len = HF_OPTIONS_UNSET;
+}
+
+void hf_daemon_authority_init(struct hf_daemon_authority *authority)
+{
+    memset(authority, 0, sizeof(*authority));
+    authority->remove_percent_max = REMOVE_PERCENT_MAX;
+}
+
+void hf_daemon_config_init(struct hf_daemon_config *config)
+{
+    memset(config, 0, sizeof(*config));
+    hf_daemon_listener_init(&config->common);
+    config->log_level = HF_LOG_INFO;
+    config->log_rate = 10;
+    config->shard_count = cpu_count();
+    config->handshakes_max = HF_OPTIONS_UNSET;
+    config->associations_max = HF_OPTIONS_UNSET;
+    config->handshakes_per_prefix = HF_OPTIONS_UNSET;
+    config->handshake_us = HF_OPTIONS_UNSET;
+    config->hello_us = HF_OPTIONS_UNSET;
+    config->idle_us = HF_OPTIONS_UNSET;
+    config->retransmit_us = HF_OPTIONS_UNSET;
+}
+
+/* ---- what settings mean together ---------------------------------------------------------- */
+
+static bool refuse(char *error, const struct hf_daemon_config *config, uint32_t line,
+                   const char *text)
+{
+    if (line > 0)
+        snprintf(error, HF_OPTIONS_ERROR_MAX, "%s: line %u: %s", config->config_file, line, text);
+    else if (config->config_file[0] != '\0')
+        snprintf(error, HF_OPTIONS_ERROR_MAX, "%s: %s", config->config_file, text);
+    else
+        snprintf(error, HF_OPTIONS_ERROR_MAX, "%s", text);
+    return false;
+}
+
+/* The command line's options are for all listeners; of a file's listeners only two can be. */
+static void take_common(struct hf_daemon_config *config)
+{
+    for (uint32_t i = 0; i < config->socket_count; i++) {
+        struct hf_daemon_listener *listener = &config->details[i];
+        if (listener->line == 0) {
+            struct hf_daemon_listener own = *listener;
+            *listener = config->common;
+            memcpy(listener->name, own.name, sizeof(own.name));
+            listener->transport = own.transport;
+            listener->has_transport = listener->has_address = true;
+            listener->address = own.address;
+            if (own.transport == HF_TRANSPORT_DTLS)
+                listener->upstream_tcp.port = 0;
+            else
+                listener->upstream_udp.port = 0;
+        }
+        if (config->common.respond != HF_RESPOND_DEFAULT)
+            listener->respond = config->common.respond;
+        listener->is_respond_anywhere |= config->common.is_respond_anywhere;
+    }
+}
+
+static bool settle_authority(struct hf_daemon_config *config, char *error,
+                             struct hf_daemon_listener *listener)
+{
+    char text[256];
+    if (listener->authority[0] == '\0' && config->authority_count == 1)
+        return true;
+    for (uint32_t i = 0; i < config->authority_count; i++) {
+        listener->authority_index = i;
+        if (strcmp(config->authorities[i].name, listener->authority) == 0)
+            return true;
+    }
+    snprintf(text, sizeof(text), "listener \"%s\": %s%s%s", listener->name,
+             listener->authority[0] == '\0' ? "authority: say which of several"
+                                            : "authority: there is no authority \"",
+             listener->authority, listener->authority[0] == '\0' ? "" : "\"");
+    return refuse(error, config,
+                  listener->authority_line ? listener->authority_line : listener->line, text);
+}
+
+static bool settle_upstream(struct hf_daemon_config *config, char *error,
+                            struct hf_daemon_listener *listener)
+{
+    char text[256];
+    bool is_dtls = listener->transport == HF_TRANSPORT_DTLS;
+    const struct hf_address *fit = is_dtls ? &listener->upstream_udp : &listener->upstream_tcp;
+    const struct hf_address *unfit = is_dtls ? &listener->upstream_tcp : &listener->upstream_udp;
+    const char *fault = NULL;
+    if (unfit->port != 0)
+        fault = is_dtls ? "the upstream of a dtls listener is udp:ADDR:PORT"
+                        : "the upstream of a tls listener is tcp:ADDR:PORT";
+    else if (fit->port == 0 && listener->is_proxy_protocol)
+        fault = "proxy-protocol needs an upstream";
+    else if (fit->port != 0 && listener->respond != HF_RESPOND_DEFAULT &&
+             listener->respond != HF_RESPOND_NONE)
+        fault = "respond and upstream exclude each other";
+    else if (fit->port != 0 && !HF_HAS_UPSTREAM)
+        fault = "upstream: this build does not forward";
+    if (fault != NULL) {
+        snprintf(text, sizeof(text), "listener \"%s\": %s", listener->name, fault);
+        return refuse(error, config, listener->line, text);
+    }
+    if (fit->port != 0) {
+        listener->upstream_kind = is_dtls ? HF_UPSTREAM_UDP : HF_UPSTREAM_TCP;
+        listener->upstream = *fit;
+    }
+    return true;
+}
+
+/* The responders tell anybody who holds a key what we think of them, and give back what they send:
+ * fine for a demonstration, not for the Internet. */
+static bool settle_respond(struct hf_daemon_config *config, char *error)
+{
+    char address[HF_ADDRESS_TEXT_MAX];
+    char text[256];
+    bool is_public = false;
+    for (uint32_t i = 0; i < config->socket_count; i++)
+        is_public |= !hf_endpoint_is_loopback(&config->details[i].address);
+    for (uint32_t i = 0; i < config->socket_count; i++) {
+        struct hf_daemon_listener *listener = &config->details[i];
+        if (listener->respond == HF_RESPOND_DEFAULT)
+            listener->respond = is_public || listener->upstream_kind != HF_UPSTREAM_NONE
+                                    ? HF_RESPOND_NONE
+                                    : HF_RESPOND_WHOAMI;
+        if (listener->respond == HF_RESPOND_NONE || listener->is_respond_anywhere ||
+            hf_endpoint_is_loopback(&listener->address))
+            continue;
+        snprintf(text, sizeof(text),
+                 "--respond %s: %s is not on loopback: add --respond-anywhere if that is meant",
+                 hf_respond_mode_name(listener->respond),
+                 hf_address_print(address, &listener->address));
+        return refuse(error, config, listener->line, text);
+    }
+    return true;
+}
+
+static void fill_listener(struct hf_daemon_config *config, uint32_t index)
+{
+    const struct hf_daemon_listener *from = &config->details[index];
+    struct hf_listener *listener = &config->listeners[index];
+    config->sockets[index] = (struct hf_loop_socket){
+        .address = from->address, .transport = from->transport, .listener_index = index};
+    hf_listener_init(listener, from->transport);
+    listener->reference_point = from->reference_point;
+    if (from->suite_count > 0) {
+        listener->suite_count = from->suite_count;
+        memcpy(listener->suites, from->suites, sizeof(listener->suites));
+    }
+    listener->psk_hint_len = (uint16_t)strlen(from->psk_hint);
+    memcpy(listener->psk_hint, from->psk_hint, listener->psk_hint_len);
+    if (from->datagram_len != HF_OPTIONS_UNSET)
+        listener->datagram_len_max = (uint16_t)from->datagram_len;
+    listener->extended_master_secret_needed = from->is_extended_master_secret_needed;
+    if (from->is_encrypt_then_mac_off)
+        listener->encrypt_then_mac = false;
+}
+
+static bool settle_authorities(const struct hf_daemon_config *config, char *error)
+{
+    char text[256];
+    bool has_file = config->config_file[0] != '\0';
+    for (uint32_t i = 0; i < config->authority_count; i++) {
+        const struct hf_daemon_authority *authority = &config->authorities[i];
+        bool has_keys = authority->psk_file[0] != '\0';
+        bool has_store = authority->key_store[0] != '\0';
+        const char *fault = NULL;
+        if (!has_keys && !has_store)
+            fault = has_file ? "no keys: it needs a psk-file or a key-store"
+                             : "no keys: give --psk-file FILE";
+        else if (has_keys && has_store)
+            fault = "psk-file and key-store exclude each other";
+        else if (has_store && !HF_HAS_KEY_STORE)
+            fault = "key-store: this build has none";
+        if (fault == NULL)
+            continue;
+        if (has_file)
+            snprintf(text, sizeof(text), "authority \"%s\": %s", authority->name, fault);
+        else
+            snprintf(text, sizeof(text), "%s", fault);
+        return refuse(error, config, authority->line, text);
+    }
+    return config->authority_count > 0 ||
+           refuse(error, config, 0, "no keys: it needs an authority block");
+}
+
+static bool settle_listener(struct hf_daemon_config *config, char *error, uint32_t index)
+{
+    char text[256];
+    struct hf_daemon_listener *listener = &config->details[index];
+    if (!listener->has_transport || !listener->has_address) {
+        snprintf(text, sizeof(text), "listener \"%s\": %s is missing", listener->name,
+                 listener->has_transport ? "address" : "transport");
+        return refuse(error, config, listener->line, text);
+    }
+    for (uint32_t i = 0; i < index; i++) {
+        const struct hf_daemon_listener *other = &config->details[i];
+        if (other->transport == listener->transport && listener->address.port != 0 &&
+            memcmp(&other->address, &listener->address, sizeof(other->address)) == 0) {
+            snprintf(text, sizeof(text), "listener \"%s\": listener \"%s\" has the same address",
+                     listener->name, other->name);
+            return refuse(error, config, listener->line, text);
+        }
+    }
+    return settle_authority(config, error, listener) && settle_upstream(config, error, listener);
+}
+
+bool hf_daemon_config_settle(struct hf_daemon_config *config, char error[HF_OPTIONS_ERROR_MAX])
+{
+    char text[256];
+    if (config->socket_count == 0)
+        return refuse(error, config, 0,
+                      config->config_file[0] != '\0'
+                          ? "nothing to serve: it needs a listener block"
+                          : "nothing to serve: give --dtls or --tls ADDR:PORT");
+    take_common(config);
+    if (!settle_authorities(config, error))
+        return false;
+    for (uint32_t i = 0; i < config->socket_count; i++)
+        if (!settle_listener(config, error, i))
+            return false;
+    if (!settle_respond(config, error))
+        return false;
+    for (uint32_t i = 0; i < config->socket_count; i++)
+        fill_listener(config, i);
+    struct hf_config engine;
+    const char *why = "";
+    hf_daemon_config_engine(&engine, config, 0);
+    if (hf_config_check(&why, &engine) == HF_OK)
+        return true;
+    snprintf(text, sizeof(text), "these options do not go together: %s", why);
+    return refuse(error, config, 0, text);
+}
+
+/* ---- reload ------------------------------------------------------------------------------- */
+
+static bool is_same_address(const struct hf_address *a, const struct hf_address *b)
+{
+    return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+/* The name of what differs in a listener and cannot change; NULL: nothing. */
+static const char *fixed_in_listener(const struct hf_daemon_listener *running,
+                                     const struct hf_daemon_listener *wanted)
+{
+    if (strcmp(running->name, wanted->name) != 0)
+        return "the names and order of listeners";
+    if (running->transport != wanted->transport)
+        return "transport";
+    if (!is_same_address(&running->address, &wanted->address))
+        return "address";
+    if (running->authority_index != wanted->authority_index)
+        return "authority";
+    if (running->upstream_kind != wanted->upstream_kind ||
+        !is_same_address(&running->upstream, &wanted->upstream))
+        return "upstream";
+    if (running->is_proxy_protocol != wanted->is_proxy_protocol)
+        return "proxy-protocol";
+    return NULL;
+}
+
+static const char *fixed_in_process(const struct hf_daemon_config *running,
+                                    const struct hf_daemon_config *wanted)
+{
+    if (running->shard_count != wanted->shard_count)
+        return "shards";
+    if (strcmp(running->user, wanted->user) != 0)
+        return "user";
+    if (running->is_seccomp != wanted->is_seccomp)
+        return "seccomp";
+    if (strcmp(running->keylog_file, wanted->keylog_file) != 0)
+        return "keylog";
+    if (running->is_dtls_notified_on_stop != wanted->is_dtls_notified_on_stop)
+        return "dtls-notify-on-stop";
+    if (running->has_metrics != wanted->has_metrics ||
+        !is_same_address(&running->metrics, &wanted->metrics))
+        return "metrics address";
+    if (strcmp(running->control_socket, wanted->control_socket) != 0)
+        return "control socket";
+    if (strcmp(running->control_group, wanted->control_group) != 0)
+        return "control group";
+    if (running->log_format != wanted->log_format)
+        return "log format";
+    if (strcmp(running->log_salt, wanted->log_salt) != 0)
+        return "salt";
+    if (strcmp(running->audit_file, wanted->audit_file) != 0)
+        return "audit";
+    return NULL;
+}
+
+static const char *fixed_in_limits(const struct hf_daemon_config *running,
+                                   const struct hf_daemon_config *wanted)
+{
+    if (running->handshakes_max != wanted->handshakes_max)
+        return "handshakes-max";
+    if (running->associations_max != wanted->associations_max)
+        return "associations-max";
+    if (running->handshakes_per_prefix != wanted->handshakes_per_prefix)
+        return "handshakes-per-prefix";
+    if (running->handshake_us != wanted->handshake_us)
+        return "handshake-timeout";
+    if (running->hello_us != wanted->hello_us)
+        return "hello-timeout";
+    if (running->idle_us != wanted->idle_us)
+        return "idle-timeout";
+    if (running->retransmit_us != wanted->retransmit_us)
+        return "retransmit-initial";
+    return running->is_constrained != wanted->is_constrained ? "constrained" : NULL;
+}
+
+bool hf_daemon_config_fixed(char error[HF_OPTIONS_ERROR_MAX],
+                            const struct hf_daemon_config *running,
+                            const struct hf_daemon_config *wanted)
+{
+    char text[256] = "";
+    uint32_t line = 0;
+    const char *what = fixed_in_process(running, wanted);
+    if (what == NULL)
+        what = fixed_in_limits(running, wanted);
+    if (what == NULL && running->socket_count != wanted->socket_count)
+        what = "the number of listeners";
+    if (what == NULL && running->authority_count != wanted->authority_count)
+        what = "the number of authorities";
+    for (uint32_t i = 0; what == NULL && i < running->authority_count; i++) {
+        line = wanted->authorities[i].line;
+        if (strcmp(running->authorities[i].name, wanted->authorities[i].name) != 0)
+            what = "the names and order of authorities";
+        else if ((running->authorities[i].psk_file[0] == '\0') !=
+                 (wanted->authorities[i].psk_file[0] == '\0'))
+            what = "psk-file instead of key-store, or the reverse";
+        else if (strcmp(running->authorities[i].key_store, wanted->authorities[i].key_store) != 0)
+            what = "key-store";
+    }
+    for (uint32_t i = 0; what == NULL && i < running->socket_count; i++) {
+        line = wanted->details[i].line;
+        what = fixed_in_listener(&running->details[i], &wanted->details[i]);
+    }
+    if (what == NULL)
+        return true;
+    snprintf(text, sizeof(text), "%s: cannot change while running: restart", what);
+    return refuse(error, wanted, line, text);
+}
+
+/* ---- what follows from them --------------------------------------------------------------- */
+
+static void override_u64(uint64_t *field_value, uint64_t given)
+{
+    if (given != HF_OPTIONS_UNSET)
+        *field_value = given;
+}
+
+/* A shard's part of a total, rounded up. */
+static uint32_t share(uint64_t total, uint64_t shard_count)
+{
+    return (uint32_t)((total + shard_count - 1) / shard_count);
+}
+
+void hf_daemon_config_engine(struct hf_config *out, const struct hf_daemon_config *config,
+                             uint32_t shard_index)
+{
+    hf_config_init(out);
+    out->shard_index = shard_index;
+    if (config->is_constrained)
+        hf_config_use_constrained_timers(out);
+    override_u64(&out->handshake_us_max, config->handshake_us);
+    override_u64(&out->hello_us_max, config->hello_us);
+    override_u64(&out->idle_us_max, config->idle_us);
+    override_u64(&out->retransmit_us_initial, config->retransmit_us);
+    if (config->associations_max != HF_OPTIONS_UNSET)
+        out->associations_max = share(config->associations_max, config->shard_count);
+    if (config->handshakes_max != HF_OPTIONS_UNSET)
+        out->handshakes_max = share(config->handshakes_max, config->shard_count);
+    else if (out->handshakes_max > out->associations_max)
+        out->handshakes_max = out->associations_max;
+    uint32_t pressure = out->handshakes_max - out->handshakes_max / 4;
+    if (out->handshakes_pressure > pressure)
+        out->handshakes_pressure = pressure;
+    if (config->handshakes_per_prefix != HF_OPTIONS_UNSET)
+        out->handshakes_per_prefix_max = (uint32_t)config->handshakes_per_prefix;
+    out->keylog = config->keylog_file[0] != '\0';
+    out->listeners = config->listeners;
+    out->listener_count = config->socket_count;
+}
+
+void hf_daemon_config_loop(struct hf_loop_config *out, const struct hf_daemon_config *config)
+{
+    hf_loop_config_init(out);
+    out->sockets = config->sockets;
+    out->socket_count = config->socket_count;
+    out->is_dtls_notified_on_stop = config->is_dtls_notified_on_stop;
+    if (config->associations_max != HF_OPTIONS_UNSET)
+        out->connections_max = share(config->associations_max, config->shard_count);
+}
+
+const char *hf_respond_mode_name(enum hf_respond_mode mode)
+{
+    static const char *const names[] = {"default", "none", "whoami", "echo"};
+    return names[mode];
+}

@@ -1,0 +1,144 @@
+/**
+ * daemon_config.h - everything the daemon can be told, as one plain struct. The command line and
+ * the configuration file both end here, and nothing reads either of them afterwards.
+ */
+#ifndef HF_DAEMON_CONFIG_H
+#define HF_DAEMON_CONFIG_H
+
+#include "log.h"
+
+#include <loop.h>
+
+#define HF_SHARDS_MAX 64
+#define HF_AUTHORITIES_MAX 16
+#define HF_NAME_MAX 48         /**< of a listener or an authority, with its NUL */
+#define HF_PATH_TEXT_MAX 1024  /**< of a file's name, with its NUL */
+#define HF_SOCKET_TEXT_MAX 108 /**< of a Unix socket (unix(7)), with its NUL */
+#define HF_OPTIONS_ERROR_MAX 1536
+
+/** What this build can do. */
+#define HF_HAS_UPSTREAM 0
+#define HF_HAS_KEY_STORE 0
+
+/** Not given: the default stays. */
+#define HF_OPTIONS_UNSET UINT64_MAX
+
+enum hf_respond_mode {
+    HF_RESPOND_DEFAULT = 0, /**< whoami when the listener is on loopback and has no upstream */
+    HF_RESPOND_NONE,
+    HF_RESPOND_WHOAMI,
+    HF_RESPOND_ECHO,
+};
+
+/** What --check and its like ask for. */
+enum hf_options_action {
+    HF_OPTIONS_RUN = 0,
+    HF_OPTIONS_CHECK, /**< validate and exit */
+    HF_OPTIONS_HELP,
+    HF_OPTIONS_VERSION,
+};
+
+/** Where plaintext goes. */
+enum hf_upstream_kind {
+    HF_UPSTREAM_NONE = 0,
+    HF_UPSTREAM_UDP, /**< datagrams of a DTLS listener */
+    HF_UPSTREAM_TCP, /**< streams of a TLS listener */
+};
+
+/** A listener beyond what engine and loop must know of it; same index as theirs. */
+struct hf_daemon_listener {
+    char name[HF_NAME_MAX];
+    bool has_transport, has_address;
+    enum hf_transport transport;
+    struct hf_address address;
+    enum hf_reference_point reference_point;
+    uint16_t suites[HF_SUITES_MAX]; /**< none: the transport's defaults */
+    uint8_t suite_count;
+    char psk_hint[HF_PSK_HINT_MAX + 1];
+    uint64_t datagram_len;
+    bool is_extended_master_secret_needed;
+    bool is_encrypt_then_mac_off;
+    char authority[HF_NAME_MAX];
+    uint32_t authority_index;
+    enum hf_respond_mode respond;
+    bool is_respond_anywhere;
+    struct hf_address upstream_udp, upstream_tcp; /**< as given; port 0: not given */
+    enum hf_upstream_kind upstream_kind;          /**< what follows for this listener ... */
+    struct hf_address upstream;                   /**< ... once settled */
+    bool is_proxy_protocol;
+    uint32_t line, authority_line; /**< in the configuration file; 0: from the command line */
+};
+
+/** Who vouches for keys: one key file or one key store. */
+struct hf_daemon_authority {
+    char name[HF_NAME_MAX];
+    char psk_file[HF_PATH_TEXT_MAX];
+    char key_store[HF_PATH_TEXT_MAX];
+    uint64_t remove_percent_max; /**< a reload that removes more must be forced */
+    uint32_t line;
+};
+
+struct hf_daemon_config {
+    enum hf_options_action action;
+    char config_file[HF_PATH_TEXT_MAX]; /**< "": the command line made one implicit authority */
+    uint32_t socket_count;
+    struct hf_loop_socket sockets[HF_LISTENERS_MAX]; /**< for the loop */
+    struct hf_listener listeners[HF_LISTENERS_MAX];  /**< for the engine */
+    struct hf_daemon_listener details[HF_LISTENERS_MAX];
+    uint32_t authority_count;
+    struct hf_daemon_authority authorities[HF_AUTHORITIES_MAX];
+    struct hf_daemon_listener common; /**< the command line's options for all listeners */
+
+    uint64_t shard_count;
+    char user[HF_NAME_MAX];
+    bool is_seccomp;
+    char keylog_file[HF_PATH_TEXT_MAX];
+    bool is_dtls_notified_on_stop;
+    bool has_metrics;
+    struct hf_address metrics;
+    char control_socket[HF_SOCKET_TEXT_MAX];
+    char control_group[HF_NAME_MAX];
+
+    enum hf_log_level log_level;
+    enum hf_log_format log_format;
+    enum hf_log_identities log_identities;
+    char log_salt[HF_NAME_MAX]; /**< of hashed identities; "": a random one a process */
+    uint64_t log_rate;
+    char audit_file[HF_PATH_TEXT_MAX];
+
+    uint64_t handshakes_max;        /**< all shards together */
+    uint64_t associations_max;      /**< all shards together */
+    uint64_t handshakes_per_prefix; /**< per shard */
+    uint64_t handshake_us, hello_us, idle_us, retransmit_us;
+    bool is_constrained;
+};
+
+/** hf_daemon_config_init sets the defaults: nothing to serve, no keys. */
+void hf_daemon_config_init(struct hf_daemon_config *config);
+
+/** hf_daemon_listener_init and hf_daemon_authority_init set the defaults of one block. */
+void hf_daemon_listener_init(struct hf_daemon_listener *listener);
+void hf_daemon_authority_init(struct hf_daemon_authority *authority);
+
+/** hf_daemon_config_settle checks what only all settings together can tell and fills `sockets` and
+ *  `listeners`. On false `error` holds one line that names the place. */
+HF_MUST_USE bool hf_daemon_config_settle(struct hf_daemon_config *config,
+                                         char error[HF_OPTIONS_ERROR_MAX]);
+
+/** hf_daemon_config_fixed compares with what is running: false, and `error` says which setting
+ *  cannot change without a restart. */
+HF_MUST_USE bool hf_daemon_config_fixed(char error[HF_OPTIONS_ERROR_MAX],
+                                        const struct hf_daemon_config *running,
+                                        const struct hf_daemon_config *wanted);
+
+/** hf_daemon_config_engine gives one shard's engine; `out` points into `config`. */
+void hf_daemon_config_engine(struct hf_config *out, const struct hf_daemon_config *config,
+                             uint32_t shard_index);
+
+/** hf_daemon_config_loop gives the configuration of one shard's loop, sockets included. */
+void hf_daemon_config_loop(struct hf_loop_config *out, const struct hf_daemon_config *config);
+
+/** hf_respond_mode_name gives "none", "whoami" or "echo". */
+const char *hf_respond_mode_name(enum hf_respond_mode mode);
+
+#endif

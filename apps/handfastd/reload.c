@@ -1,0 +1,182 @@
+/**
+ * reload.c - the transaction that changes a running daemon: everything is read and judged first,
+ * and from the first change on nothing can fail.
+ */
+#include "audit.h"
+#include "daemon.h"
+#include "notify.h"
+#include "options.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define AUDIT_KEYS_MAX 1000 /* lines of single keys a reload and authority */
+
+static bool is_allowed(struct hf_daemon_reload *reload, const struct hf_keystore_change *change,
+                       const struct hf_daemon_authority *authority)
+{
+    uint64_t gone = change->removed + change->changed;
+    if (reload->is_forced || gone * 100 <= change->keys_before * authority->remove_percent_max)
+        return true;
+    snprintf(reload->error, sizeof(reload->error),
+             "authority \"%s\": %" PRIu64 " of %" PRIu64 " keys would be removed or changed, more "
+             "than remove-max (%" PRIu64 " %%): handfastctl reload --force if that is meant",
+             authority->name, gone, change->keys_before, authority->remove_percent_max);
+    return false;
+}
+
+/* Reads all keys; what was prepared stays so for the caller to commit or abandon. */
+static bool prepare_keys(struct hf_daemon *daemon, struct hf_daemon_reload *reload)
+{
+    const struct hf_daemon_config *wanted = &daemon->wanted;
+    for (uint32_t i = 0; i < wanted->authority_count; i++) {
+        char error[HF_KEYSTORE_ERROR_MAX];
+        struct hf_keystore *store = daemon->shared.keystores[i];
+        if (!hf_keystore_prepare(store, &reload->changes[i], error,
+                                 wanted->authorities[i].psk_file)) {
+            snprintf(reload->error, sizeof(reload->error), "%s", error);
+            return false;
+        }
+        if (!is_allowed(reload, &reload->changes[i], &wanted->authorities[i]))
+            return false;
+    }
+    return true;
+}
+
+/* ---- the audit log ------------------------------------------------------------------------ */
+
+struct audit {
+    const char *authority;
+    const char *who;
+    uint64_t lines;
+};
+
+static void audit_key(const struct hf_keyfile_difference *difference, void *arg)
+{
+    static const char *const names[] = {"key_added", "key_removed", "key_changed"};
+    struct hf_log_line line;
+    struct audit *audit = arg;
+    if (audit->lines++ >= AUDIT_KEYS_MAX)
+        return;
+    hf_audit_begin(&line, names[difference->change]);
+    hf_log_text(&line, "by", audit->who);
+    hf_log_text(&line, "authority", audit->authority);
+    hf_log_identity(&line, "identity", difference->psk_identity);
+    hf_audit_end(&line);
+}
+
+static void audit_reload(struct hf_daemon *daemon, const struct hf_daemon_reload *reload,
+                         bool is_good)
+{
+    struct hf_log_line line;
+    hf_audit_begin(&line, "reload");
+    hf_log_text(&line, "by", reload->who);
+    hf_log_text(&line, "outcome", is_good ? "ok" : "refused");
+    hf_log_text(&line, "forced", reload->is_forced ? "yes" : "no");
+    if (!is_good)
+        hf_log_text(&line, "message", reload->error);
+    hf_audit_end(&line);
+    for (uint32_t i = 0; is_good && i < daemon->config.authority_count; i++) {
+        const struct hf_keystore_change *change = &reload->changes[i];
+        if (change->added + change->removed + change->changed == 0)
+            continue;
+        hf_audit_begin(&line, "keys_changed");
+        hf_log_text(&line, "by", reload->who);
+        hf_log_text(&line, "authority", daemon->config.authorities[i].name);
+        hf_log_number(&line, "keys", change->keys_after);
+        hf_log_number(&line, "added", change->added);
+        hf_log_number(&line, "removed", change->removed);
+        hf_log_number(&line, "changed", change->changed);
+        hf_audit_end(&line);
+    }
+}
+
+/* ---- the transaction ---------------------------------------------------------------------- */
+
+static void log_reloaded(const struct hf_daemon *daemon, const struct hf_daemon_reload *reload)
+{
+    struct hf_log_line line;
+    uint64_t keys = 0;
+    uint64_t added = 0;
+    uint64_t removed = 0;
+    uint64_t changed = 0;
+    for (uint32_t i = 0; i < daemon->config.authority_count; i++) {
+        keys += reload->changes[i].keys_after;
+        added += reload->changes[i].added;
+        removed += reload->changes[i].removed;
+        changed += reload->changes[i].changed;
+    }
+    hf_log_begin(&line, HF_LOG_NOTICE, HF_LOG_SLOT_UNLIMITED, "reloaded", NULL);
+    hf_log_number(&line, "keys", keys);
+    hf_log_number(&line, "added", added);
+    hf_log_number(&line, "removed", removed);
+    hf_log_number(&line, "changed", changed);
+    hf_log_end(&line);
+}
+
+static void commit(struct hf_daemon *daemon, struct hf_daemon_reload *reload)
+{
+    if (!hf_audit_reopen())
+        hf_log_message(HF_LOG_WARNING, "audit_failed",
+                       "%s: cannot be opened again: the open file stays in use",
+                       daemon->config.audit_file);
+    for (uint32_t i = 0; i < daemon->wanted.authority_count; i++) {
+        struct audit audit = {daemon->wanted.authorities[i].name, reload->who, 0};
+        hf_keystore_each(daemon->shared.keystores[i], audit_key, &audit);
+        hf_keystore_commit(daemon->shared.keystores[i]);
+    }
+    daemon->config = daemon->wanted;
+    hf_log_tune(daemon->config.log_level, (uint32_t)daemon->config.log_rate,
+                daemon->config.log_identities);
+    for (uint32_t i = 0; i < daemon->shard_count; i++)
+        (void)hf_shard_update(daemon->shards[i], &daemon->config); /* false: it has ended anyway */
+    for (uint32_t i = 0; i < daemon->config.authority_count; i++)
+        for (uint32_t s = 0; s < daemon->shard_count; s++)
+            (void)hf_shard_end_keys(daemon->shards[s], reload->changes[i].ended,
+                                    reload->changes[i].ended_count);
+}
+
+static bool try_reload(struct hf_daemon *daemon, struct hf_daemon_reload *reload)
+{
+    if (daemon->state != HF_DAEMON_SERVING) {
+        snprintf(reload->error, sizeof(reload->error), "the daemon is starting or stopping");
+        return false;
+    }
+    bool is_good = hf_options_parse(&daemon->wanted, reload->error, daemon->argc, daemon->argv) &&
+                   hf_daemon_config_fixed(reload->error, &daemon->config, &daemon->wanted) &&
+                   prepare_keys(daemon, reload);
+    if (is_good)
+        commit(daemon, reload);
+    for (uint32_t i = 0; i < daemon->started.authority_count; i++) {
+        hf_keystore_abandon(daemon->shared.keystores[i]);
+        free(reload->changes[i].ended);
+        reload->changes[i].ended = NULL;
+    }
+    return is_good;
+}
+
+bool hf_daemon_reload(struct hf_daemon *daemon, struct hf_daemon_reload *reload)
+{
+    memset(reload->changes, 0, sizeof(reload->changes));
+    reload->error[0] = '\0';
+    hf_notify_reloading();
+    pthread_mutex_lock(&daemon->reload_lock);
+    bool is_good = try_reload(daemon, reload);
+    daemon->is_reload_good = is_good;
+    if (is_good) {
+        daemon->reloads++;
+        daemon->reloaded_s = (int64_t)time(NULL);
+        log_reloaded(daemon, reload);
+    } else {
+        daemon->reloads_failed++;
+        hf_log_message(HF_LOG_ERROR, "reload_failed",
+                       "%s; configuration and keys stay as they were", reload->error);
+    }
+    audit_reload(daemon, reload, is_good);
+    pthread_mutex_unlock(&daemon->reload_lock);
+    hf_notify_send("READY=1");
+    return is_good;
+}

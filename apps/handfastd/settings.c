@@ -1,0 +1,416 @@
+/**
+ * settings.c - the table of settings and the readers of their values.
+ */
+#include "settings.h"
+
+#include "endpoint.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool refuse(char *reason, const char *value, const char *expected)
+{
+    snprintf(reason, HF_SETTING_REASON_MAX, "\"%.100s\" is not %s", value, expected);
+    return false;
+}
+
+static void *field(void *base, const struct hf_setting *setting)
+{
+    return (char *)base + setting->offset;
+}
+
+/* ---- takers ------------------------------------------------------------------------------- */
+
+/* A switch, or yes and no. `min` 1: what is stored is the opposite. */
+static bool take_bool(void *base, char *reason, const struct hf_setting *setting, const char *value)
+{
+    static const char *const words[][2] = {
+        {"no", "yes"}, {"false", "true"}, {"off", "on"}, {"0", "1"}};
+    for (size_t i = 0; value != NULL && i < sizeof(words) / sizeof(words[0]); i++) {
+        for (int is_on = 0; is_on < 2; is_on++) {
+            if (strcasecmp(value, words[i][is_on]) == 0) {
+                *(bool *)field(base, setting) = is_on != (int)setting->min;
+                return true;
+            }
+        }
+    }
+    if (value != NULL)
+        return refuse(reason, value, "yes or no");
+    *(bool *)field(base, setting) = true;
+    return true;
+}
+
+static bool take_action(void *base, char *reason, const struct hf_setting *setting,
+                        const char *value)
+{
+    (void)reason;
+    (void)value;
+    *(enum hf_options_action *)field(base, setting) = (enum hf_options_action)setting->min;
+    return true;
+}
+
+/* Into an array of `max` bytes, its NUL included. */
+static bool take_text(void *base, char *reason, const struct hf_setting *setting, const char *value)
+{
+    size_t len = strlen(value);
+    if (len == 0 || len >= setting->max)
+        return refuse(reason, value, "a text of the allowed length");
+    memcpy(field(base, setting), value, len + 1);
+    return true;
+}
+
+static bool take_number(void *base, char *reason, const struct hf_setting *setting,
+                        const char *value)
+{
+    char expected[80];
+    size_t len = strlen(value);
+    uint64_t number = strtoull(value, NULL, 10);
+    if (len == 0 || len > 12 || strspn(value, "0123456789") != len || number < setting->min ||
+        number > setting->max) {
+        snprintf(expected, sizeof(expected), "a number from %llu to %llu",
+                 (unsigned long long)setting->min, (unsigned long long)setting->max);
+        return refuse(reason, value, expected);
+    }
+    *(uint64_t *)field(base, setting) = number;
+    return true;
+}
+
+/* "90", "90s", "1500ms", "2m". A bare number counts units of `min` microseconds. */
+static bool take_duration(void *base, char *reason, const struct hf_setting *setting,
+                          const char *value)
+{
+    static const struct {
+        const char *suffix;
+        uint64_t us;
+    } units[] = {{"ms", 1000}, {"s", 1000000}, {"m", 60000000}, {"h", 3600000000}};
+    char *end = NULL;
+    uint64_t us = value[0] >= '0' && value[0] <= '9' ? setting->min : 0;
+    uint64_t number = strtoull(value, &end, 10);
+    if (us != 0 && *end != '\0') {
+        us = 0;
+        for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+            if (strcmp(end, units[i].suffix) == 0)
+                us = units[i].us;
+    }
+    if (us == 0 || number > setting->max / us)
+        return refuse(reason, value, "a time such as 10s, 1500ms or 2m");
+    *(uint64_t *)field(base, setting) = number * us;
+    return true;
+}
+
+/* --dtls and --tls: one more listener. */
+static bool take_endpoint(void *base, char *reason, const struct hf_setting *setting,
+                          const char *value)
+{
+    struct hf_daemon_config *config = base;
+    if (config->socket_count == HF_LISTENERS_MAX) {
+        snprintf(reason, HF_SETTING_REASON_MAX, "more than %d listeners", HF_LISTENERS_MAX);
+        return false;
+    }
+    struct hf_daemon_listener *listener = &config->details[config->socket_count];
+    hf_daemon_listener_init(listener);
+    if (!hf_endpoint_parse(&listener->address, value))
+        return refuse(reason, value,
+                      "ADDR:PORT, [ADDR]:PORT or *:PORT (names are not "
+                      "resolved)");
+    listener->transport = (enum hf_transport)setting->min;
+    listener->has_transport = listener->has_address = true;
+    snprintf(listener->name, sizeof(listener->name), "%s-%u", setting->option,
+             config->socket_count);
+    config->socket_count++;
+    return true;
+}
+
+static bool take_listener_address(void *base, char *reason, const struct hf_setting *setting,
+                                  const char *value)
+{
+    struct hf_daemon_listener *listener = base;
+    (void)setting;
+    listener->has_address = hf_endpoint_parse(&listener->address, value);
+    return listener->has_address ||
+           refuse(reason, value, "ADDR:PORT, [ADDR]:PORT or *:PORT (names are not resolved)");
+}
+
+static bool take_metrics(void *base, char *reason, const struct hf_setting *setting,
+                         const char *value)
+{
+    struct hf_daemon_config *config = base;
+    (void)setting;
+    config->has_metrics = hf_endpoint_parse(&config->metrics, value);
+    return config->has_metrics || refuse(reason, value, "ADDR:PORT or [ADDR]:PORT");
+}
+
+/* The command line's --upstream-udp and --upstream-tcp. */
+static bool take_upstream_address(void *base, char *reason, const struct hf_setting *setting,
+                                  const char *value)
+{
+    struct hf_address *out = field(base, setting);
+    return (hf_endpoint_parse(out, value) && out->port != 0) ||
+           refuse(reason, value, "ADDR:PORT or [ADDR]:PORT");
+}
+
+/* The file's "udp:ADDR:PORT" or "tcp:ADDR:PORT". */
+static bool take_upstream(void *base, char *reason, const struct hf_setting *setting,
+                          const char *value)
+{
+    struct hf_daemon_listener *listener = base;
+    bool is_udp = strncasecmp(value, "udp:", 4) == 0;
+    struct hf_address *out = is_udp ? &listener->upstream_udp : &listener->upstream_tcp;
+    (void)setting;
+    return ((is_udp || strncasecmp(value, "tcp:", 4) == 0) && hf_endpoint_parse(out, value + 4) &&
+            out->port != 0) ||
+           refuse(reason, value, "udp:ADDR:PORT or tcp:ADDR:PORT");
+}
+
+/* Names as OpenSSL's ciphers(1) has them, besides those hf_suite_parse() knows. */
+static uint16_t parse_suite(const char *name)
+{
+    static const struct {
+        const char *name;
+        uint16_t suite;
+    } others[] = {
+        {"PSK-AES128-GCM-SHA256", HF_SUITE_PSK_AES_128_GCM_SHA256},
+        {"PSK-AES128-CBC-SHA256", HF_SUITE_PSK_AES_128_CBC_SHA256},
+        {"PSK-AES128-CCM", HF_SUITE_PSK_AES_128_CCM},
+        {"PSK-AES128-CCM8", HF_SUITE_PSK_AES_128_CCM_8},
+    };
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        if (strcasecmp(name, others[i].name) == 0)
+            return others[i].suite;
+    return hf_suite_parse(name);
+}
+
+/* Adds to the list: the file gives its elements one by one, the command line with commas. */
+static bool take_suites(void *base, char *reason, const struct hf_setting *setting,
+                        const char *value)
+{
+    struct hf_daemon_listener *listener = base;
+    char list[512];
+    char *rest = NULL;
+    uint8_t count = 0;
+    (void)setting;
+    if (snprintf(list, sizeof(list), "%s", value) >= (int)sizeof(list))
+        return refuse(reason, value, "a list of suites: it is too long");
+    for (char *name = strtok_r(list, ",", &rest); name != NULL; name = strtok_r(NULL, ",", &rest)) {
+        uint16_t suite = parse_suite(name);
+        if (suite == HF_SUITE_NONE || hf_suite_name(suite) == NULL)
+            return refuse(reason, name, "a suite this program speaks (see --help)");
+        for (uint8_t i = 0; i < listener->suite_count; i++)
+            if (listener->suites[i] == suite)
+                return refuse(reason, name, "named once only");
+        if (listener->suite_count == HF_SUITES_MAX)
+            return refuse(reason, value, "a list of suites: it is too long");
+        listener->suites[listener->suite_count++] = suite;
+        count++;
+    }
+    return count > 0 || refuse(reason, value, "a list of suites");
+}
+
+static bool take_choice(void *base, char *reason, const struct hf_setting *setting,
+                        const char *value)
+{
+    char expected[HF_SETTING_REASON_MAX / 2] = "";
+    size_t used = 0;
+    for (const struct hf_setting_choice *choice = setting->choices; choice->name != NULL;
+         choice++) {
+        if (strcasecmp(value, choice->name) == 0) {
+            *(int *)field(base, setting) = choice->value;
+            return true;
+        }
+        const char *glue = used == 0 ? "" : choice[1].name == NULL ? " or " : ", ";
+        if (used < sizeof(expected))
+            used += (size_t)snprintf(expected + used, sizeof(expected) - used, "%s%s", glue,
+                                     choice->name);
+    }
+    return refuse(reason, value, expected);
+}
+
+static bool take_transport(void *base, char *reason, const struct hf_setting *setting,
+                           const char *value)
+{
+    struct hf_daemon_listener *listener = base;
+    listener->has_transport = take_choice(base, reason, setting, value);
+    return listener->has_transport;
+}
+
+/* One of one so far: the name is checked, nothing needs to be stored. */
+static bool take_framework(void *base, char *reason, const struct hf_setting *setting,
+                           const char *value)
+{
+    (void)base;
+    (void)setting;
+    return strcasecmp(value, "psk") == 0 || refuse(reason, value, "psk, the only framework so far");
+}
+
+/* ---- the table ---------------------------------------------------------------------------- */
+
+static const struct hf_setting_choice transports[] = {
+    {"dtls", HF_TRANSPORT_DTLS}, {"tls", HF_TRANSPORT_TLS}, {NULL, 0}};
+static const struct hf_setting_choice reference_points[] = {
+    {"mca", HF_REFERENCE_POINT_MCA},
+    {"mcc", HF_REFERENCE_POINT_MCC},
+    {"mcc'", HF_REFERENCE_POINT_MCC_PRIME},
+    {"mcc-prime", HF_REFERENCE_POINT_MCC_PRIME},
+    {NULL, 0}};
+static const struct hf_setting_choice responds[] = {
+    {"none", HF_RESPOND_NONE}, {"whoami", HF_RESPOND_WHOAMI}, {"echo", HF_RESPOND_ECHO}, {NULL, 0}};
+static const struct hf_setting_choice formats[] = {{"auto", HF_LOG_AUTO},
+                                                   {"text", HF_LOG_TEXT},
+                                                   {"logfmt", HF_LOG_LOGFMT},
+                                                   {"json", HF_LOG_JSON},
+                                                   {NULL, 0}};
+static const struct hf_setting_choice levels[] = {
+    {"error", HF_LOG_ERROR}, {"warning", HF_LOG_WARNING}, {"notice", HF_LOG_NOTICE},
+    {"info", HF_LOG_INFO},   {"debug", HF_LOG_DEBUG},     {NULL, 0}};
+static const struct hf_setting_choice identities[] = {
+    {"plain", HF_LOG_IDENTITIES_PLAIN}, {"hashed", HF_LOG_IDENTITIES_HASHED}, {NULL, 0}};
+
+#define CONFIG(name) offsetof(struct hf_daemon_config, name)
+#define LISTENER(name) offsetof(struct hf_daemon_listener, name)
+#define AUTHORITY(name) offsetof(struct hf_daemon_authority, name)
+#define SECOND 1000000ULL
+#define DAY (86400 * SECOND)
+
+static const struct hf_setting settings[] = {
+    {.option = "config",
+     .argument = "FILE",
+     .take = take_text,
+     .offset = CONFIG(config_file),
+     .max = HF_PATH_TEXT_MAX,
+     .help = "read handfastd.conf(5); other options win over the file"},
+    {.option = "dtls",
+     .argument = "ADDR:PORT",
+     .take = take_endpoint,
+     .min = HF_TRANSPORT_DTLS,
+     .help = "serve DTLS 1.2 here; repeatable; *:PORT is every address, port 0 any free one"},
+    {.option = "tls",
+     .argument = "ADDR:PORT",
+     .take = take_endpoint,
+     .min = HF_TRANSPORT_TLS,
+     .help = "serve TLS 1.2 here; repeatable"},
+
+    {HF_SECTION_AUTHORITY, "psk-file", "psk-file", "FILE", take_text, AUTHORITY(psk_file), 0,
+     HF_PATH_TEXT_MAX, NULL, false, false,
+     "keys, one a line: identity:hexkey[:entity-id]; for its owner's eyes only"},
+    {HF_SECTION_AUTHORITY, "key-store", "key-store", "FILE", take_text, AUTHORITY(key_store), 0,
+     HF_PATH_TEXT_MAX, NULL, false, false, "keys in an LMDB store, see handfastctl(8)"},
+    {HF_SECTION_AUTHORITY, "remove-max", "remove-max", "PERCENT", take_number,
+     AUTHORITY(remove_percent_max), 0, 100, NULL, false, false,
+     "a reload that removes more of the keys must be forced; default 10"},
+
+    {HF_SECTION_LISTENER, "transport", NULL, NULL, take_transport, LISTENER(transport), 0, 0,
+     transports, false, false, ""},
+    {HF_SECTION_LISTENER, "address", NULL, NULL, take_listener_address, 0, 0, 0, NULL, false, false,
+     ""},
+    {HF_SECTION_LISTENER, "authority", NULL, NULL, take_text, LISTENER(authority), 0, HF_NAME_MAX,
+     NULL, false, false, ""},
+    {HF_SECTION_LISTENER, "frameworks", NULL, NULL, take_framework, 0, 0, 0, NULL, true, false, ""},
+    {HF_SECTION_LISTENER, "upstream", NULL, NULL, take_upstream, 0, 0, 0, NULL, false, false, ""},
+    {HF_SECTION_LISTENER, "psk-hint", "psk-hint", "TEXT", take_text, LISTENER(psk_hint), 0,
+     HF_PSK_HINT_MAX + 1, NULL, false, false, "send this PSK identity hint (none by default)"},
+    {HF_SECTION_LISTENER, "suites", "suites", "LIST", take_suites, 0, 0, 0, NULL, true, false,
+     "suites in order of preference: IANA names, OpenSSL names or 0x numbers"},
+    {HF_SECTION_LISTENER, "reference-point", "reference-point", "NAME", take_choice,
+     LISTENER(reference_point), 0, 0, reference_points, false, false, "mca (default), mcc or mcc'"},
+    {HF_SECTION_LISTENER, "respond", "respond", "HOW", take_choice, LISTENER(respond), 0, 0,
+     responds, false, true,
+     "none, whoami or echo; default: whoami if all listeners are on loopback"},
+    {HF_SECTION_LISTENER, "respond-anywhere", "respond-anywhere", NULL, take_bool,
+     LISTENER(is_respond_anywhere), 0, 0, NULL, false, true,
+     "allow --respond on addresses other machines can reach"},
+    {HF_SECTION_LISTENER, "mtu", "mtu", "BYTES", take_number, LISTENER(datagram_len), 256, 4096,
+     NULL, false, false, "largest DTLS handshake datagram (UDP payload); default 1200"},
+    {HF_SECTION_LISTENER, "require-ems", "require-ems", NULL, take_bool,
+     LISTENER(is_extended_master_secret_needed), 0, 0, NULL, false, false,
+     "refuse peers without extended master secret (RFC 7627)"},
+    {HF_SECTION_LISTENER, "encrypt-then-mac", NULL, NULL, take_bool,
+     LISTENER(is_encrypt_then_mac_off), 1, 0, NULL, false, false, ""},
+    {HF_SECTION_LISTENER, NULL, "no-etm", NULL, take_bool, LISTENER(is_encrypt_then_mac_off), 0, 0,
+     NULL, false, false, "do not accept encrypt-then-MAC (RFC 7366)"},
+    {HF_SECTION_LISTENER, "proxy-protocol", "proxy-protocol", NULL, take_bool,
+     LISTENER(is_proxy_protocol), 0, 0, NULL, false, false,
+     "tell the upstream who the peer is, in PROXY protocol v2"},
+    {HF_SECTION_LISTENER, NULL, "upstream-udp", "ADDR:PORT", take_upstream_address,
+     LISTENER(upstream_udp), 0, 0, NULL, false, false, "forward plaintext of DTLS listeners there"},
+    {HF_SECTION_LISTENER, NULL, "upstream-tcp", "ADDR:PORT", take_upstream_address,
+     LISTENER(upstream_tcp), 0, 0, NULL, false, false, "forward plaintext of TLS listeners there"},
+
+    {HF_SECTION_PROCESS, "shards", "shards", "N", take_number, CONFIG(shard_count), 1,
+     HF_SHARDS_MAX, NULL, false, false, "threads that serve; default: one a CPU"},
+    {HF_SECTION_PROCESS, "user", "user", "NAME", take_text, CONFIG(user), 0, HF_NAME_MAX, NULL,
+     false, false, "become this user once every address is bound"},
+    {HF_SECTION_PROCESS, "seccomp", "seccomp", NULL, take_bool, CONFIG(is_seccomp), 0, 0, NULL,
+     false, false, "after the start, allow only the system calls that serving needs"},
+    {HF_SECTION_PROCESS, "keylog", "keylog", "FILE", take_text, CONFIG(keylog_file), 0,
+     HF_PATH_TEXT_MAX, NULL, false, false,
+     "append every association's secrets to FILE (NSS key log): for debugging only"},
+    {HF_SECTION_PROCESS, "dtls-notify-on-stop", "dtls-notify-on-stop", NULL, take_bool,
+     CONFIG(is_dtls_notified_on_stop), 0, 0, NULL, false, false,
+     "send close_notify to DTLS peers at the end too: wakes every device"},
+    {HF_SECTION_METRICS, "address", "metrics", "ADDR:PORT", take_metrics, 0, 0, 0, NULL, false,
+     false, "serve /metrics, /healthz and /readyz by HTTP here"},
+    {HF_SECTION_CONTROL, "socket", "control", "PATH", take_text, CONFIG(control_socket), 0,
+     HF_SOCKET_TEXT_MAX, NULL, false, false, "serve handfastctl(8) on this Unix socket"},
+    {HF_SECTION_CONTROL, "group", "control-group", "NAME", take_text, CONFIG(control_group), 0,
+     HF_NAME_MAX, NULL, false, false, "group that may use the control socket"},
+    {HF_SECTION_LOG, "level", "log-level", "LEVEL", take_choice, CONFIG(log_level), 0, 0, levels,
+     false, false, "error, warning, notice, info (default), debug"},
+    {HF_SECTION_LOG, "format", "log-format", "FORMAT", take_choice, CONFIG(log_format), 0, 0,
+     formats, false, false, "text, logfmt, json or auto (default)"},
+    {HF_SECTION_LOG, "rate", "log-rate", "N", take_number, CONFIG(log_rate), 0, 1000000, NULL,
+     false, false, "lines a second of one reason; 0 = no limit; default 10"},
+    {HF_SECTION_LOG, "identities", "log-identities", "HOW", take_choice, CONFIG(log_identities), 0,
+     0, identities, false, false, "plain (default), or hashed: see handfastctl hash"},
+    {HF_SECTION_LOG, "salt", NULL, NULL, take_text, CONFIG(log_salt), 0, HF_NAME_MAX, NULL, false,
+     false, ""},
+    {HF_SECTION_LOG, "audit", "audit-log", "FILE", take_text, CONFIG(audit_file), 0,
+     HF_PATH_TEXT_MAX, NULL, false, false,
+     "append key changes, reloads and control commands to FILE"},
+    {HF_SECTION_LIMITS, "handshakes-max", "handshakes-max", "N", take_number,
+     CONFIG(handshakes_max), 1, 1U << 24, NULL, false, false,
+     "half-open handshakes, all shards; default 4096 a shard"},
+    {HF_SECTION_LIMITS, "associations-max", "associations-max", "N", take_number,
+     CONFIG(associations_max), 1, 1U << 24, NULL, false, false,
+     "associations, all shards; default 16384 a shard"},
+    {HF_SECTION_LIMITS, "handshakes-per-prefix", "handshakes-per-prefix", "N", take_number,
+     CONFIG(handshakes_per_prefix), 1, 1U << 24, NULL, false, false,
+     "half-open handshakes a source prefix and shard may hold under pressure; default 64"},
+    {HF_SECTION_LIMITS, "handshake-timeout", "handshake-timeout", "TIME", take_duration,
+     CONFIG(handshake_us), SECOND, DAY, NULL, false, false,
+     "from ClientHello to Finished; default 60s"},
+    {HF_SECTION_LIMITS, "hello-timeout", "hello-timeout", "TIME", take_duration, CONFIG(hello_us),
+     SECOND, DAY, NULL, false, false, "TLS: from accept to ClientHello; default 10s"},
+    {HF_SECTION_LIMITS, "idle-timeout", "idle-timeout", "TIME", take_duration, CONFIG(idle_us),
+     SECOND, 365 * DAY, NULL, false, false,
+     "end associations that are silent so long; default 0: never"},
+    {HF_SECTION_LIMITS, "retransmit-initial", "retransmit-initial", "MS", take_duration,
+     CONFIG(retransmit_us), 1000, 60 * SECOND, NULL, false, false,
+     "first DTLS retransmission, milliseconds; default 1000"},
+    {HF_SECTION_LIMITS, "constrained", "constrained", NULL, take_bool, CONFIG(is_constrained), 0, 0,
+     NULL, false, false, "timers for constrained devices: 9 s (RFC 7925), deadline 120 s"},
+
+    {.option = "check",
+     .take = take_action,
+     .min = HF_OPTIONS_CHECK,
+     .help = "check options, configuration and keys, then exit"},
+    {.option = "check-config", .take = take_action, .min = HF_OPTIONS_CHECK, .help = "the same"},
+    {.option = "help", .take = take_action, .min = HF_OPTIONS_HELP, .help = "this text"},
+    {.option = "version",
+     .take = take_action,
+     .min = HF_OPTIONS_VERSION,
+     .help = "versions of program and libraries"},
+};
+
+const struct hf_setting *hf_settings(size_t *out_count)
+{
+    *out_count = sizeof(settings) / sizeof(settings[0]);
+    return settings;
+}
+
+const char *hf_settings_section_name(enum hf_settings_section section)
+{
+    static const char *const names[HF_SECTION_COUNT] = {NULL,  "process", "metrics",  "control",
+                                                        "log", "limits",  "listener", "authority"};
+    return names[section];
+}
