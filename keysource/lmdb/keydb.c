@@ -98,8 +98,8 @@ static int open_tables(struct hf_keydb *db, bool is_new)
 }
 
 /* LMDB's own assertions become an error where it can go on, the end of the process otherwise. */
-bool hf_keydb__open_file(struct hf_keydb *db, char error[HF_KEYDB_ERROR_MAX], const char *file,
-                         bool is_new)
+bool hf_keydb__open_file(struct hf_keydb *db, struct hf_keydb_report *report,
+                         char error[HF_KEYDB_ERROR_MAX], const char *file, bool is_new)
 {
     if (!is_new && !check_file(db, error, file))
         return false;
@@ -120,6 +120,9 @@ bool hf_keydb__open_file(struct hf_keydb *db, char error[HF_KEYDB_ERROR_MAX], co
     int dead = 0;
     if (code == 0 && db->dir_fd >= 0)
         code = mdb_reader_check(db->env, &dead);
+    /* Before LMDB looks at any page but the meta pages. */
+    if (code == 0 && report != NULL && !hf_keydb_check(report, error, db))
+        return false;
     if (code == 0)
         code = open_tables(db, is_new);
     return code == 0 || hf_keydb__fail_lmdb(error, file, code);
@@ -139,7 +142,8 @@ static bool create_missing(struct hf_keydb *db, char *error)
                         hf_keydb__fail(error, db->path, strerror(errno)));
 }
 
-static bool open_current(struct hf_keydb *db, char *error, enum hf_keydb_access access)
+static bool open_current(struct hf_keydb *db, struct hf_keydb_report *report, char *error,
+                         enum hf_keydb_access access)
 {
     char name[HF_KEYDB_FILE_NAME_MAX];
     char file[PATH_MAX];
@@ -156,11 +160,18 @@ static bool open_current(struct hf_keydb *db, char *error, enum hf_keydb_access 
     hf_keydb__file_name(name, db->generation);
     if (snprintf(file, sizeof(file), "%s/%s", db->path, name) >= (int)sizeof(file))
         return hf_keydb__fail(error, db->path, "the path is too long");
-    return hf_keydb__open_file(db, error, file, false);
+    return hf_keydb__open_file(db, report, error, file, false);
 }
 
 bool hf_keydb_open(struct hf_keydb **out, char error[HF_KEYDB_ERROR_MAX], const char *path,
                    enum hf_keydb_access access)
+{
+    return hf_keydb_open_checked(out, NULL, error, path, access);
+}
+
+bool hf_keydb_open_checked(struct hf_keydb **out, struct hf_keydb_report *report,
+                           char error[HF_KEYDB_ERROR_MAX], const char *path,
+                           enum hf_keydb_access access)
 {
     *out = NULL;
     struct hf_keydb *db = calloc(1, sizeof(*db));
@@ -174,7 +185,7 @@ bool hf_keydb_open(struct hf_keydb **out, char error[HF_KEYDB_ERROR_MAX], const 
         is_open = hf_keydb__fail(error, path, strerror(errno));
     if (is_open)
         db->dir_fd = hf_keydb__open_dir(error, path);
-    is_open = is_open && db->dir_fd >= 0 && open_current(db, error, access);
+    is_open = is_open && db->dir_fd >= 0 && open_current(db, report, error, access);
     if (!is_open) {
         hf_keydb_close(db);
         return false;

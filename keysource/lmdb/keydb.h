@@ -51,15 +51,20 @@ enum hf_keydb_access {
 HF_MUST_USE bool hf_keydb_open(struct hf_keydb **out, char error[HF_KEYDB_ERROR_MAX],
                                const char *path, enum hf_keydb_access access);
 
-/** hf_keydb_close releases all; an open transaction is given up. NULL is allowed. */
-void hf_keydb_close(struct hf_keydb *db);
-
 /** What a check counted. */
 struct hf_keydb_report {
     uint64_t keys;
     uint64_t pages_used, pages_free, pages;
     uint64_t transaction;
 };
+
+/** hf_keydb_open_checked checks the whole, as hf_keydb_check() does, before LMDB may look at it. */
+HF_MUST_USE bool hf_keydb_open_checked(struct hf_keydb **out, struct hf_keydb_report *report,
+                                       char error[HF_KEYDB_ERROR_MAX], const char *path,
+                                       enum hf_keydb_access access);
+
+/** hf_keydb_close releases all; an open transaction is given up. NULL is allowed. */
+void hf_keydb_close(struct hf_keydb *db);
 
 /** hf_keydb_check reads every page of a snapshot with read(2), believing nothing: structure, order,
  *  ownership of pages, the checksum of every record. Cost: about a second per million keys. */

@@ -73,9 +73,10 @@ bool hf_keydb__is_committed_to(int dir_fd);
  *  environment of this process has it open: closing a lock file drops the process's locks on it. */
 void hf_keydb__own_file(const char *file, int dir_fd);
 
-/** hf_keydb__open_file opens one LMDB file, whose meta pages are checked first. */
-bool hf_keydb__open_file(struct hf_keydb *db, char error[HF_KEYDB_ERROR_MAX], const char *file,
-                         bool is_new);
+/** hf_keydb__open_file opens one LMDB file, whose meta pages are checked first, and all its pages
+ *  unless `report` is NULL. */
+bool hf_keydb__open_file(struct hf_keydb *db, struct hf_keydb_report *report,
+                         char error[HF_KEYDB_ERROR_MAX], const char *file, bool is_new);
 
 /** hf_keydb__txn gives the transaction that is open. */
 MDB_txn *hf_keydb__txn(const struct hf_keydb *db);

@@ -209,9 +209,9 @@ static bool judge(struct hf_keydb_restore *out, char *error, const char *path, c
     struct hf_keydb_report report;
     struct hf_keydb after = {.dir_fd = -1, .lock_fd = -1, .data_fd = -1};
     snprintf(after.path, sizeof(after.path), "%s", target);
-    bool is_sound = hf_keydb__open_file(&after, error, target, false);
-    out->is_comparable = is_sound && hf_keydb_open(&before, ignored, path, HF_KEYDB_READ) &&
-                         hf_keydb_check(&report, ignored, before);
+    bool is_sound = hf_keydb__open_file(&after, &out->report, error, target, false);
+    out->is_comparable =
+        is_sound && hf_keydb_open_checked(&before, &report, ignored, path, HF_KEYDB_READ);
     if (out->is_comparable) {
         out->keys_before = report.keys;
         is_sound = hf_keydb_difference(&out->keys_retired, error, before, &after, NULL, NULL);
@@ -245,7 +245,6 @@ static bool exchange(struct hf_keydb_restore *out, char *error, const char *path
     if (snprintf(target, sizeof(target), "%s/%s", path, name) >= (int)sizeof(target))
         return hf_keydb__fail(error, path, "the path is too long");
     bool is_done = copy_in(error, dir_fd, target, file) &&
-                   hf_keydb_check_file(&out->report, error, target) &&
                    judge(out, error, path, target, retired_percent_max);
     if (is_done) {
         /* A lock file that a crash left behind knows of other transactions. */

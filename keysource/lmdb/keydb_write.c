@@ -317,7 +317,7 @@ bool hf_keydb__create(char error[HF_KEYDB_ERROR_MAX], int dir_fd, const char *pa
         return hf_keydb__fail(error, path, "'current' is missing, but keys were stored here: let "
                                            "it name the file that holds them");
     (void)unlink(file);
-    bool is_done = hf_keydb__open_file(&db, error, file, true);
+    bool is_done = hf_keydb__open_file(&db, NULL, error, file, true);
     if (db.env != NULL)
         mdb_env_close(db.env);
     hf_keydb__own_file(file, dir_fd);

@@ -1,0 +1,184 @@
+/**
+ * keystore_survival_test.c - whatever happens to the reading process and to the file under it, the
+ * service goes on: unavailable and a line that says why, never another key, never a fault of ours.
+ */
+#include "keystore_fixture.h"
+
+static void test_process_is_replaced(void **state)
+{
+    (void)state;
+    fill_store();
+    struct hf_keystore_service *service = open_service();
+    assert_int_equal(kind_of(service, "device-00001"), HF_ANSWER_PSK);
+    for (int i = 0; i < 3; i++) {
+        int process = hf_keystore_service_process(service);
+        assert_true(process > 0);
+        assert_int_equal(kill(process, SIGKILL), 0);
+        assert_true(await_kind(service, "device-00001", HF_ANSWER_PSK));
+        assert_int_not_equal(hf_keystore_service_process(service), process);
+    }
+    struct hf_keystore_service_counters counters;
+    hf_keystore_service_counters_get(&counters, service);
+    assert_int_equal(counters.deaths, 3);
+    assert_int_equal(counters.starts, 4);
+    /* What changed meanwhile is not missed. */
+    uint64_t context = ask(service, text("device-00002")).context;
+    assert_int_equal(kill(hf_keystore_service_process(service), SIGKILL), 0);
+    drop("device-00002");
+    assert_true(await_retired(context));
+    hf_keystore_service_close(service);
+}
+
+static void test_hanging_process_is_ended(void **state)
+{
+    (void)state;
+    fill_store();
+    struct hf_keystore_service *service = NULL;
+    struct hf_keystore_service_config config = config_of();
+    config.hang_ms_max = 200;
+    config.poll_ms = 60 * SECOND_MS;
+    check(hf_keystore_service_open(&service, error, &config));
+    int process = hf_keystore_service_process(service);
+    assert_int_equal(kill(process, SIGSTOP), 0);
+    assert_int_equal(kind_of(service, "device-00001"), HF_ANSWER_UNAVAILABLE);
+    assert_true(await_kind(service, "device-00001", HF_ANSWER_PSK));
+    assert_int_not_equal(hf_keystore_service_process(service), process);
+    hf_keystore_service_close(service);
+}
+
+static void backup_to(char file[PATH_LEN + 16])
+{
+    struct hf_keydb *db = NULL;
+    struct hf_keydb_report report;
+    snprintf(file, PATH_LEN + 16, "%s.backup", store);
+    check(hf_keydb_open(&db, error, store, HF_KEYDB_READ));
+    check(hf_keydb_backup(&report, error, db, file, false));
+    hf_keydb_close(db);
+}
+
+static void test_file_cut_short_under_it(void **state)
+{
+    (void)state;
+    char file[PATH_LEN + 16];
+    char backup[PATH_LEN + 16];
+    struct hf_keydb_restore restored;
+    fill_store();
+    backup_to(backup);
+    struct hf_keystore_service *service = open_service();
+    assert_int_equal(kind_of(service, "device-00001"), HF_ANSWER_PSK);
+    snprintf(file, sizeof(file), "%s/keys-1.mdb", store);
+    assert_int_equal(truncate(file, 8192), 0);
+    for (int i = 0; i < 50; i++) {
+        assert_int_equal(kind_of(service, "device-00001"), HF_ANSWER_UNAVAILABLE);
+        pause_ms(5);
+    }
+    pthread_mutex_lock(&lock);
+    assert_non_null(strstr(last_line, "damaged"));
+    assert_non_null(strstr(last_line, store));
+    pthread_mutex_unlock(&lock);
+    assert_true(atomic_load(&errors) >= 1);
+    assert_true(atomic_load(&errors) <= 4); /* bounded: the same line once */
+    check(hf_keydb_restore(&restored, error, store, backup, 10));
+    assert_false(restored.is_comparable);
+    assert_true(await_kind(service, "device-00001", HF_ANSWER_PSK));
+    hf_keystore_service_close(service);
+}
+
+/* Noise over the file's pages while it serves: any answer but another key. */
+static void test_noise_under_it(void **state)
+{
+    (void)state;
+    char file[PATH_LEN + 16];
+    char backup[PATH_LEN + 16];
+    struct hf_keydb_restore restored;
+    struct stat st;
+    fill_store();
+    backup_to(backup);
+    struct hf_keystore_service *service = open_service();
+    for (uint32_t round = 0; round < 12; round++) {
+        snprintf(file, sizeof(file), "%s/current", store);
+        int fd = open(file, O_RDWR);
+        assert_true(fd >= 0 && fstat(fd, &st) == 0);
+        srandom(round);
+        uint8_t noise[4096];
+        for (off_t at = 8192; at < st.st_size; at += 4096) {
+            for (size_t i = 0; i < sizeof(noise); i++)
+                noise[i] = (uint8_t)random();
+            size_t len = round % 2 == 0 ? sizeof(noise) : 8;
+            off_t from = round % 2 == 0 ? at : at + random() % 4000;
+            assert_int_equal(pwrite(fd, noise, len, from), (ssize_t)len);
+        }
+        close(fd);
+        for (int i = 0; i < 100; i++) {
+            char identity[40];
+            int number = (int)(random() % KEYS);
+            snprintf(identity, sizeof(identity), "device-%05d", number);
+            struct hf_answer answer = ask(service, text(identity));
+            if (answer.kind == HF_ANSWER_PSK)
+                assert_int_equal(answer.secret.data[5], number % 251);
+        }
+        check(hf_keydb_restore(&restored, error, store, backup, 10));
+        assert_true(await_kind(service, "device-00001", HF_ANSWER_PSK));
+    }
+    hf_keystore_service_close(service);
+}
+
+static void test_flipped_record_is_no_other_key(void **state)
+{
+    (void)state;
+    char file[PATH_LEN + 16];
+    struct hf_keydb_key key = key_of("a", 0x5A);
+    put(&key);
+    struct hf_keystore_service *service = open_service();
+    snprintf(file, sizeof(file), "%s/keys-1.mdb", store);
+    int fd = open(file, O_RDWR);
+    uint8_t page[65536];
+    ssize_t len = pread(fd, page, sizeof(page), 0);
+    for (ssize_t at = 0; at + 32 <= len; at++)
+        if (memcmp(page + at, secret, sizeof(secret)) == 0)
+            assert_int_equal(pwrite(fd, "\x5B", 1, at + 9), 1);
+    close(fd);
+    assert_int_equal(kind_of(service, "a"), HF_ANSWER_UNAVAILABLE);
+    struct hf_keystore_service_counters counters;
+    hf_keystore_service_counters_get(&counters, service);
+    assert_int_equal(counters.damaged, 1);
+    assert_int_equal(counters.deaths, 0);
+    pthread_mutex_lock(&lock);
+    assert_non_null(strstr(last_line, "checksum"));
+    pthread_mutex_unlock(&lock);
+    hf_keystore_service_close(service);
+}
+
+static void test_damaged_store_is_not_opened(void **state)
+{
+    (void)state;
+    char file[PATH_LEN + 16];
+    struct hf_keystore_service *service = NULL;
+    struct hf_keystore_service_config config = config_of();
+    fill_store();
+    snprintf(file, sizeof(file), "%s/keys-1.mdb", store);
+    struct stat st;
+    assert_int_equal(stat(file, &st), 0);
+    assert_int_equal(truncate(file, st.st_size / 2), 0);
+    assert_false(hf_keystore_service_open(&service, error, &config));
+    assert_null(service);
+    assert_non_null(strstr(error, "cut short"));
+    config.path = "/nowhere/at/all";
+    assert_false(hf_keystore_service_open(&service, error, &config));
+    assert_non_null(strstr(error, "no key store"));
+    config.requests_max = 0;
+    assert_false(hf_keystore_service_open(&service, error, &config));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_process_is_replaced, make_store),
+        cmocka_unit_test_setup(test_hanging_process_is_ended, make_store),
+        cmocka_unit_test_setup(test_file_cut_short_under_it, make_store),
+        cmocka_unit_test_setup(test_noise_under_it, make_store),
+        cmocka_unit_test_setup(test_flipped_record_is_no_other_key, make_store),
+        cmocka_unit_test_setup(test_damaged_store_is_not_opened, make_store),
+    };
+    return cmocka_run_group_tests(tests, make_directory, remove_directory);
+}
