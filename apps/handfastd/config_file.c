@@ -160,16 +160,37 @@ static bool is_name(const char *title)
                len;
 }
 
+/* `suites = {}`: libConfuse hands no value to anybody. */
+static bool has_empty_list(const char **out_key, cfg_t *block, enum hf_settings_section section)
+{
+    size_t count = 0;
+    const struct hf_setting *table = hf_settings(&count);
+    for (size_t i = 0; i < count; i++) {
+        if (table[i].section != section || !table[i].is_list || table[i].key == NULL)
+            continue;
+        const cfg_opt_t *opt = cfg_getopt(block, table[i].key);
+        *out_key = table[i].key;
+        if (opt != NULL && opt->nvalues == 0 && (opt->flags & CFGF_MODIFIED) != 0)
+            return true;
+    }
+    return false;
+}
+
 static int take_block(cfg_t *cfg, cfg_opt_t *opt)
 {
     struct hf_daemon_config *config = parse.config;
-    const cfg_t *block = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
+    const char *key = NULL;
+    cfg_t *block = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
     enum hf_settings_section section = section_of(block);
     enter_block(block, section);
     parse.block = NULL;
     if (!is_name(block->title)) {
         cfg_error(cfg, "%s \"%.60s\": a name is 1 to %d letters, digits, '-', '_' or '.'",
                   opt->name, block->title, HF_NAME_MAX - 1);
+        return -1;
+    }
+    if (has_empty_list(&key, block, section)) {
+        cfg_error(cfg, "%s \"%s\": %s: an empty list", opt->name, block->title, key);
         return -1;
     }
     if (section == HF_SECTION_LISTENER) {
@@ -252,6 +273,69 @@ static bool check_text(const char *text, size_t len)
     return true;
 }
 
+/* The end of the quoted string that begins at `at`, or of the text. */
+static const char *skip_string(const char *at)
+{
+    char quote = *at++;
+    while (*at != '\0' && *at != quote)
+        at += *at == '\\' && at[1] != '\0' ? 2 : 1;
+    return *at == '\0' ? at : at + 1;
+}
+
+static int line_of(const char *text, const char *at)
+{
+    int line = 1;
+    for (; text < at; text++)
+        line += *text == '\n';
+    return line;
+}
+
+/* Blanks the comment at `at`, if there is one, and gives what follows it; NULL: it has no end. */
+static char *blank_comment(char *at)
+{
+    if (*at == '#' || strncmp(at, "//", 2) == 0) {
+        while (*at != '\0' && *at != '\n')
+            *at++ = ' ';
+    } else if (strncmp(at, "/*", 2) == 0) {
+        const char *end = strstr(at + 2, "*/");
+        if (end == NULL)
+            return NULL;
+        for (; at < end + 2; at++)
+            *at = *at == '\n' ? '\n' : ' ';
+    }
+    return at;
+}
+
+/* libConfuse miscounts the lines of comments, so it is shown none, and takes the end of the file
+ * for the end of a block. Lines stay where they are. */
+static bool prepare_text(char *text)
+{
+    const char *open = NULL; /* the outermost brace */
+    int depth = 0;
+    bool is_begin = true; /* of a word: a # within one is part of it */
+    for (char *at = text; *at != '\0';) {
+        char *behind = is_begin ? blank_comment(at) : at;
+        if (behind == NULL) {
+            complain(line_of(text, at), "a comment that does not end");
+            return false;
+        }
+        is_begin = behind != at || strchr(" \t\r\n{}(),=+", *at) != NULL;
+        if (behind != at) {
+            at = behind;
+        } else if (*at == '"' || *at == '\'') {
+            at = (char *)skip_string(at);
+        } else {
+            if (*at == '{' && depth++ == 0)
+                open = at;
+            depth -= *at == '}';
+            at++;
+        }
+    }
+    if (depth > 0)
+        complain(line_of(text, open), "a block that is not closed");
+    return depth <= 0;
+}
+
 /* Gives the text, NUL-terminated, or NULL. */
 static char *read_file(void)
 {
@@ -279,7 +363,7 @@ static char *read_file(void)
     }
     if (fd >= 0)
         close(fd);
-    if (!parse.has_error && check_text(text, len))
+    if (!parse.has_error && check_text(text, len) && prepare_text(text))
         return text;
     free(text);
     return NULL;
