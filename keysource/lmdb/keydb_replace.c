@@ -21,7 +21,7 @@
 
 void hf_keydb__own_file(const char *file, int dir_fd)
 {
-    char lock_file[PATH_MAX + 8];
+    char lock_file[2 * PATH_MAX];
     snprintf(lock_file, sizeof(lock_file), "%s-lock", file);
     const char *files[2] = {file, lock_file};
     for (int i = 0; i < 2; i++) {

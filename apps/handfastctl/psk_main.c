@@ -1,0 +1,169 @@
+/**
+ * psk_main.c - the command line of `handfastctl psk`, and the child process its work is done in.
+ */
+#include "psk_private.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+/* Which options a subcommand takes, as letters. */
+struct subcommand {
+    const char *name;
+    int (*run)(const struct hf_psk_options *options);
+    const char *takes;
+    int names_min, names_max;
+    const char *usage;
+};
+
+#define NAMES_MAX 1000
+
+static const struct subcommand subcommands[] = {
+    {"add", hf_psk_add, "sjrkeabn", 1, 1,
+     "add [--entity ID] [--authority NAME] [--not-before TIME] [--not-after TIME] [--replace] "
+     "[--key-file FILE] IDENTITY  (the key in hexadecimal from standard input)"},
+    {"import", hf_psk_import, "sjrabnp", 0, 1,
+     "import [--authority NAME] [--not-before TIME] [--not-after TIME] [--replace] [--progress] "
+     "[FILE]  (lines as in a key file; from standard input without FILE)"},
+    {"list", hf_psk_list, "sjlm", 0, 0, "list [--match PREFIX] [--limit COUNT]"},
+    {"rm", hf_psk_remove, "sjFf", 0, NAMES_MAX, "rm [--from FILE] [--force] [IDENTITY...]"},
+    {"check", hf_psk_check, "sj", 0, 1, "check [BACKUP]"},
+    {"backup", hf_psk_backup, "sjf", 1, 1, "backup [--force] FILE"},
+    {"restore", hf_psk_restore, "sjf", 1, 1, "restore [--force] FILE"},
+};
+
+static const struct option long_options[] = {
+    {"store", required_argument, NULL, 's'},      {"json", no_argument, NULL, 'j'},
+    {"replace", no_argument, NULL, 'r'},          {"key-file", required_argument, NULL, 'k'},
+    {"entity", required_argument, NULL, 'e'},     {"authority", required_argument, NULL, 'a'},
+    {"not-before", required_argument, NULL, 'b'}, {"not-after", required_argument, NULL, 'n'},
+    {"progress", no_argument, NULL, 'p'},         {"limit", required_argument, NULL, 'l'},
+    {"match", required_argument, NULL, 'm'},      {"from", required_argument, NULL, 'F'},
+    {"force", no_argument, NULL, 'f'},            {NULL, 0, NULL, 0},
+};
+
+int hf_psk_fail(const char *error)
+{
+    (void)fflush(stdout);
+    fprintf(stderr, "handfastctl: %s\n", error);
+    return HF_PSK_EXIT_FAILED;
+}
+
+void hf_psk_usage(FILE *out)
+{
+    for (size_t i = 0; i < sizeof(subcommands) / sizeof(subcommands[0]); i++)
+        fprintf(out, "handfastctl psk [--store DIR] [--json] %s\n", subcommands[i].usage);
+}
+
+static bool parse_number(uint64_t *out, const char *text)
+{
+    char *end = NULL;
+    errno = 0;
+    *out = strtoull(text, &end, 10);
+    return errno == 0 && end != text && *end == '\0' && text[0] != '-';
+}
+
+/* False: the value is wrong. */
+static bool take_option(struct hf_psk_options *options, int letter, const char *value)
+{
+    switch (letter) {
+    case 's':
+        options->store = value;
+        return true;
+    case 'j':
+        return options->is_json = true;
+    case 'r':
+        return options->may_replace = true;
+    case 'k':
+        options->key_file = value;
+        return true;
+    case 'e':
+        options->entity_id = value;
+        return true;
+    case 'a':
+        options->authority = value;
+        return strlen(value) <= HF_KEYDB_AUTHORITY_MAX;
+    case 'b':
+        return hf_psk_parse_time(&options->not_before_s, value);
+    case 'n':
+        return hf_psk_parse_time(&options->not_after_s, value) && options->not_after_s != 0;
+    case 'p':
+        return options->is_progress_shown = true;
+    case 'l':
+        return parse_number(&options->limit, value);
+    case 'm':
+        options->match = value;
+        return true;
+    case 'F':
+        options->from = value;
+        return true;
+    default:
+        return options->is_forced = true;
+    }
+}
+
+static bool parse(struct hf_psk_options *options, const struct subcommand *subcommand, int argc,
+                  char **argv)
+{
+    int letter = 0;
+    int index = 0;
+    *options = (struct hf_psk_options){.store = HF_PSK_STORE_DEFAULT};
+    optind = 0;
+    while ((letter = getopt_long(argc, argv, "", long_options, &index)) != -1) {
+        if (letter == '?')
+            return false;
+        if (strchr(subcommand->takes, letter) == NULL ||
+            !take_option(options, letter, optarg)) {
+            fprintf(stderr, "handfastctl: psk %s: --%s does not fit\n", subcommand->name,
+                    long_options[index].name);
+            return false;
+        }
+    }
+    options->names = argv + optind;
+    options->name_count = argc - optind;
+    bool is_rm_of_nothing = subcommand->run == hf_psk_remove && options->from == NULL &&
+                            options->name_count == 0;
+    return options->name_count >= subcommand->names_min &&
+           options->name_count <= subcommand->names_max && !is_rm_of_nothing;
+}
+
+struct work {
+    const struct subcommand *subcommand;
+    struct hf_psk_options options;
+};
+
+static int run(void *arg)
+{
+    const struct work *work = arg;
+    return work->subcommand->run(&work->options);
+}
+
+/* The daemon needs no telling: it looks for changes itself. */
+int hf_psk_main(int argc, char **argv, const char *socket_path, bool is_json)
+{
+    struct work work = {0};
+    (void)socket_path;
+    for (size_t i = 0; argc >= 2 && i < sizeof(subcommands) / sizeof(subcommands[0]); i++)
+        if (strcmp(argv[1], subcommands[i].name) == 0)
+            work.subcommand = &subcommands[i];
+    if (work.subcommand == NULL) {
+        bool is_help = argc >= 2 && strcmp(argv[1], "--help") == 0;
+        hf_psk_usage(is_help ? stdout : stderr);
+        return is_help ? 0 : HF_PSK_EXIT_USAGE;
+    }
+    if (!parse(&work.options, work.subcommand, argc - 1, argv + 1)) {
+        fprintf(stderr, "usage: handfastctl psk [--store DIR] [--json] %s\n",
+                work.subcommand->usage);
+        return HF_PSK_EXIT_USAGE;
+    }
+    work.options.is_json |= is_json;
+    /* Keys pass through: no core files, nothing that others may read. */
+    (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+    (void)umask(077);
+    return hf_keydb_guard(run, &work);
+}
