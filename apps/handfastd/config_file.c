@@ -323,7 +323,12 @@ static bool prepare_text(char *text)
         if (behind != at) {
             at = behind;
         } else if (*at == '"' || *at == '\'') {
+            char *begin = at;
             at = (char *)skip_string(at);
+            if (*at == '\0' && (at == begin + 1 || at[-1] != *begin)) {
+                complain(line_of(text, begin), "a text in quotes that does not end");
+                return false;
+            }
         } else {
             if (*at == '{' && depth++ == 0)
                 open = at;

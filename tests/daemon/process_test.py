@@ -115,7 +115,9 @@ def run_once(*options):
                           timeout=PATIENCE, check=False)
 
 
-class ProcessTest(unittest.TestCase):
+class ProcessFixture(unittest.TestCase):
+    """A directory and daemons that are gone when the test is over."""
+
     def setUp(self):
         self.directory = tempfile.TemporaryDirectory()
         self.daemons = []
@@ -132,6 +134,8 @@ class ProcessTest(unittest.TestCase):
     def path(self, name):
         return os.path.join(self.directory.name, name)
 
+
+class ProcessTest(ProcessFixture):
     def start(self, *options, **named):
         daemon = Daemon(self.directory.name, *options, **named)
         self.daemons.append(daemon)
