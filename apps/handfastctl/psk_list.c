@@ -222,5 +222,7 @@ int hf_psk_remove(const struct hf_psk_options *options)
         printf("%" PRIu64 " removed, %" PRIu64 " not there\n", removal.removed, removal.absent);
     if (!is_done)
         return hf_psk_fail(removal.error);
-    return removal.removed == 0 && removal.absent > 0 ? HF_PSK_EXIT_FAILED : 0;
+    if (removal.removed == 0 && removal.absent > 0)
+        return hf_psk_fail("none of these keys is in the store");
+    return 0;
 }

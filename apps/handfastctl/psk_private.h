@@ -59,7 +59,7 @@ void hf_psk_content_close(struct hf_psk_content *content);
 /** hf_psk_parse_time reads UTC: seconds since 1970, "2027-01-31" or "2027-01-31T12:00:00Z". */
 HF_MUST_USE bool hf_psk_parse_time(int64_t *out, const char *text);
 
-/** hf_psk_parse_identity reads it as a key file writes it: '#' and hexadecimal digits, or itself. */
+/** hf_psk_parse_identity reads it as a key file writes it: '#' and hexadecimal digits, or plain. */
 HF_MUST_USE bool hf_psk_parse_identity(uint8_t out[HF_KEYDB_IDENTITY_MAX], size_t *out_len,
                                        const char *text, size_t len);
 

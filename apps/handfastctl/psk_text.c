@@ -56,12 +56,20 @@ static bool read_all(struct hf_psk_content *content, char *error, const char *fi
     }
 }
 
+/* Whoever gives a key where a file's name belongs does not see it again in an error line. */
+static const char *name_to_show(const char *file)
+{
+    size_t len = strlen(file);
+    bool is_key = len >= 2 * HF_KEYDB_SECRET_MIN && strspn(file, "0123456789abcdefABCDEF") == len;
+    return is_key ? "(the name looks like a key)" : file;
+}
+
 static int open_keys(char *error, const char *file)
 {
     struct stat st;
     int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0 || fstat(fd, &st) != 0) {
-        (void)fail(error, file, strerror(errno));
+        (void)fail(error, name_to_show(file), strerror(errno));
         return -1;
     }
     if (!S_ISREG(st.st_mode) || (st.st_mode & 077) == 0)

@@ -25,7 +25,7 @@ void hf_keystore_ring_push(struct hf_keystore_ring *ring, uint32_t mask, uint32_
 {
     uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
     ring->slots[tail & mask] = slot;
-    atomic_store_explicit(&ring->tail, tail + 1, memory_order_release);
+    atomic_store(&ring->tail, tail + 1); /* not only a release: see hf_keystore_service_submit */
 }
 
 bool hf_keystore_ring_pop(uint32_t *out, struct hf_keystore_ring *ring, uint32_t mask)
@@ -189,8 +189,8 @@ bool hf_keystore_service_submit(struct hf_keystore_service *service, uint32_t sh
     if (psk_identity.len > 0)
         memcpy(slot->identity, psk_identity.data, psk_identity.len);
     hf_keystore_ring_push(&shard->asked, service->slots_per_shard - 1, index);
-    /* Whoever finds it asleep wakes it; sequentially consistent against the thread's last look. */
-    atomic_thread_fence(memory_order_seq_cst);
+    /* Push, then look whether it sleeps; it says that it sleeps, then looks at the rings. All four
+     * are sequentially consistent: one of the two sees the other. */
     if (atomic_load(&service->is_asleep) && atomic_exchange(&service->is_asleep, false))
         sem_post(&service->work);
     return true;

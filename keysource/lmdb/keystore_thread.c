@@ -256,7 +256,8 @@ static void serve(struct hf_keystore_service *service, uint32_t count)
     shared->batch_count = count;
     atomic_fetch_add(&service->counts.requests, count);
     atomic_fetch_add(&service->counts.batches, 1);
-    bool is_answered = service->state == PROCESS_SERVING && exchange(service, service->config.hang_ms_max);
+    bool is_answered = service->state == PROCESS_SERVING &&
+                       exchange(service, service->config.hang_ms_max);
     if (is_answered)
         say_shared_error(service);
     for (uint32_t i = 0; i < count; i++) {
@@ -293,7 +294,6 @@ static void sleep_until(struct hf_keystore_service *service, uint64_t until_ms)
     uint64_t now = now_ms();
     uint64_t wait_ms = until_ms > now ? until_ms - now : 0;
     atomic_store(&service->is_asleep, true);
-    atomic_thread_fence(memory_order_seq_cst);
     if (wait_ms == 0 || has_work(service)) {
         atomic_store(&service->is_asleep, false);
         return;
