@@ -109,6 +109,23 @@ static void save_endpoints(void)
     save_texts("endpoint", "", 0, texts, COUNT(texts));
 }
 
+static void save_control_requests(void)
+{
+    static const char *const texts[] = {
+        "{\"command\":\"status\"}",
+        "{\"command\":\"reload\",\"force\":true}",
+        "{\"command\":\"log-level\",\"level\":\"debug\"}",
+        "{\"command\":\"assoc-list\",\"limit\":7,\"match\":\"dev\"}",
+        "{\"command\":\"assoc-list\",\"cursor\":\"0000000100000007\"}",
+        "{\"command\":\"assoc-show\",\"association\":\"0100000000000002\"}",
+        "{\"command\":\"assoc-close\",\"association\":\"0100000000000002\"}",
+        "{\"command\":\"why\",\"subject\":\"127.0.0.1:5684\"}",
+        "{\"command\":\"why\",\"subject_hex\":\"6465763a31\"}",
+        "{\"command\":\"hash\",\"subject\":\"a\\u0000b\"}",
+    };
+    save_texts("control_request", "", 0, texts, COUNT(texts));
+}
+
 /* Alerts at every stage: what kind comes first, as alert.c reads it. */
 static void save_alerts(void)
 {
@@ -155,6 +172,7 @@ int main(int argc, char **argv)
     save_http();
     save_coap();
     save_endpoints();
+    save_control_requests();
     save_alerts();
     save_finished();
     fuzz_corpus_handshakes();
