@@ -6,7 +6,7 @@
  *
  * Invariant: nothing that comes from the network ends the loop; only the ring's own failure does.
  */
-#include "loop_private.h"
+#include "upstream.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -74,6 +74,7 @@ static void loop_second(struct hf_loop *loop)
         return;
     loop->second_us = loop->now_us + HF_SECOND_US;
     hf_counters_publish(loop);
+    hf_upstream_second(loop);
     if (loop->config.handlers.second)
         loop->config.handlers.second(loop, loop->config.handlers.arg);
 }
@@ -87,7 +88,7 @@ static void loop_finish(struct hf_loop *loop)
     while (hf_engine_take_event(loop->engine, &event)) {
         hf_tcp_event(loop, &event);
         loop_note(loop, &event);
-        if (handlers->event)
+        if (!hf_upstream_event(loop, &event) && handlers->event)
             handlers->event(loop, &event, handlers->arg);
     }
     loop_second(loop);
@@ -99,6 +100,7 @@ static void loop_finish(struct hf_loop *loop)
     }
     hf_udp_flush(loop);
     hf_tcp_settle(loop);
+    hf_upstream_settle(loop);
 }
 
 /* Gives the buffers back. What the engine has not taken by now is copied out of them first. */
@@ -135,6 +137,12 @@ static void loop_dispatch(struct hf_loop *loop, const struct io_uring_cqe *cqe)
         break;
     case HF_OPERATION_WRITABLE:
         hf_tcp_writable(loop, cqe);
+        break;
+    case HF_OPERATION_UPSTREAM_DATAGRAM:
+    case HF_OPERATION_UPSTREAM_CONNECT:
+    case HF_OPERATION_UPSTREAM_RECEIVE:
+    case HF_OPERATION_UPSTREAM_WRITABLE:
+        hf_upstream_complete(loop, cqe);
         break;
     case HF_OPERATION_WAKE:
         loop->is_wake_armed = false;
@@ -181,6 +189,7 @@ static void loop_arm(struct hf_loop *loop)
     }
     hf_udp_arm(loop);
     hf_tcp_arm(loop);
+    hf_upstream_arm(loop);
 }
 
 /* Tells some peers each turn, so that it never fills the engine's output. */
@@ -280,7 +289,7 @@ static bool loop_is_stopped(const struct hf_loop *loop)
         return true;
     return loop->stop_cursor >= loop->connection_count &&
            loop->notified_cursor >= loop->notified_count && loop->counters.connections == 0 &&
-           !loop->is_turn_due;
+           hf_upstream_is_over(loop) && !loop->is_turn_due;
 }
 
 void hf_loop_stop(struct hf_loop *loop)
@@ -296,6 +305,7 @@ static void loop_shut_sockets(struct hf_loop *loop)
     for (uint32_t i = 0; i < loop->socket_count; ++i)
         hf_socket_close(&loop->sockets[i]);
     hf_connection_close(loop);
+    hf_upstream_close(loop);
 }
 
 enum hf_status hf_loop_run(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX])
@@ -396,7 +406,8 @@ static enum hf_status loop_open_all(struct hf_loop *loop, char error[HF_LOOP_ERR
             return status;
         loop->socket_count = i + 1;
     }
-    return loop_open_engine(loop, error, config);
+    status = loop_open_engine(loop, error, config);
+    return status == HF_OK ? hf_upstream_open(loop, error, config) : status;
 }
 
 enum hf_status hf_loop_open(struct hf_loop **out, char error[HF_LOOP_ERROR_MAX],
@@ -420,6 +431,7 @@ enum hf_status hf_loop_open(struct hf_loop **out, char error[HF_LOOP_ERROR_MAX],
     status = loop_open_all(loop, error, config);
     loop->config.engine = NULL; /* the caller's; not kept */
     loop->config.sockets = NULL;
+    loop->config.upstreams = NULL;
     if (status == HF_OK)
         *out = loop;
     else

@@ -25,6 +25,15 @@ struct hf_loop_socket {
     bool is_v6_only; /**< [::] otherwise takes IPv4 too */
 };
 
+/** Where the plaintext of a listener's associations goes, and what comes back goes to them, for as
+ *  long as they live: docs/FORWARDING.md. HF_EVENT_DATA and HF_EVENT_PEER_CLOSED of such a listener
+ *  are the loop's own concern and are not passed on. */
+struct hf_loop_upstream {
+    uint32_t listener_index;
+    struct hf_address address; /**< DTLS: datagrams, on 127.0.0.0/8; TLS: a connection each */
+    bool is_proxied; /**< a PROXY protocol header (version 2) on each stream and each datagram */
+};
+
 /** What the embedder is told, on the loop's thread. Any member may be NULL. */
 struct hf_loop_handlers {
     /** event passes every engine event on; it may call hf_loop_send() and hf_loop_end(). */
@@ -39,6 +48,8 @@ struct hf_loop_config {
     const struct hf_key_source *source;
     const struct hf_loop_socket *sockets;
     uint32_t socket_count;
+    const struct hf_loop_upstream *upstreams; /**< at most one per listener; copied */
+    uint32_t upstream_count;
     struct hf_loop_handlers handlers;
     uint32_t receive_buffers;     /**< datagram buffers, 2 KiB each; power of two; 1,024 */
     uint32_t connections_max;     /**< TLS connections; 4,096 */
@@ -99,8 +110,8 @@ typedef void hf_loop_task(struct hf_loop *loop, void *arg);
 /** hf_loop_post has task(loop, arg) called on the loop's thread, in its next turn and in the order
  *  of posting; there it may use the engine, hf_loop_send() and hf_loop_end(), and post again (for
  *  the turn after). False, and never called: too many wait, or the loop has ended. True: called
- *  exactly once; if the loop ends before, then as it ends. Thread: any. Cost: one short lock, and an
- *  eventfd write when nothing was waiting. */
+ *  exactly once; if the loop ends before, then as it ends. Thread: any. Cost: one short lock, and
+ *  an eventfd write when nothing was waiting. */
 HF_MUST_USE bool hf_loop_post(struct hf_loop *loop, hf_loop_task *task, void *arg);
 
 /** Counters of the I/O side, written by the loop and readable from any thread at any time. */
@@ -119,6 +130,18 @@ struct hf_loop_counters {
     uint64_t connections_paused;     /**< gauge: not read from, their peer does not read */
     uint64_t send_queue_len;         /**< gauge: bytes queued on all connections */
     uint64_t memory_len;             /**< gauge: bytes of buffers and queues */
+    uint64_t upstream_datagrams_out, upstream_datagrams_in; /**< to and from upstreams */
+    uint64_t upstream_out_len, upstream_in_len; /**< their bytes and streams', headers excluded */
+    uint64_t upstream_drops_unsendable; /**< the kernel refused */
+    uint64_t upstream_drops_stranger;   /**< not from the upstream, or to no address of ours */
+    uint64_t upstream_drops_stale;      /**< for an association that has ended */
+    uint64_t upstream_drops_too_long;   /**< longer than a record or a receive buffer */
+    uint64_t upstream_drops_full;       /**< more than a turn's output holds */
+    uint64_t upstream_connects;         /**< connections to upstreams made */
+    uint64_t upstream_refusals;         /**< refused, or no descriptor: the association ended */
+    uint64_t upstream_timeouts;         /**< not connected in 5 s: the association ended */
+    uint64_t upstream_resets;           /**< broken by the upstream: the association ended */
+    uint64_t upstream_connections;      /**< gauge: open or opening now */
 };
 
 /** hf_loop_counters_get copies them out with relaxed atomic loads. Thread: any. */

@@ -5,7 +5,7 @@
  *     uring.c    ring and buffer rings       udp.c      datagrams in and out
  *     tcp.c      streams in and out          connection.c  their records, lists and ends
  *     backlog.c  bytes that have to wait     counters.c    the view from outside
- *     post.c     tasks from other threads
+ *     post.c     tasks from other threads    upstream*.c   forwarding: upstream.h
  *
  * Invariant: kernel memory is named by indices and generations, never by pointers that could
  * outlive what they point to; a completion for something gone is ignored.
@@ -41,6 +41,10 @@ enum hf_operation {
     HF_OPERATION_ACCEPT,
     HF_OPERATION_RECEIVE,
     HF_OPERATION_WRITABLE,
+    HF_OPERATION_UPSTREAM_DATAGRAM,
+    HF_OPERATION_UPSTREAM_CONNECT,
+    HF_OPERATION_UPSTREAM_RECEIVE,
+    HF_OPERATION_UPSTREAM_WRITABLE,
 };
 
 /** A ring of receive buffers that the kernel picks from. Buffers are held until the events of the
@@ -92,6 +96,7 @@ struct hf_connection {
     uint32_t view_next; /* those with a view */
     uint32_t hash_next; /* links the free ones, too */
     uint32_t generation;
+    uint32_t upstream; /* its connection to the upstream, counted from 1; 0: none */
     int fd;
     uint8_t socket_index;
     uint8_t end_how; /* enum hf_close, when is_ending */
@@ -142,7 +147,8 @@ struct hf_tasks {
 struct hf_loop {
     struct io_uring ring;
     struct hf_engine *engine;
-    struct hf_loop_config config; /* `engine` and `sockets` are not kept */
+    struct hf_loop_config config; /* `engine`, `sockets`, `upstreams` are not kept */
+    struct hf_upstreams *upstreams; /* NULL: nothing is forwarded */
     struct hf_buffers datagrams;
     struct hf_buffers streams;
     uint64_t now_us;

@@ -11,7 +11,7 @@
  * Invariant: there are unread bytes only while no receive is armed. The kernel never holds a
  * pointer into a send queue.
  */
-#include "loop_private.h"
+#include "upstream.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -113,7 +113,7 @@ static bool tcp_is_slow(const struct hf_loop *loop, const struct hf_connection *
 {
     uint32_t high = loop->config.send_queue_len_high;
     uint32_t limit = connection->is_paused ? high / 2 : high;
-    return hf_connection_backlog(connection) >= limit;
+    return hf_connection_backlog(connection) >= limit || hf_upstream_is_slow(loop, connection);
 }
 
 static uint32_t tcp_feed(struct hf_loop *loop, struct hf_connection *connection, uint8_t *data,
@@ -479,6 +479,7 @@ static void tcp_settle_open(struct hf_loop *loop, struct hf_connection *connecti
         connection->is_at_end && !connection->is_end_told && (unread == 0 || connection->is_broken);
     if (connection->plain || is_end_due || (unread > 0 && !connection->is_blocked && !is_slow))
         hf_connection_resume(loop, connection);
+    hf_upstream_settled(loop, connection);
 }
 
 void hf_tcp_settle(struct hf_loop *loop)

@@ -4,6 +4,7 @@
 #include "daemon_config.h"
 
 #include "endpoint.h"
+#include "forward.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -122,8 +123,8 @@ static bool settle_upstream(struct hf_daemon_config *config, char *error,
     else if (fit->port != 0 && listener->respond != HF_RESPOND_DEFAULT &&
              listener->respond != HF_RESPOND_NONE)
         fault = "respond and upstream exclude each other";
-    else if (fit->port != 0 && !HF_HAS_UPSTREAM)
-        fault = "upstream: this build does not forward";
+    else if (fit->port != 0 && is_dtls)
+        fault = hf_forward_fault(config, fit);
     if (fault != NULL) {
         snprintf(text, sizeof(text), "listener \"%s\": %s", listener->name, fault);
         return refuse(error, config, listener->line, text);

@@ -17,7 +17,6 @@
 #define HF_OPTIONS_ERROR_MAX 1536
 
 /** What this build can do. */
-#define HF_HAS_UPSTREAM 0
 #define HF_HAS_KEY_STORE 0
 
 /** Not given: the default stays. */

@@ -69,12 +69,33 @@ static const struct metric counters[] = {
     {"handfast_connection_errors_total", "cause=\"accept\"", "TCP connections not served.",
      IO(accept_errors)},
     {"handfast_connection_errors_total", "cause=\"limit\"", NULL, IO(connections_refused)},
+    {"handfast_upstream_datagrams_total", "direction=\"in\"", "Datagrams from and to upstreams.",
+     IO(upstream_datagrams_in)},
+    {"handfast_upstream_datagrams_total", "direction=\"out\"", NULL, IO(upstream_datagrams_out)},
+    {"handfast_upstream_bytes_total", "direction=\"in\"",
+     "Application bytes from and to upstreams.", IO(upstream_in_len)},
+    {"handfast_upstream_bytes_total", "direction=\"out\"", NULL, IO(upstream_out_len)},
+    {"handfast_upstream_drops_total", "cause=\"unsendable\"", "Datagrams not forwarded.",
+     IO(upstream_drops_unsendable)},
+    {"handfast_upstream_drops_total", "cause=\"stranger\"", NULL, IO(upstream_drops_stranger)},
+    {"handfast_upstream_drops_total", "cause=\"stale\"", NULL, IO(upstream_drops_stale)},
+    {"handfast_upstream_drops_total", "cause=\"too_long\"", NULL, IO(upstream_drops_too_long)},
+    {"handfast_upstream_drops_total", "cause=\"full\"", NULL, IO(upstream_drops_full)},
+    {"handfast_upstream_connects_total", "", "Connections to upstreams made.",
+     IO(upstream_connects)},
+    {"handfast_upstream_errors_total", "cause=\"refused\"",
+     "Connections to upstreams that failed: their associations were closed.",
+     IO(upstream_refusals)},
+    {"handfast_upstream_errors_total", "cause=\"timeout\"", NULL, IO(upstream_timeouts)},
+    {"handfast_upstream_errors_total", "cause=\"reset\"", NULL, IO(upstream_resets)},
 };
 
 static const struct metric gauges[] = {
     {"handfast_connections", "", "TCP connections open.", IO(connections)},
     {"handfast_connections_paused", "", "TCP connections not read from: their peer does not read.",
      IO(connections_paused)},
+    {"handfast_upstream_connections", "", "Connections to upstreams open or being opened.",
+     IO(upstream_connections)},
     {"handfast_send_queue_bytes", "", "Bytes queued on TCP connections.", IO(send_queue_len)},
 };
 

@@ -4,6 +4,8 @@
  */
 #include "sandbox.h"
 
+#include "forward.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -11,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #ifdef HF_WITH_SECCOMP
@@ -198,11 +201,18 @@ static const int deadly[] = {
     SCMP_SYS(setns),
 };
 
-/* One datagram socket to systemd is all we ever open from now on: AF_UNIX, no network. */
-static int allow_sockets(scmp_filter_ctx filter)
+/* A datagram socket to systemd, AF_UNIX, is all we ever open from now on; no network but the
+ * connections to an upstream, if there is one for streams. */
+static int allow_sockets(scmp_filter_ctx filter, const struct hf_daemon_config *config)
 {
-    return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                            SCMP_A0(SCMP_CMP_EQ, 1 /* AF_UNIX */));
+    static const unsigned families[] = {AF_INET, AF_INET6};
+    int status = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+                                  SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+    for (size_t i = 0; i < 2 && status == 0 && hf_forward_has_streams(config); i++)
+        status = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
+                                  SCMP_A0(SCMP_CMP_EQ, families[i]),
+                                  SCMP_A1(SCMP_CMP_EQ, SOCK_STREAM | SOCK_CLOEXEC));
+    return status;
 }
 
 bool hf_sandbox_seccomp(char error[HF_SANDBOX_ERROR_MAX], const struct hf_daemon_config *config)
@@ -216,7 +226,7 @@ bool hf_sandbox_seccomp(char error[HF_SANDBOX_ERROR_MAX], const struct hf_daemon
     for (size_t i = 0; status == 0 && i < sizeof(deadly) / sizeof(deadly[0]); i++)
         status = seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, deadly[i], 0);
     if (status == 0)
-        status = allow_sockets(filter);
+        status = allow_sockets(filter, config);
     if (status == 0)
         status = seccomp_load(filter);
     if (filter != NULL)

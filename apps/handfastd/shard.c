@@ -6,6 +6,7 @@
 #include "shard.h"
 
 #include "failures.h"
+#include "forward.h"
 #include "keylog.h"
 #include "respond.h"
 
@@ -294,8 +295,10 @@ static bool open_loop(struct hf_shard *shard)
     const struct hf_shard_shared *shared = shard->shared;
     struct hf_config engine;
     struct hf_loop_config config;
+    struct hf_loop_upstream upstreams[HF_LISTENERS_MAX];
     hf_daemon_config_engine(&engine, shared->config, shard->index);
     hf_daemon_config_loop(&config, shared->config);
+    hf_forward_loop(upstreams, &config, shared->config);
     memcpy(engine.cookie_secret, shared->cookie_secret, sizeof(engine.cookie_secret));
     for (uint32_t i = 0; i < shared->config->authority_count; i++)
         shard->sources[i] = hf_keystore_source(shared->keystores[i], shard->index);

@@ -1,0 +1,135 @@
+/**
+ * upstream.c - which listener has which upstream, and who takes what happens.
+ */
+#include "upstream.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- opening and closing ---- */
+
+static const char *upstream_fault(const struct hf_loop_upstream *upstream,
+                                  const struct hf_loop_config *config)
+{
+    const struct hf_address *address = &upstream->address;
+    if (upstream->listener_index >= config->engine->listener_count)
+        return "it names a listener that does not exist";
+    if (address->port == 0)
+        return "its address has no port";
+    if (config->engine->listeners[upstream->listener_index].transport == HF_TRANSPORT_TLS)
+        return NULL;
+    if (!hf_address_is_v4(address) || address->ip[12] != 127)
+        return "for datagrams it must be on 127.0.0.0/8: plaintext stays on this machine, and each "
+               "association has an address there";
+    if ((address->ip[13] & 0xc0) == 0x40)
+        return "127.64.0.0/10 is for the associations' own addresses";
+    return NULL;
+}
+
+static void upstream_set(struct hf_upstream *out, const struct hf_loop_upstream *from,
+                         enum hf_transport transport)
+{
+    *out = (struct hf_upstream){
+        .address = from->address,
+        .is_there = true,
+        .is_stream = transport == HF_TRANSPORT_TLS,
+        .is_proxied = from->is_proxied,
+    };
+    memset(&out->peer, 0, sizeof out->peer);
+    out->peer_len =
+        hf_socket_address_store(&out->peer, &from->address, !hf_address_is_v4(&from->address));
+}
+
+enum hf_status hf_upstream_open(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX],
+                                const struct hf_loop_config *config)
+{
+    bool is_needed[2] = {false, false}; /* by transport */
+    if (config->upstream_count == 0)
+        return HF_OK;
+    loop->upstreams = calloc(1, sizeof *loop->upstreams);
+    if (!loop->upstreams) {
+        snprintf(error, HF_LOOP_ERROR_MAX, "upstream: out of memory");
+        return HF_E_MEMORY;
+    }
+    HF_COUNT(loop, memory_len, sizeof *loop->upstreams);
+    for (uint32_t i = 0; i < config->upstream_count; ++i) {
+        const struct hf_loop_upstream *upstream = &config->upstreams[i];
+        const char *fault = upstream_fault(upstream, config);
+        if (fault) {
+            char text[HF_ADDRESS_TEXT_MAX];
+            hf_socket_address_print(text, &upstream->address);
+            snprintf(error, HF_LOOP_ERROR_MAX, "upstream %s: %s", text, fault);
+            return HF_E_CONFIG;
+        }
+        enum hf_transport transport = config->engine->listeners[upstream->listener_index].transport;
+        upstream_set(&loop->upstreams->of_listener[upstream->listener_index], upstream, transport);
+        is_needed[transport] = true;
+    }
+    enum hf_status status = HF_OK;
+    if (is_needed[HF_TRANSPORT_DTLS])
+        status = hf_upstream_datagram_open(loop, error, config);
+    if (status == HF_OK && is_needed[HF_TRANSPORT_TLS])
+        status = hf_upstream_stream_open(loop, error, config);
+    return status;
+}
+
+void hf_upstream_close(struct hf_loop *loop)
+{
+    if (!loop->upstreams)
+        return;
+    hf_upstream_datagram_close(loop);
+    hf_upstream_stream_close(loop);
+    free(loop->upstreams);
+    loop->upstreams = NULL;
+}
+
+/* ---- who takes what ---- */
+
+bool hf_upstream_event(struct hf_loop *loop, const struct hf_event *event)
+{
+    const struct hf_upstream *upstream =
+        loop->upstreams ? &loop->upstreams->of_listener[event->listener_index] : NULL;
+    if (!upstream || !upstream->is_there)
+        return false;
+    if (upstream->is_stream)
+        hf_upstream_stream_event(loop, event);
+    else if (event->kind == HF_EVENT_DATA)
+        hf_upstream_datagram_send(loop, event);
+    return event->kind == HF_EVENT_DATA || event->kind == HF_EVENT_PEER_CLOSED;
+}
+
+void hf_upstream_complete(struct hf_loop *loop, const struct io_uring_cqe *cqe)
+{
+    enum hf_operation operation = (enum hf_operation)(cqe->user_data >> 56);
+    if (operation == HF_OPERATION_UPSTREAM_DATAGRAM)
+        hf_upstream_datagram_received(loop, cqe);
+    else
+        hf_upstream_stream_complete(loop, operation, cqe);
+}
+
+void hf_upstream_settle(struct hf_loop *loop)
+{
+    if (!loop->upstreams)
+        return;
+    hf_upstream_datagram_flush(loop);
+    if (loop->upstreams->streams)
+        hf_upstream_stream_settle(loop);
+}
+
+void hf_upstream_arm(struct hf_loop *loop)
+{
+    if (loop->upstreams)
+        hf_upstream_datagram_arm(loop);
+}
+
+void hf_upstream_second(struct hf_loop *loop)
+{
+    if (loop->upstreams && loop->upstreams->streams)
+        hf_upstream_stream_second(loop);
+}
+
+bool hf_upstream_is_over(const struct hf_loop *loop)
+{
+    return loop->counters.upstream_connections == 0;
+}

@@ -1,0 +1,147 @@
+/**
+ * upstream.h - forwarding: what arrives on an association goes to the upstream of its listener, and
+ * what the upstream says goes back, for the life of the association.
+ *
+ *     upstream.c           which upstream; events of the engine; open and close
+ *     upstream_datagram.c  DTLS: a few sockets for all associations, no memory for any
+ *     upstream_stream.c    TLS: one connection per association, both ways
+ *     upstream_proxy.c     the PROXY protocol's header
+ *
+ * Invariant: an upstream that is dead, slow or hostile ends at most its own connections. Nothing it
+ * sends reaches an association other than the one it was sent to.
+ */
+#ifndef HF_UPSTREAM_H
+#define HF_UPSTREAM_H
+
+#include "loop_private.h"
+
+/** Sockets per shard: a record's tenants take turns, so that a late datagram for one of the last
+ *  three is told from those for the present one. Power of two. */
+#define HF_UPSTREAM_GENERATIONS 4u
+/** Bits of an address of 127.64.0.0/10 that tell associations apart: shard, then record. */
+#define HF_UPSTREAM_ADDRESS_BITS 22u
+#define HF_UPSTREAM_DATAGRAM_BATCH 64u
+#define HF_UPSTREAM_TIMEOUT_US 5000000u
+
+/** The longest header: 16 bytes, addresses, and every TLV at its longest. */
+#define HF_UPSTREAM_PROXY_MAX 2560u
+
+struct hf_upstream {
+    struct hf_address address;
+    struct sockaddr_in6 peer; /* the same for the kernel, of either family */
+    socklen_t peer_len;
+    bool is_there;
+    bool is_stream;
+    bool is_proxied;
+};
+
+struct hf_upstream_datagrams {
+    int fds[HF_UPSTREAM_GENERATIONS];
+    bool is_armed[HF_UPSTREAM_GENERATIONS];
+    uint64_t pause_until_us;
+    struct msghdr header; /* what a multishot receive is to deliver */
+    uint32_t slot_bits;
+    uint32_t shard_index;
+    uint32_t batch_count;
+    uint32_t batch_socket;
+    struct mmsghdr messages[HF_UPSTREAM_DATAGRAM_BATCH];
+    struct iovec parts[HF_UPSTREAM_DATAGRAM_BATCH][2];
+    uint8_t controls[HF_UPSTREAM_DATAGRAM_BATCH][CMSG_SPACE(sizeof(struct in_pktinfo))];
+    uint8_t headers[HF_UPSTREAM_DATAGRAM_BATCH][HF_UPSTREAM_PROXY_MAX];
+};
+
+/** One connection to an upstream. */
+struct hf_upstream_stream {
+    hf_association_id association; /* 0: the device's side has ended */
+    uint64_t until_us;             /* while timed: connecting, or waiting for the upstream's end */
+    struct hf_block *queue;        /* what the upstream's kernel has not taken yet */
+    uint32_t timed_next, timed_prev;
+    uint32_t touched_next; /* links the free ones, too */
+    uint32_t generation;
+    uint32_t connection; /* index of the device's, while there is an association */
+    int fd;
+    uint8_t upstream;
+    bool is_used : 1;
+    bool is_timed : 1;
+    bool is_connecting : 1; /* with the kernel; otherwise: connected */
+    bool is_receive_armed : 1;
+    bool is_writable_armed : 1;
+    bool is_more_there : 1;    /* a receive will find bytes at once */
+    bool is_device_done : 1;   /* nothing more comes for the upstream: FIN after the queue */
+    bool is_shut : 1;          /* that FIN is out */
+    bool is_upstream_done : 1; /* its FIN came */
+    bool is_doomed : 1;        /* close as soon as the kernel has ended its requests */
+    bool is_cancel_sent : 1;
+    bool is_touched : 1;
+};
+
+struct hf_upstreams {
+    struct hf_upstream of_listener[HF_LISTENERS_MAX];
+    struct hf_upstream_datagrams *datagrams; /* NULL: no DTLS listener has an upstream */
+    struct hf_upstream_stream *streams;      /* mapped; NULL: no TLS listener has one */
+    uint32_t stream_count, stream_max;
+    uint32_t free_head, touched_head;
+    uint32_t timed_first, timed_last;
+};
+
+/* ---- upstream.c ---- */
+
+/** hf_upstream_open checks and prepares what the configuration names; nothing if it names none. */
+HF_MUST_USE enum hf_status hf_upstream_open(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX],
+                                            const struct hf_loop_config *config);
+/** hf_upstream_close closes everything. Every request must have ended. */
+void hf_upstream_close(struct hf_loop *loop);
+/** hf_upstream_event forwards. True: it is dealt with and the embedder need not hear of it. */
+HF_MUST_USE bool hf_upstream_event(struct hf_loop *loop, const struct hf_event *event);
+/** hf_upstream_complete takes a completion of one of the upstream operations. */
+void hf_upstream_complete(struct hf_loop *loop, const struct io_uring_cqe *cqe);
+/** hf_upstream_settle sends, arms, flushes and closes what this turn has touched. */
+void hf_upstream_settle(struct hf_loop *loop);
+/** hf_upstream_arm arms receives; at the end of the turn, after the buffers went back. */
+void hf_upstream_arm(struct hf_loop *loop);
+/** hf_upstream_second ends what has taken too long. */
+void hf_upstream_second(struct hf_loop *loop);
+/** hf_upstream_is_slow: the device must not be read from, its upstream does not keep up. */
+bool hf_upstream_is_slow(const struct hf_loop *loop, const struct hf_connection *connection);
+/** hf_upstream_settled tells a stream that its device's connection has been looked at. */
+void hf_upstream_settled(struct hf_loop *loop, struct hf_connection *connection);
+/** hf_upstream_is_over: no connection to an upstream is left. */
+bool hf_upstream_is_over(const struct hf_loop *loop);
+
+/* ---- upstream_datagram.c ---- */
+
+HF_MUST_USE enum hf_status hf_upstream_datagram_open(struct hf_loop *loop,
+                                                     char error[HF_LOOP_ERROR_MAX],
+                                                     const struct hf_loop_config *config);
+void hf_upstream_datagram_close(struct hf_loop *loop);
+void hf_upstream_datagram_arm(struct hf_loop *loop);
+/** hf_upstream_datagram_send batches an event's data; _flush sends the batch. */
+void hf_upstream_datagram_send(struct hf_loop *loop, const struct hf_event *event);
+void hf_upstream_datagram_flush(struct hf_loop *loop);
+void hf_upstream_datagram_received(struct hf_loop *loop, const struct io_uring_cqe *cqe);
+/** hf_upstream_datagram_source gives the address an association's datagrams come from. */
+struct in_addr hf_upstream_datagram_source(const struct hf_upstream_datagrams *datagrams,
+                                           hf_association_id association);
+
+/* ---- upstream_stream.c ---- */
+
+HF_MUST_USE enum hf_status hf_upstream_stream_open(struct hf_loop *loop,
+                                                   char error[HF_LOOP_ERROR_MAX],
+                                                   const struct hf_loop_config *config);
+void hf_upstream_stream_close(struct hf_loop *loop);
+/** hf_upstream_stream_event: the device's side of it. */
+void hf_upstream_stream_event(struct hf_loop *loop, const struct hf_event *event);
+void hf_upstream_stream_complete(struct hf_loop *loop, enum hf_operation operation,
+                                 const struct io_uring_cqe *cqe);
+void hf_upstream_stream_settle(struct hf_loop *loop);
+void hf_upstream_stream_second(struct hf_loop *loop);
+
+/* ---- upstream_proxy.c ---- */
+
+/** hf_upstream_proxy_encode writes the header, version 2, for a stream or one datagram. Out: its
+ *  length; 0 if `out_max` is too small, which HF_UPSTREAM_PROXY_MAX never is.
+ *  Spec: HAProxy's proxy-protocol.txt 2.2. */
+size_t hf_upstream_proxy_encode(uint8_t *out, size_t out_max, hf_association_id association,
+                                const struct hf_association_info *info);
+
+#endif

@@ -1,0 +1,542 @@
+/**
+ * upstream_stream.c - TLS: one connection to the upstream per association, bytes both ways.
+ *
+ * The slow side stops the other: the device is not read from while send_queue_len_high bytes wait
+ * for the upstream, the upstream is not read from while as many wait for the device. An end of one
+ * direction is passed through; a stream that was cut short is not made to look whole.
+ *
+ * Invariant: a record's socket is closed only when the kernel has no request for it.
+ */
+#include "upstream.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static uint32_t stream_index(const struct hf_loop *loop, const struct hf_upstream_stream *stream)
+{
+    return (uint32_t)(stream - loop->upstreams->streams);
+}
+
+static void stream_touch(struct hf_loop *loop, struct hf_upstream_stream *stream)
+{
+    if (stream->is_touched)
+        return;
+    stream->is_touched = true;
+    stream->touched_next = loop->upstreams->touched_head;
+    loop->upstreams->touched_head = stream_index(loop, stream);
+    loop->is_turn_due |= !loop->is_in_turn;
+}
+
+static struct hf_upstream_stream *stream_of(const struct hf_loop *loop,
+                                            const struct hf_connection *connection)
+{
+    return connection->upstream == 0 ? NULL : &loop->upstreams->streams[connection->upstream - 1];
+}
+
+static struct hf_connection *stream_device(struct hf_loop *loop,
+                                           const struct hf_upstream_stream *stream)
+{
+    return stream->association == 0 ? NULL : &loop->connections[stream->connection];
+}
+
+/* ---- opening and closing ---- */
+
+enum hf_status hf_upstream_stream_open(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX],
+                                       const struct hf_loop_config *config)
+{
+    struct hf_upstreams *upstreams = loop->upstreams;
+    /* Twice: one that flushes what a device has said outlives the device's connection. */
+    upstreams->stream_max = 2 * config->connections_max;
+    upstreams->free_head = upstreams->touched_head = HF_NONE;
+    upstreams->timed_first = upstreams->timed_last = HF_NONE;
+    void *memory = mmap(NULL, upstreams->stream_max * sizeof *upstreams->streams,
+                        PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        snprintf(error, HF_LOOP_ERROR_MAX, "upstream: %s", strerror(errno));
+        return HF_E_MEMORY;
+    }
+    upstreams->streams = memory;
+    return HF_OK;
+}
+
+void hf_upstream_stream_close(struct hf_loop *loop)
+{
+    struct hf_upstreams *upstreams = loop->upstreams;
+    if (!upstreams->streams)
+        return;
+    for (uint32_t i = 0; i < upstreams->stream_count; ++i) {
+        struct hf_upstream_stream *stream = &upstreams->streams[i];
+        if (!stream->is_used)
+            continue;
+        hf_backlog_drop(loop, &stream->queue);
+        (void)close(stream->fd);
+    }
+    hf_backlog_sweep(loop);
+    (void)munmap(upstreams->streams, upstreams->stream_max * sizeof *upstreams->streams);
+    upstreams->streams = NULL;
+}
+
+static struct hf_upstream_stream *stream_take(struct hf_loop *loop, int fd)
+{
+    struct hf_upstreams *upstreams = loop->upstreams;
+    struct hf_upstream_stream *stream;
+    if (upstreams->free_head != HF_NONE) {
+        stream = &upstreams->streams[upstreams->free_head];
+        upstreams->free_head = stream->touched_next;
+    } else if (upstreams->stream_count < upstreams->stream_max) {
+        stream = &upstreams->streams[upstreams->stream_count++];
+        HF_COUNT(loop, memory_len, sizeof *stream);
+    } else {
+        return NULL;
+    }
+    uint32_t generation = (stream->generation + 1) & 0xffffffu;
+    *stream = (struct hf_upstream_stream){.fd = fd, .generation = generation, .is_used = true};
+    HF_COUNT(loop, upstream_connections, 1);
+    return stream;
+}
+
+/* ---- those with a deadline, in order of it ---- */
+
+static void stream_untime(struct hf_loop *loop, struct hf_upstream_stream *stream)
+{
+    struct hf_upstreams *upstreams = loop->upstreams;
+    uint32_t next = stream->timed_next, prev = stream->timed_prev;
+    if (!stream->is_timed)
+        return;
+    if (prev == HF_NONE)
+        upstreams->timed_first = next;
+    else
+        upstreams->streams[prev].timed_next = next;
+    if (next == HF_NONE)
+        upstreams->timed_last = prev;
+    else
+        upstreams->streams[next].timed_prev = prev;
+    stream->is_timed = false;
+}
+
+static void stream_time(struct hf_loop *loop, struct hf_upstream_stream *stream)
+{
+    struct hf_upstreams *upstreams = loop->upstreams;
+    uint32_t index = stream_index(loop, stream);
+    if (stream->is_timed)
+        return;
+    stream->is_timed = true;
+    stream->until_us = loop->now_us + HF_UPSTREAM_TIMEOUT_US;
+    stream->timed_next = HF_NONE;
+    stream->timed_prev = upstreams->timed_last;
+    if (upstreams->timed_last == HF_NONE)
+        upstreams->timed_first = index;
+    else
+        upstreams->streams[upstreams->timed_last].timed_next = index;
+    upstreams->timed_last = index;
+}
+
+/* ---- the end ---- */
+
+static void stream_finish(struct hf_loop *loop, struct hf_upstream_stream *stream)
+{
+    stream_untime(loop, stream);
+    hf_backlog_drop(loop, &stream->queue);
+    (void)close(stream->fd);
+    stream->fd = -1;
+    stream->is_used = false;
+    stream->touched_next = loop->upstreams->free_head;
+    loop->upstreams->free_head = stream_index(loop, stream);
+    HF_COUNT(loop, upstream_connections, -1);
+}
+
+static bool stream_cancel(struct hf_loop *loop, const struct hf_upstream_stream *stream,
+                          enum hf_operation operation, bool is_under_way)
+{
+    struct io_uring_sqe *sqe = is_under_way ? hf_uring_next(loop, HF_OPERATION_NONE, 0, 0) : NULL;
+    if (!sqe)
+        return !is_under_way;
+    io_uring_prep_cancel64(
+        sqe, hf_uring_user_data(operation, stream_index(loop, stream), stream->generation), 0);
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    return true;
+}
+
+static void stream_settle_doomed(struct hf_loop *loop, struct hf_upstream_stream *stream)
+{
+    if (!stream->is_connecting && !stream->is_receive_armed && !stream->is_writable_armed) {
+        stream_finish(loop, stream);
+        return;
+    }
+    if (stream->is_cancel_sent)
+        return;
+    stream->is_cancel_sent =
+        stream_cancel(loop, stream, HF_OPERATION_UPSTREAM_CONNECT, stream->is_connecting) &&
+        stream_cancel(loop, stream, HF_OPERATION_UPSTREAM_RECEIVE, stream->is_receive_armed) &&
+        stream_cancel(loop, stream, HF_OPERATION_UPSTREAM_WRITABLE, stream->is_writable_armed);
+    if (!stream->is_cancel_sent)
+        stream_touch(loop, stream);
+}
+
+static void stream_detach(struct hf_loop *loop, struct hf_upstream_stream *stream)
+{
+    struct hf_connection *connection = stream_device(loop, stream);
+    if (connection)
+        connection->upstream = 0;
+    stream->association = 0;
+}
+
+/* The upstream is of no use any more; `how` tells the device. */
+static void stream_break(struct hf_loop *loop, struct hf_upstream_stream *stream, enum hf_close how)
+{
+    hf_association_id association = stream->association;
+    if (stream->is_doomed)
+        return;
+    stream->is_doomed = true;
+    stream_detach(loop, stream);
+    stream_touch(loop, stream);
+    if (association != 0)
+        hf_loop_end(loop, association, how);
+}
+
+/* Cut short: the upstream must see a reset, not an end. */
+static void stream_reset(struct hf_loop *loop, struct hf_upstream_stream *stream)
+{
+    static const struct linger now = {.l_onoff = 1, .l_linger = 0};
+    (void)setsockopt(stream->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    stream_break(loop, stream, HF_CLOSE_SILENT);
+}
+
+/* ---- to the upstream ---- */
+
+static size_t stream_push(struct hf_loop *loop, struct hf_upstream_stream *stream,
+                          struct hf_bytes data)
+{
+    ssize_t count;
+    do
+        count = send(stream->fd, data.data, data.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (count < 0 && errno == EINTR);
+    if (count >= 0)
+        return (size_t)count;
+    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS && errno != ENOMEM) {
+        HF_COUNT(loop, upstream_resets, 1);
+        stream_break(loop, stream, HF_CLOSE_NOTIFY);
+    }
+    return 0;
+}
+
+static void stream_send(struct hf_loop *loop, struct hf_upstream_stream *stream,
+                        struct hf_bytes data)
+{
+    if (stream->is_doomed || stream->is_shut)
+        return;
+    if (!stream->is_connecting && hf_backlog_len(stream->queue) == 0) {
+        size_t pushed = stream_push(loop, stream, data);
+        data.data += pushed;
+        data.len -= pushed;
+    }
+    if (data.len == 0 || stream->is_doomed)
+        return;
+    if (!hf_backlog_append(loop, &stream->queue, data))
+        stream_reset(loop, stream);
+    stream_touch(loop, stream);
+}
+
+static void stream_drain(struct hf_loop *loop, struct hf_upstream_stream *stream)
+{
+    struct hf_block *queue = stream->queue;
+    if (!queue || stream->is_doomed)
+        return;
+    struct hf_bytes data = {queue->data + queue->start, queue->end - queue->start};
+    queue->start += (uint32_t)stream_push(loop, stream, data);
+    if (queue->start == queue->end)
+        hf_backlog_drop(loop, &stream->queue);
+    struct hf_connection *connection = stream_device(loop, stream);
+    if (connection && connection->is_paused)
+        hf_connection_touch(loop, connection); /* it may be read from again */
+}
+
+bool hf_upstream_is_slow(const struct hf_loop *loop, const struct hf_connection *connection)
+{
+    const struct hf_upstream_stream *stream = stream_of(loop, connection);
+    uint32_t high = loop->config.send_queue_len_high;
+    return stream && hf_backlog_len(stream->queue) >= (connection->is_paused ? high / 2 : high);
+}
+
+/* ---- connecting ---- */
+
+static int stream_socket(const struct hf_upstream *upstream)
+{
+    static const int on = 1, stall_ms = HF_SEND_STALL_MS;
+    int fd = socket(upstream->peer.sin6_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &stall_ms, sizeof stall_ms);
+    return fd;
+}
+
+static void stream_introduce(struct hf_loop *loop, struct hf_upstream_stream *stream)
+{
+    uint8_t header[HF_UPSTREAM_PROXY_MAX];
+    struct hf_association_info info;
+    if (hf_engine_association_info(&info, loop->engine, stream->association) != HF_OK)
+        return; /* its end is on its way */
+    size_t len = hf_upstream_proxy_encode(header, sizeof header, stream->association, &info);
+    stream_send(loop, stream, (struct hf_bytes){header, len});
+}
+
+static void stream_begin(struct hf_loop *loop, struct hf_connection *connection,
+                         const struct hf_event *event)
+{
+    struct hf_upstream *upstream = &loop->upstreams->of_listener[event->listener_index];
+    int fd = stream_socket(upstream);
+    struct hf_upstream_stream *stream = fd < 0 ? NULL : stream_take(loop, fd);
+    struct io_uring_sqe *sqe = NULL;
+    if (stream)
+        sqe = hf_uring_next(loop, HF_OPERATION_UPSTREAM_CONNECT, stream_index(loop, stream),
+                            stream->generation);
+    if (!sqe) {
+        HF_COUNT(loop, upstream_refusals, 1);
+        if (stream)
+            stream_finish(loop, stream);
+        else if (fd >= 0)
+            (void)close(fd);
+        hf_loop_end(loop, event->association, HF_CLOSE_NOTIFY);
+        return;
+    }
+    io_uring_prep_connect(sqe, fd, (const struct sockaddr *)(const void *)&upstream->peer,
+                          upstream->peer_len);
+    stream->is_connecting = true;
+    stream->association = event->association;
+    stream->connection = hf_connection_index(loop, connection);
+    stream->upstream = (uint8_t)event->listener_index;
+    connection->upstream = stream_index(loop, stream) + 1;
+    stream_time(loop, stream);
+    if (upstream->is_proxied)
+        stream_introduce(loop, stream);
+}
+
+static void stream_connected(struct hf_loop *loop, struct hf_upstream_stream *stream, int result)
+{
+    stream->is_connecting = false;
+    stream_untime(loop, stream);
+    if (stream->is_doomed)
+        return;
+    if (result < 0) {
+        HF_COUNT(loop, upstream_refusals, 1);
+        stream_break(loop, stream, HF_CLOSE_NOTIFY);
+        return;
+    }
+    HF_COUNT(loop, upstream_connects, 1);
+    stream_drain(loop, stream);
+}
+
+/* ---- from the upstream ---- */
+
+static void stream_ended(struct hf_loop *loop, struct hf_upstream_stream *stream)
+{
+    stream->is_upstream_done = true;
+    /* The half that is left, if it is left, goes on. */
+    if (stream->association != 0)
+        hf_loop_end(loop, stream->association,
+                    stream->is_device_done ? HF_CLOSE_NOTIFY : HF_CLOSE_WRITE);
+}
+
+static void stream_received(struct hf_loop *loop, struct hf_upstream_stream *stream,
+                            const uint8_t *buffer, const struct io_uring_cqe *cqe)
+{
+    stream->is_receive_armed = false;
+    stream->is_more_there = cqe->res == -ENOBUFS || (cqe->flags & IORING_CQE_F_SOCK_NONEMPTY);
+    if (stream->is_doomed)
+        return;
+    if (cqe->res > 0 && buffer) {
+        struct hf_bytes data = {buffer, (size_t)cqe->res};
+        HF_COUNT(loop, upstream_in_len, data.len);
+        if (stream->association == 0)
+            return; /* nobody is there to read it */
+        enum hf_status status = hf_loop_send(loop, stream->association, data);
+        /* A hole in a stream would be a lie. A stale one's end is on its way. */
+        if (status != HF_OK && status != HF_E_STALE)
+            stream_break(loop, stream, HF_CLOSE_SILENT);
+    } else if (cqe->res == 0) {
+        stream_ended(loop, stream);
+    } else if (cqe->res == -ENOBUFS) {
+        HF_COUNT(loop, receive_buffers_empty, 1);
+    } else if (cqe->res < 0 && cqe->res != -ECANCELED && cqe->res != -EINTR &&
+               cqe->res != -EAGAIN) {
+        HF_COUNT(loop, upstream_resets, 1);
+        stream_break(loop, stream, HF_CLOSE_NOTIFY);
+    }
+}
+
+/* Never more than fits what hf_loop_send() takes when less than the high mark waits. */
+static void stream_arm_receive(struct hf_loop *loop, struct hf_upstream_stream *stream)
+{
+    const struct hf_connection *connection = stream_device(loop, stream);
+    uint32_t high = loop->config.send_queue_len_high;
+    if (stream->is_receive_armed || stream->is_upstream_done ||
+        (connection && hf_connection_backlog(connection) >= high))
+        return;
+    struct io_uring_sqe *sqe = hf_uring_next(loop, HF_OPERATION_UPSTREAM_RECEIVE,
+                                             stream_index(loop, stream), stream->generation);
+    if (!sqe) {
+        stream_touch(loop, stream);
+        return;
+    }
+    uint32_t len = high < HF_STREAM_BUFFER_LEN ? high : HF_STREAM_BUFFER_LEN;
+    io_uring_prep_recv(sqe, stream->fd, NULL, len, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = loop->streams.group;
+    if (!stream->is_more_there)
+        sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+    stream->is_receive_armed = true;
+}
+
+static void stream_arm_writable(struct hf_loop *loop, struct hf_upstream_stream *stream)
+{
+    if (stream->is_writable_armed)
+        return;
+    struct io_uring_sqe *sqe = hf_uring_next(loop, HF_OPERATION_UPSTREAM_WRITABLE,
+                                             stream_index(loop, stream), stream->generation);
+    if (!sqe) {
+        stream_touch(loop, stream);
+        return;
+    }
+    io_uring_prep_poll_add(sqe, stream->fd, POLLOUT);
+    stream->is_writable_armed = true;
+}
+
+/* ---- what happens to it ---- */
+
+void hf_upstream_stream_complete(struct hf_loop *loop, enum hf_operation operation,
+                                 const struct io_uring_cqe *cqe)
+{
+    struct hf_upstreams *upstreams = loop->upstreams;
+    uint8_t *buffer = NULL;
+    if (cqe->flags & IORING_CQE_F_BUFFER)
+        buffer = hf_buffers_hold(&loop->streams, cqe->flags);
+    uint32_t index = (uint32_t)cqe->user_data;
+    if (!upstreams->streams || index >= upstreams->stream_count)
+        return;
+    struct hf_upstream_stream *stream = &upstreams->streams[index];
+    if (!stream->is_used || stream->generation != ((cqe->user_data >> 32) & 0xffffffu))
+        return;
+    stream_touch(loop, stream);
+    if (operation == HF_OPERATION_UPSTREAM_CONNECT) {
+        stream_connected(loop, stream, cqe->res);
+    } else if (operation == HF_OPERATION_UPSTREAM_RECEIVE) {
+        stream_received(loop, stream, buffer, cqe);
+    } else {
+        stream->is_writable_armed = false;
+        stream_drain(loop, stream);
+    }
+}
+
+void hf_upstream_stream_event(struct hf_loop *loop, const struct hf_event *event)
+{
+    struct hf_connection *connection =
+        hf_connection_at(loop, (uint32_t)event->user, (uint32_t)(event->user >> 32));
+    struct hf_upstream_stream *stream = connection ? stream_of(loop, connection) : NULL;
+    switch (event->kind) {
+    case HF_EVENT_ESTABLISHED:
+        if (connection && !stream && !loop->is_stopping)
+            stream_begin(loop, connection, event);
+        break;
+    case HF_EVENT_DATA:
+        HF_COUNT(loop, upstream_out_len, event->data.len);
+        if (stream)
+            stream_send(loop, stream, event->data);
+        break;
+    case HF_EVENT_PEER_CLOSED:
+        if (!stream || stream->is_upstream_done)
+            hf_loop_end(loop, event->association, HF_CLOSE_NOTIFY);
+        if (stream) {
+            stream->is_device_done = true;
+            stream_touch(loop, stream);
+        }
+        break;
+    case HF_EVENT_CLOSED:
+        if (!stream)
+            break;
+        stream_detach(loop, stream);
+        connection->upstream = 0;
+        /* What the device said is whole if it said so, or if nobody listened any more. */
+        stream->is_device_done |=
+            event->failure.status == HF_E_CLOSED_BY_PEER || stream->is_upstream_done;
+        if (!stream->is_device_done)
+            stream_reset(loop, stream);
+        stream_touch(loop, stream);
+        break;
+    case HF_EVENT_HANDSHAKE_FAILED:
+    case HF_EVENT_READABLE:
+    case HF_EVENT_KEYLOG:
+        break;
+    }
+}
+
+void hf_upstream_settled(struct hf_loop *loop, struct hf_connection *connection)
+{
+    struct hf_upstream_stream *stream = stream_of(loop, connection);
+    if (!stream)
+        return;
+    /* Nobody reads what the upstream still says, and the engine, told of the end, waits for ours.
+     */
+    if (connection->is_broken && connection->is_end_told)
+        hf_loop_end(loop, connection->association, HF_CLOSE_SILENT);
+    if (!stream->is_receive_armed && !stream->is_connecting)
+        stream_touch(loop, stream);
+}
+
+static void stream_settle_open(struct hf_loop *loop, struct hf_upstream_stream *stream)
+{
+    if (stream->is_connecting)
+        return;
+    if (hf_backlog_len(stream->queue) > 0) {
+        stream_arm_writable(loop, stream);
+    } else if (stream->is_device_done && !stream->is_shut) {
+        stream->is_shut = true;
+        (void)shutdown(stream->fd, SHUT_WR);
+    }
+    if (stream->association == 0 && stream->is_shut) {
+        if (stream->is_upstream_done || loop->is_stopping) {
+            stream->is_doomed = true;
+            stream_settle_doomed(loop, stream);
+            return;
+        }
+        stream_time(loop, stream); /* what it still says is read: a reset would lose our words */
+    }
+    stream_arm_receive(loop, stream);
+}
+
+void hf_upstream_stream_settle(struct hf_loop *loop)
+{
+    uint32_t next = loop->upstreams->touched_head;
+    loop->upstreams->touched_head = HF_NONE;
+    while (next != HF_NONE) {
+        struct hf_upstream_stream *stream = &loop->upstreams->streams[next];
+        next = stream->touched_next;
+        stream->is_touched = false;
+        if (stream->is_doomed)
+            stream_settle_doomed(loop, stream);
+        else
+            stream_settle_open(loop, stream);
+    }
+    loop->is_turn_due |= loop->upstreams->touched_head != HF_NONE;
+}
+
+void hf_upstream_stream_second(struct hf_loop *loop)
+{
+    struct hf_upstreams *upstreams = loop->upstreams;
+    while (upstreams->timed_first != HF_NONE) {
+        struct hf_upstream_stream *stream = &upstreams->streams[upstreams->timed_first];
+        if (stream->until_us > loop->now_us)
+            return;
+        stream_untime(loop, stream);
+        if (stream->is_connecting)
+            HF_COUNT(loop, upstream_timeouts, 1);
+        stream_break(loop, stream, HF_CLOSE_NOTIFY);
+    }
+}
