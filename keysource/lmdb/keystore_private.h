@@ -49,11 +49,12 @@ struct hf_keystore_service {
     sem_t opened, work;
     _Alignas(64) _Atomic bool is_asleep;
     _Atomic bool is_poll_wanted, is_stopping;
-    _Atomic int process;
     struct hf_keystore_counts counts;
     bool has_failed_to_open;
     char error[HF_KEYDB_ERROR_MAX]; /* of opening; afterwards the last line logged */
     /* The thread's own. */
+    int keeper;  /* its process id, or 0 */
+    int life_fd; /* the end of a pipe that is closed when the keeper dies */
     enum { PROCESS_NONE, PROCESS_STARTING, PROCESS_SERVING } state;
     uint64_t started_ms, restart_ms, poll_ms;
     uint32_t restart_wait_ms;

@@ -49,6 +49,8 @@ void hf_keystore_service_config_init(struct hf_keystore_service_config *config)
         .hang_ms_max = 10000,
         .restart_ms_min = 500,
         .restart_ms_max = 30000,
+        .uid = -1,
+        .gid = -1,
     };
 }
 
@@ -323,5 +325,5 @@ void hf_keystore_service_counters_get(struct hf_keystore_service_counters *out,
 
 int hf_keystore_service_process(const struct hf_keystore_service *service)
 {
-    return atomic_load(&service->process);
+    return atomic_load(&service->shared->process);
 }

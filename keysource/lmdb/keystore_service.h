@@ -1,6 +1,6 @@
 /**
  * keystore_service.h - keys from an LMDB store for running engines: a source for each shard, a
- * thread of its own, and a process that alone maps the file.
+ * thread of its own, a process that alone maps the file, and its keeper, which replaces it.
  *
  *     shard: request -> [ring] -> store thread: batches -> reading process: mdb_get
  *     shard: hf_keystore_service_drain() <- [ring] <- store thread <- reading process
@@ -32,6 +32,7 @@ struct hf_keystore_service_config {
     uint32_t hang_ms_max;     /**< a reading process silent for so long is ended; 10,000 */
     uint32_t restart_ms_min;  /**< before one that died early is replaced, doubling; 500 */
     uint32_t restart_ms_max;  /**< up to this; 30,000 */
+    int64_t uid, gid; /**< the processes become this user; -1: as the caller is */
     /** wake tells that answers wait for hf_keystore_service_drain() on the shard's thread. Called
      *  on the store thread, must not block. */
     void (*wake)(uint32_t shard_index, void *arg);
@@ -46,9 +47,10 @@ struct hf_keystore_service_config {
 /** hf_keystore_service_config_init sets the defaults named above. */
 void hf_keystore_service_config_init(struct hf_keystore_service_config *config);
 
-/** hf_keystore_service_open starts thread and process and waits until the store has been checked
- *  as a whole (about a second per million keys). The process has the rights of the moment: drop
- *  privileges first. On false `error` holds one line. Copies `config` and its strings. */
+/** hf_keystore_service_open starts thread and processes and waits until the store has been checked
+ *  as a whole (about a second per million keys). Afterwards the caller may give up its privileges
+ *  and the right to fork: the keeper has its own. On false `error` holds one line. Copies `config`
+ *  and its strings. */
 HF_MUST_USE bool hf_keystore_service_open(struct hf_keystore_service **out,
                                           char error[HF_KEYDB_ERROR_MAX],
                                           const struct hf_keystore_service_config *config);

@@ -36,6 +36,15 @@ struct hf_keystore_slot {
 };
 
 struct hf_keystore_shared {
+    /* To and from the keeper. Reading processes are numbered from 1. */
+    _Atomic uint32_t orders;        /* futex: raised with every order and every death */
+    _Atomic uint32_t start_wanted;  /* start number so-and-so, once the one before is dead */
+    _Atomic uint32_t kill_wanted;   /* end number so-and-so */
+    _Atomic uint32_t deaths;        /* the number of the last that died */
+    _Atomic int status;             /* how, as waitpid(2) says */
+    _Atomic int process;            /* the living one, or 0 */
+    _Atomic bool is_ending;
+    /* To and from the reading process. */
     _Atomic uint32_t asked, answered; /* futexes; 1 is the start */
     bool is_started;                  /* the start went well */
     bool is_poll;
@@ -52,9 +61,18 @@ struct hf_keystore_shared {
 };
 
 /** hf_keystore_worker_run is the reading process: it does not return. In: what of the service's
- *  configuration it needs. */
+ *  configuration it needs, and the keeper. */
 _Noreturn void hf_keystore_worker_run(struct hf_keystore_shared *shared, const char *path,
                                       const char *authority, int parent);
+
+/** hf_keystore_keeper_run is the keeper: it does not return. In: a user to become, unless -1, and a
+ *  descriptor to keep open as long as it lives. */
+_Noreturn void hf_keystore_keeper_run(struct hf_keystore_shared *shared,
+                                      const struct hf_keystore_service_config *config, int parent,
+                                      int life_fd);
+
+/** What a keeper says of a reading process that could not be started, as an exit status. */
+#define HF_KEYSTORE_NO_PROCESS 126
 
 /** hf_keystore_futex_wait waits while `*word` is `value`, for `wait_ms` at most. */
 void hf_keystore_futex_wait(_Atomic uint32_t *word, uint32_t value, uint32_t wait_ms);

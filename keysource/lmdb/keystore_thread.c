@@ -1,12 +1,14 @@
 /**
  * keystore_thread.c - the store thread: takes what the shards ask, a batch at a time, to the
- * reading process and brings the answers back; starts that process, watches it, replaces it.
+ * reading process and brings the answers back; has that process started, watched, replaced.
  */
 #include "keystore_private.h"
 
 #include "crypto.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,19 +58,47 @@ static void say_shared_error(struct hf_keystore_service *service)
 
 /* ---- the process -------------------------------------------------------------------------- */
 
+/* Raised with every order: the keeper sleeps on it. */
+static void order(struct hf_keystore_service *service)
+{
+    atomic_fetch_add(&service->shared->orders, 1);
+    hf_keystore_futex_wake(&service->shared->orders);
+}
+
+static void start_keeper(struct hf_keystore_service *service)
+{
+    int ends[2];
+    int parent = getpid();
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return;
+    pid_t keeper = fork();
+    if (keeper == 0)
+        hf_keystore_keeper_run(service->shared, &service->config, parent, ends[1]);
+    close(ends[1]);
+    service->life_fd = ends[0];
+    service->keeper = keeper > 0 ? (int)keeper : 0;
+    if (keeper < 0)
+        close(ends[0]);
+}
+
+static bool has_keeper(struct hf_keystore_service *service)
+{
+    struct pollfd life = {.fd = service->life_fd, .events = POLLIN};
+    if (service->keeper == 0 || poll(&life, 1, 0) == 0)
+        return service->keeper != 0;
+    (void)waitpid(service->keeper, NULL, WNOHANG);
+    close(service->life_fd);
+    service->keeper = 0;
+    return false;
+}
+
 static void start_process(struct hf_keystore_service *service)
 {
     struct hf_keystore_shared *shared = service->shared;
-    int parent = getpid();
-    shared->is_started = false;
-    shared->error[0] = '\0';
-    atomic_store(&shared->asked, FIRST);
-    atomic_store(&shared->answered, 0);
+    if (!has_keeper(service))
+        start_keeper(service);
     service->started_ms = now_ms();
-    pid_t process = fork();
-    if (process == 0)
-        hf_keystore_worker_run(shared, service->path, service->authority, parent);
-    if (process < 0) {
+    if (service->keeper == 0) {
         char text[HF_KEYDB_ERROR_MAX];
         snprintf(text, sizeof(text), "%.200s: cannot start a process to read it: %s",
                  service->path, strerror(errno));
@@ -76,7 +106,12 @@ static void start_process(struct hf_keystore_service *service)
         service->restart_ms = now_ms() + service->config.restart_ms_max;
         return;
     }
-    atomic_store(&service->process, (int)process);
+    shared->is_started = false;
+    shared->error[0] = '\0';
+    atomic_store(&shared->asked, FIRST);
+    atomic_store(&shared->answered, 0);
+    atomic_fetch_add(&shared->start_wanted, 1);
+    order(service);
     atomic_fetch_add(&service->counts.starts, 1);
     service->state = PROCESS_STARTING;
 }
@@ -89,8 +124,9 @@ static void say_death(struct hf_keystore_service *service, int status)
                  "%.200s: the key store is damaged, or its reading process was ended: %s",
                  service->path, strsignal(WTERMSIG(status)));
     else
-        snprintf(text, sizeof(text), "%.200s: the process that read it ended with status %d",
-                 service->path, WEXITSTATUS(status));
+        snprintf(text, sizeof(text), "%.200s: the process that reads it %s", service->path,
+                 WEXITSTATUS(status) == HF_KEYSTORE_NO_PROCESS ? "could not be started"
+                                                               : "ended by itself");
     say_error(service, text);
 }
 
@@ -98,7 +134,6 @@ static void bury_process(struct hf_keystore_service *service, int status)
 {
     const struct hf_keystore_service_config *config = &service->config;
     bool is_early = now_ms() - service->started_ms < EARLY_MS;
-    atomic_store(&service->process, 0);
     atomic_store(&service->counts.is_serving, false);
     atomic_fetch_add(&service->counts.deaths, 1);
     service->state = PROCESS_NONE;
@@ -113,28 +148,49 @@ static void bury_process(struct hf_keystore_service *service, int status)
     service->restart_ms = now_ms() + service->restart_wait_ms;
 }
 
-/* False: it is gone. */
+/* False: it is gone, as far as its keeper, or the keeper's own end, tells. */
 static bool is_alive(struct hf_keystore_service *service)
 {
-    int status = 0;
-    pid_t process = atomic_load(&service->process);
-    pid_t got = process == 0 ? 0 : waitpid(process, &status, WNOHANG);
-    if (got == 0)
-        return process != 0;
-    bury_process(service, got < 0 ? 0 : status);
+    struct hf_keystore_shared *shared = service->shared;
+    if (service->state == PROCESS_NONE)
+        return false;
+    uint32_t number = atomic_load(&shared->start_wanted);
+    if (atomic_load(&shared->deaths) == number) {
+        bury_process(service, atomic_load(&shared->status));
+        return false;
+    }
+    if (has_keeper(service))
+        return true;
+    /* The reading process has died with it. */
+    atomic_store(&shared->deaths, number);
+    atomic_store(&shared->process, 0);
+    bury_process(service, SIGKILL);
     return false;
 }
 
 static void end_process(struct hf_keystore_service *service)
 {
-    int status = 0;
-    pid_t process = atomic_load(&service->process);
-    if (process == 0)
+    struct hf_keystore_shared *shared = service->shared;
+    atomic_store(&shared->kill_wanted, atomic_load(&shared->start_wanted));
+    order(service);
+    while (is_alive(service))
+        hf_keystore_futex_wait(&shared->answered, atomic_load(&shared->answered), SLICE_MS);
+}
+
+static void end_keeper(struct hf_keystore_service *service)
+{
+    if (service->keeper == 0)
         return;
-    (void)kill(process, SIGKILL);
-    while (waitpid(process, &status, 0) < 0 && errno == EINTR)
+    atomic_store(&service->shared->is_ending, true);
+    order(service);
+    /* Its end of the pipe closes with it; waiting for it may be forbidden to us by now. */
+    struct pollfd life = {.fd = service->life_fd, .events = POLLIN};
+    while (poll(&life, 1, -1) < 0 && errno == EINTR)
         continue;
-    bury_process(service, status);
+    while (waitpid(service->keeper, NULL, 0) < 0 && errno == EINTR)
+        continue;
+    close(service->life_fd);
+    service->keeper = 0;
 }
 
 /* One exchange, from `asked` raised to `answered`. False: no process any more. */
@@ -377,7 +433,7 @@ static void *live(void *arg)
             sleep_until(service, until_ms);
     }
     service->config.log = NULL;
-    end_process(service);
+    end_keeper(service);
     return NULL;
 }
 

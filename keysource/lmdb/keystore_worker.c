@@ -2,8 +2,8 @@
  * keystore_worker.c - the reading process: the only one of a daemon that maps the store. It may die
  * of what it reads; nobody else does.
  *
- * It was forked from a process with threads and secrets: it closes every descriptor, serves one
- * exchange after the other, and ends with its parent.
+ * It closes every descriptor it was forked with, serves one exchange after the other, and ends with
+ * its keeper.
  */
 #include "keystore_shared.h"
 
@@ -203,6 +203,7 @@ static void prepare_process(int parent)
         (void)signal(fatal[i], SIG_DFL);
     for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++)
         (void)signal(foreign[i], SIG_IGN); /* the terminal's; only the parent ends us */
+    (void)signal(SIGCHLD, SIG_DFL);
     sigset_t none;
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);

@@ -29,6 +29,48 @@ static void test_process_is_replaced(void **state)
     hf_keystore_service_close(service);
 }
 
+static int keeper_of(int process)
+{
+    char name[64];
+    char line[256];
+    int keeper = 0;
+    snprintf(name, sizeof(name), "/proc/%d/status", process);
+    FILE *file = fopen(name, "r");
+    assert_non_null(file);
+    while (fgets(line, sizeof(line), file) != NULL)
+        if (strncmp(line, "PPid:", 5) == 0)
+            keeper = (int)strtol(line + 5, NULL, 10);
+    fclose(file);
+    return keeper;
+}
+
+static void test_keeper_is_replaced(void **state)
+{
+    (void)state;
+    fill_store();
+    struct hf_keystore_service *service = open_service();
+    int keeper = keeper_of(hf_keystore_service_process(service));
+    assert_true(keeper > 0 && keeper != getpid());
+    assert_int_equal(kill(keeper, SIGKILL), 0);
+    assert_true(await_kind(service, "device-00001", HF_ANSWER_UNAVAILABLE));
+    assert_true(await_kind(service, "device-00001", HF_ANSWER_PSK));
+    assert_int_not_equal(keeper_of(hf_keystore_service_process(service)), keeper);
+    hf_keystore_service_close(service);
+}
+
+/* Neither of the two may outlive who uses it. */
+static void test_nobody_is_left(void **state)
+{
+    (void)state;
+    fill_store();
+    struct hf_keystore_service *service = open_service();
+    int process = hf_keystore_service_process(service);
+    int keeper = keeper_of(process);
+    hf_keystore_service_close(service);
+    assert_int_equal(kill(process, 0), -1);
+    assert_int_equal(kill(keeper, 0), -1);
+}
+
 static void test_hanging_process_is_ended(void **state)
 {
     (void)state;
@@ -174,6 +216,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_process_is_replaced, make_store),
+        cmocka_unit_test_setup(test_keeper_is_replaced, make_store),
+        cmocka_unit_test_setup(test_nobody_is_left, make_store),
         cmocka_unit_test_setup(test_hanging_process_is_ended, make_store),
         cmocka_unit_test_setup(test_file_cut_short_under_it, make_store),
         cmocka_unit_test_setup(test_noise_under_it, make_store),
