@@ -40,6 +40,10 @@ struct hf_loop_handlers {
     void (*event)(struct hf_loop *loop, const struct hf_event *event, void *arg);
     /** second is called about once a second. */
     void (*second)(struct hf_loop *loop, void *arg);
+    /** refused tells of a TLS connection that the engine did not accept: there is no association,
+     *  so no event. */
+    void (*refused)(struct hf_loop *loop, uint32_t listener_index, enum hf_status status,
+                    void *arg);
     void *arg;
 };
 

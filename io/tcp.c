@@ -77,6 +77,9 @@ static void tcp_introduce(struct hf_loop *loop, struct hf_connection *connection
         hf_connection_resume(loop, connection);
     } else {
         HF_COUNT(loop, connections_refused, 1);
+        if (loop->config.handlers.refused && !loop->is_stopping)
+            loop->config.handlers.refused(loop, socket->listener_index, status,
+                                          loop->config.handlers.arg);
         hf_connection_doom(loop, connection);
     }
 }

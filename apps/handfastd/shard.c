@@ -228,10 +228,9 @@ bool hf_shard_update(struct hf_shard *shard, const struct hf_daemon_config *conf
 
 /* ---- the loop's handlers ------------------------------------------------------------------ */
 
-static void count_handshake(struct hf_shard *shard, const struct hf_event *event,
-                            enum hf_status status)
+static void count_handshake(struct hf_shard *shard, uint32_t listener_index, enum hf_status status)
 {
-    _Atomic uint64_t *counter = &shard->handshakes[event->listener_index][status];
+    _Atomic uint64_t *counter = &shard->handshakes[listener_index][status];
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
                           memory_order_relaxed);
 }
@@ -241,7 +240,7 @@ static void handle_event(struct hf_loop *loop, const struct hf_event *event, voi
     struct hf_shard *shard = arg;
     switch (event->kind) {
     case HF_EVENT_ESTABLISHED:
-        count_handshake(shard, event, HF_OK);
+        count_handshake(shard, event->listener_index, HF_OK);
         log_established(shard, loop, event);
         break;
     case HF_EVENT_DATA:
@@ -257,7 +256,7 @@ static void handle_event(struct hf_loop *loop, const struct hf_event *event, voi
         log_closed(shard, event);
         break;
     case HF_EVENT_HANDSHAKE_FAILED:
-        count_handshake(shard, event, event->failure.status);
+        count_handshake(shard, event->listener_index, event->failure.status);
         hf_failures_add(event);
         log_handshake_failed(shard, event);
         break;
@@ -268,6 +267,13 @@ static void handle_event(struct hf_loop *loop, const struct hf_event *event, voi
     case HF_EVENT_READABLE: /* the loop's own concern */
         break;
     }
+}
+
+static void handle_refused(struct hf_loop *loop, uint32_t listener_index, enum hf_status status,
+                           void *arg)
+{
+    (void)loop;
+    count_handshake(arg, listener_index, status);
 }
 
 static void handle_second(struct hf_loop *loop, void *arg)
@@ -306,8 +312,8 @@ static bool open_loop(struct hf_shard *shard)
     config.engine = &engine;
     config.source = &source;
     config.sockets = shared->sockets;
-    config.handlers =
-        (struct hf_loop_handlers){.event = handle_event, .second = handle_second, .arg = shard};
+    config.handlers = (struct hf_loop_handlers){
+        .event = handle_event, .second = handle_second, .refused = handle_refused, .arg = shard};
     enum hf_status status = hf_loop_open(&shard->loop, shard->error, &config);
     explicit_bzero(&engine, sizeof(engine));
     return status == HF_OK;

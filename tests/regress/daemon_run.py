@@ -112,9 +112,12 @@ class Daemon:
             return answer.read().decode()
 
     def metric(self, name, text=None):
-        """The sum over everything that begins with `name`."""
-        lines = (text or self.metrics()).splitlines()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+        """The sum over everything of this name that has, among others, the labels given."""
+        family, _, labels = name.rstrip("}").partition("{")
+        wanted = [label for label in labels.split(",") if label]
+        lines = [line for line in (text or self.metrics()).splitlines()
+                 if re.match(family + r"[{ ]", line) and all(label in line for label in wanted)]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
     def wait_metric(self, name, is_good, what):
         until = time.monotonic() + PATIENCE
@@ -282,13 +285,13 @@ def case_key_files_at_reload(bench):
         write_keys(daemon.key_file, data)
         os.kill(daemon.pid(), signal.SIGHUP)
         failures += 1
-        wait_count(daemon.process, b"the keys read before stay in use", failures,
+        wait_count(daemon.process, b"configuration and keys stay as they were", failures,
                    f"reload_failed for {data[:40]!r}")
         line = re.findall(rb"event=reload_failed[^\n]*\n", daemon.process.output)[-1]
         require(needle in line, f"{data[:40]!r}: {needle!r} not in {line!r}")
         require(not shows_key(line), f"{line!r} shows key material")
     daemon.check()
-    name = 'handfast_key_file_reloads_total{outcome="failed"}'
+    name = 'handfast_key_reloads_total{outcome="failed"}'
     daemon.wait_metric(name, lambda n: n >= failures, failures)
     write_keys(daemon.key_file, f"other:{NEW_KEY}\n".encode() + KEYS)
     os.kill(daemon.pid(), signal.SIGHUP)
