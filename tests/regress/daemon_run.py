@@ -425,9 +425,11 @@ def case_half_open_connections(bench):
     if count > 2 * 4096:  # more than both shards have slots for: one prefix must not get them all
         daemon.wait_metric(daemon.failed("prefix_limit"), lambda n: n > 0, "some")
     daemon.check()
-    refused = daemon.metric(daemon.failed("prefix_limit"))
-    daemon.wait_metric(daemon.failed("hello_timeout"), lambda n: n >= count - refused - 100,
+    refused_metric = daemon.failed("prefix_limit")
+    daemon.wait_metric(daemon.failed("hello_timeout"),
+                       lambda n: n >= count - daemon.metric(refused_metric) - 100,
                        "all that were admitted")
+    refused = daemon.metric(refused_metric)
     daemon.wait_metric("handfast_handshakes_open", lambda n: n == 0, "0, as all have timed out")
     print(f"     {count} connections, {refused:.0f} refused for their prefix")
     bench.close_sockets()
