@@ -143,6 +143,7 @@ static void output_walk(uint64_t from)
         struct hf_output output;
         if (!take(&output)) {
             assert_int_equal(head, tail);
+            assert_int_equal(in, 0);
             continue;
         }
         for (size_t at = 0; at < output.data.len; head++) { /* one, or several joined */
