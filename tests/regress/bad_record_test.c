@@ -246,6 +246,27 @@ static void max_fragment_length_violated(void **state)
     }
 }
 
+/* The limit is in force as soon as it is agreed, for what is not protected yet as well. */
+static void max_fragment_length_violated_in_plain(void **state)
+{
+    struct engine_fixture *fixture = *state;
+    for (uint8_t code = 1; code <= 3; code++) {
+        size_t limit = (size_t)256 << code;
+        for (size_t over = 0; over < 2; over++) {
+            struct engine_peer *peer = engine_peer_new(fixture, true);
+            uint8_t message[2049] = {16, 0, 0x0F, 0xA0}; /* the beginning of a longer one */
+            peer->config.max_fragment_length = code;
+            engine_peer_to_stage(peer, ENGINE_STAGE_HELLO);
+            engine_peer_send_plain(peer, HANDSHAKE, message, limit + over);
+            const struct engine_wire_item *item = &peer->sent.items[peer->sent.count - 1];
+            engine_peer_send(peer, item->data, item->len);
+            assert_int_equal(peer->failed_count, over);
+            if (over)
+                assert_int_equal(peer->failure.status, HF_E_RECORD_OVERFLOW);
+        }
+    }
+}
+
 static void unknown_content_types(void **state)
 {
     struct engine_fixture *fixture = *state;
@@ -464,6 +485,7 @@ int main(void)
         TEST(ciphertext_beyond_its_limit),
         TEST(plain_record_beyond_16384),
         TEST(max_fragment_length_violated),
+        TEST(max_fragment_length_violated_in_plain),
         TEST(unknown_content_types),
         TEST(unknown_record_versions),
         TEST(empty_record_flood),

@@ -115,13 +115,34 @@ static void line_04_cve_2021_42142_unauthentic_numbers_move_no_window(void **sta
     static const uint8_t payload[40] = {0x17};
     for (enum engine_stage stage = ENGINE_STAGE_HELLO; stage < ENGINE_STAGE_COUNT; stage++) {
         struct engine_peer *peer = peer_at(fixture, stage);
+        uint64_t before = engine_fixture_drops(fixture, HF_DROP_EPOCH);
         for (size_t i = 0; i < 16; i++)
             send_forged(peer, i % 3 ? DATA : HANDSHAKE, epochs[i / 4], seqs[i % 4],
                         (struct hf_bytes){payload, sizeof payload});
+        /* Of the three epochs that never come, none is worth an attempt at decryption. */
+        assert_in_range(engine_fixture_drops(fixture, HF_DROP_EPOCH), before + 12, before + 16);
         for (size_t i = 0; i < 4; i++) /* and epoch 0, where nothing is authentic */
             send_forged(peer, DATA, 0, seqs[i], (struct hf_bytes){payload, sizeof payload});
         engine_peer_finish(peer);
         engine_peer_forget(peer);
+    }
+}
+
+/* Sealed with the right key, so that it would authenticate: its epoch is wrong all the same. */
+static void line_04_sealed_in_another_epoch(void **state)
+{
+    struct engine_fixture *fixture = *state;
+    static const uint16_t epochs[] = {2, 3, 0x0101, 0xFFFF};
+    for (size_t i = 0; i < 4; i++) {
+        struct engine_peer *peer = peer_at(fixture, ENGINE_STAGE_OPEN);
+        const struct psk_client_record record = {.type = DATA, .epoch = epochs[i], .seq = 9,
+                                                 .is_protected = true,
+                                                 .payload = {(const uint8_t *)"no", 2}};
+        uint64_t before = engine_fixture_drops(fixture, HF_DROP_EPOCH);
+        engine_peer_send_record(peer, &record);
+        assert_int_equal(peer->data_in_len, 0);
+        assert_int_equal(engine_fixture_drops(fixture, HF_DROP_EPOCH), before + 1);
+        assert_true(engine_peer_echoes(peer));
     }
 }
 
@@ -390,6 +411,7 @@ int main(void)
         TEST(line_03_cve_2021_42141_flight_across_epochs),
         TEST(line_03_forged_record_displaces_nothing),
         TEST(line_04_cve_2021_42142_unauthentic_numbers_move_no_window),
+        TEST(line_04_sealed_in_another_epoch),
         TEST(line_05_cve_2020_24585_application_data_in_epoch_0),
         TEST(line_22_tinydtls_272_short_hello_when_open),
         TEST(line_23_hard_reconnect_spoofed),

@@ -326,6 +326,25 @@ static void scattered_fragments(void **state)
     engine_peer_finish(peer); /* the whole hello comes */
 }
 
+/* A good message under a number that is past, or not yet due, is not the one that is due. */
+static void message_under_another_number(void **state)
+{
+    struct engine_fixture *fixture = *state;
+    static const uint16_t seqs[] = {0, 1, EXCHANGE_SEQ + 9, 0x7FFF, 0x8002, 0xFFFF};
+    struct engine_peer *peer = peer_at(fixture, ENGINE_STAGE_HELLO);
+    struct hf_bytes body = exchange_of(peer);
+    uint32_t asked = fixture->request_count;
+    for (size_t i = 0; i < sizeof seqs / sizeof seqs[0]; i++) {
+        uint64_t before = engine_fixture_drops(fixture, HF_DROP_MESSAGE_SEQ);
+        const struct piece piece = {KEY_EXCHANGE, seqs[i], (uint32_t)body.len, 0,
+                                    (uint32_t)body.len, body.data};
+        send_piece(peer, &piece);
+        assert_int_equal(engine_fixture_drops(fixture, HF_DROP_MESSAGE_SEQ), before + 1);
+        assert_int_equal(fixture->request_count, asked);
+    }
+    engine_peer_finish(peer);
+}
+
 /* A record with several fragments, the last of which is broken. */
 static void broken_after_good(void **state)
 {
@@ -360,6 +379,7 @@ int main(void)
         TEST(line_21_certificate_unasked),
         TEST(overlapping_fragments),
         TEST(scattered_fragments),
+        TEST(message_under_another_number),
         TEST(broken_after_good),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -432,6 +432,25 @@ static void line_46_sequence_numbers_never_wrap(void **state)
     }
 }
 
+/* Not even a last word is said under a number that is used up. */
+static void line_46_no_alert_beyond_the_last_number(void **state)
+{
+    struct engine_fixture *fixture = *state;
+    for (size_t i = 0; i < 4; i++) {
+        bool is_tls = i % 2, is_used_up = i / 2;
+        struct engine_peer *peer = engine_peer_new(fixture, is_tls);
+        engine_peer_open(peer);
+        uint64_t epoch = is_tls ? 0 : UINT64_C(1) << 48;
+        inside(peer)->write_seq = epoch | (HF_RECORDS_PER_KEY_MAX - !is_used_up);
+        size_t received = peer->received.count;
+        peer->is_deaf = true;
+        hf_engine_close_association(fixture->engine, peer->id, HF_CLOSE_NOTIFY);
+        engine_fixture_run(fixture);
+        assert_int_equal(peer->closed_count, 1);
+        assert_int_equal(peer->received.count, received + !is_used_up);
+    }
+}
+
 static void line_46_sequence_numbers_received(void **state)
 {
     struct engine_fixture *fixture = *state;
@@ -476,6 +495,7 @@ int main(void)
         TEST(line_35_cve_2013_0169_bad_padding_or_bad_mac),
         TEST(line_35_record_too_short_for_its_mac),
         TEST(line_46_sequence_numbers_never_wrap),
+        TEST(line_46_no_alert_beyond_the_last_number),
         TEST(line_46_sequence_numbers_received),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

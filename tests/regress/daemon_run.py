@@ -235,7 +235,7 @@ KEY_FILE_ERRORS = [
 ]
 
 
-def shows_key(text):
+def shows_key(text):  # eight digits in a row of any key
     return any(key[at:at + 8].encode() in text for key in (KEY, NEW_KEY)
                for at in range(len(key) - 7))
 
@@ -544,16 +544,15 @@ def case_refusals_are_told_apart_in_the_log(bench):
     """An unknown identity and a wrong key look the same to the peer, not to the operator."""
     daemon = bench.start()
     seen = []
-    for identity, key, reason in (("nobody", KEY, b"key_unknown"), ("device", NEW_KEY,
-                                                                    b"key_mismatch")):
+    for identity, key, reason in (("nobody", KEY, b"key_unknown"),
+                                  ("device", NEW_KEY, b"key_mismatch")):
         client = Bystander(daemon, "tls", identity, key)
         client.process.wait(PATIENCE)
         daemon.process.expect(rb"event=handshake_failed reason=" + reason, PATIENCE)
         daemon.wait_metric(daemon.failed(reason.decode()), lambda n: n == 1, "1")
-        alerts = re.findall(r"alert number \d+|SSL alert \w+|:[^:]*alert[^:]*:", client.process.tail())
-        seen.append(alerts)
+        seen.append(re.findall(r"alert number \d+", client.process.tail()))
         client.stop()
-    require(seen[0] == seen[1] and seen[0], f"the peer sees {seen[0]} and {seen[1]}")
+    require(seen[0] == seen[1] == ["alert number 20"], f"the peer sees {seen}")
     daemon.check()
     daemon.stop()
 
@@ -592,8 +591,7 @@ def main():
     wanted = [case for case in cases if not options.cases or case.__name__[5:] in options.cases]
     print(f"seed {options.seed}")
     results = [run_case(case, options) for case in wanted]
-    skipped = results.count("skipped")
-    tail = f", {skipped} skipped" if skipped else ""
+    tail = f", {results.count('skipped')} skipped" if "skipped" in results else ""
     print(f"{results.count('passed')} passed, {results.count('failed')} failed{tail}")
     return 1 if "failed" in results or not results else 0
 
