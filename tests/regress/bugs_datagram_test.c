@@ -43,8 +43,8 @@ static void line_02_cve_2017_7243_lone_change_cipher_spec(void **state)
     const struct hf_path stranger = engine_fixture_path(0xCB007101, 5000);
     for (uint16_t epoch = 0; epoch < 3; epoch++) {
         for (uint8_t len = 0; len <= sizeof body; len++) {
-            uint8_t record[13 + sizeof body] = {CCS, 0xFE, 0xFD, 0, (uint8_t)epoch, 0, 0, 0,
-                                                0,   0,    len,  0, len};
+            uint8_t record[13 + sizeof body] = {CCS, 0xFE, 0xFD, 0,  (uint8_t)epoch, 0, 0, 0, 0,
+                                                0,   len,  0,    len};
             uint64_t before = engine_fixture_drops(fixture, HF_DROP_NO_ASSOCIATION);
             memcpy(record + 13, body, len);
             engine_fixture_datagram(fixture, &stranger, record, 13u + len);
@@ -135,7 +135,9 @@ static void line_04_sealed_in_another_epoch(void **state)
     static const uint16_t epochs[] = {2, 3, 0x0101, 0xFFFF};
     for (size_t i = 0; i < 4; i++) {
         struct engine_peer *peer = peer_at(fixture, ENGINE_STAGE_OPEN);
-        const struct psk_client_record record = {.type = DATA, .epoch = epochs[i], .seq = 9,
+        const struct psk_client_record record = {.type = DATA,
+                                                 .epoch = epochs[i],
+                                                 .seq = 9,
                                                  .is_protected = true,
                                                  .payload = {(const uint8_t *)"no", 2}};
         uint64_t before = engine_fixture_drops(fixture, HF_DROP_EPOCH);
@@ -402,7 +404,8 @@ static void line_45_unprotected_alert_kills_nothing(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, engine_fixture_setup, engine_fixture_teardown)
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_setup_teardown(name, engine_fixture_setup, engine_fixture_teardown)
 
 int main(void)
 {
