@@ -241,13 +241,13 @@ def shows_key(text):  # eight digits in a row of any key
 
 
 def case_key_files_at_start(bench):
-    """A file with any error is refused at start: status 2, the file and line named, no key shown."""
+    """A file with any error is refused at start: status 2, file and line named, no key shown."""
     path = os.path.join(bench.directory, "bad-keys")
     for data, needle in KEY_FILE_ERRORS:
         for extra in ([], ["--check"]):
             write_keys(path, data)
-            done = subprocess.run([bench.binary, "--psk-file", path, "--tls", "127.0.0.1:0", *extra],
-                                  capture_output=True, timeout=PATIENCE, check=False)
+            command = [bench.binary, "--psk-file", path, "--tls", "127.0.0.1:0", *extra]
+            done = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
             require(done.returncode == 2, f"{data[:60]!r}: status {done.returncode}, not 2")
             require(needle in done.stderr, f"{data[:60]!r}: {needle!r} not in {done.stderr!r}")
             require(path.encode() in done.stderr, f"{done.stderr!r} does not name the file")
