@@ -4,7 +4,7 @@ target_compile_options(hf_flags INTERFACE
   $<$<COMPILE_LANGUAGE:C>:-Wall -Wextra -Wconversion -Wshadow -Wswitch-enum -Wmissing-prototypes
   -Wstrict-prototypes -Wvla -Wundef -Wpointer-arith -Wwrite-strings>
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra>
-  -fno-strict-overflow -fstack-protector-strong)
+  -fstack-protector-strong)
 target_compile_definitions(hf_flags INTERFACE _GNU_SOURCE)
 if(HF_WERROR)
   target_compile_options(hf_flags INTERFACE -Werror)

@@ -55,7 +55,8 @@ static enum hf_status take_messages(struct hf_engine *engine, struct hf_associat
         } else {
             struct hf_bytes part =
                 hf_reader_take(&reader, reader.len < missing ? reader.len : missing);
-            memcpy(message + assembly->received, part.data, part.len);
+            if (part.len > 0)
+                memcpy(message + assembly->received, part.data, part.len);
             assembly->received += (uint32_t)part.len;
             if (part.len < missing)
                 break;

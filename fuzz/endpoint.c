@@ -1,12 +1,21 @@
 /**
- * endpoint.c - fuzz target: the text form of addresses. What is taken prints as a text that means
- * the same, and becomes the same socket address.
+ * endpoint.c - fuzz target: the text form of addresses and of cipher suites. What is taken prints
+ * as a text that means the same; an address becomes the same socket address.
  */
 #include "endpoint.h"
 
 #include "fuzz.h"
 
+#include <handfast/config.h>
 #include <netinet/in.h>
+
+static void check_suite(const char *text)
+{
+    uint16_t suite = hf_suite_parse(text);
+    const char *name = hf_suite_name(suite);
+    FUZZ_CHECK((suite == HF_SUITE_NONE) == (name == NULL));
+    FUZZ_CHECK(name == NULL || hf_suite_parse(name) == suite);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
@@ -18,6 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if (len > 0)
         memcpy(text, data, len);
     text[len] = '\0';
+    check_suite(text);
     if (hf_endpoint_parse(&address, text)) {
         FUZZ_CHECK(address.zero == 0);
         hf_address_print(printed, &address);

@@ -105,6 +105,7 @@ static void save_endpoints(void)
         "127.0.0.1:5684",  "[::1]:5684",          "*:0",           "[2001:db8::1%2]:65535",
         "[::]:5684",       "[fe80::1%lo]:443",    "1.2.3.4:65536", "[::ffff:1.2.3.4]:1",
         "localhost:5684",  "[1:0:0:2:0:0:0:3]:9", "[::1%]:1",
+        "0xC0A8",          "PSK_AES_128_CCM",     "TLS_PSK_WITH_AES_128_CBC_SHA256",
     };
     save_texts("endpoint", "", 0, texts, COUNT(texts));
 }

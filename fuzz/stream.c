@@ -1,6 +1,7 @@
 /**
  * stream.c - fuzz target: TLS bytes in any pieces. The same bytes go through two engines, in one
- * piece and in many; events, data and output must be the same.
+ * piece with room for all that follows, and in many with hardly any; events, data and output must
+ * be the same.
  */
 #include "craft.h"
 #include "world.h"
@@ -60,8 +61,10 @@ static void feed(struct fuzz_world *world, hf_association_id id, struct hf_bytes
             fuzz_world_stream(world, id, (struct hf_bytes){stream.data + done, len});
         idle = taken == 0 ? idle + 1 : 0;
         done += taken;
-        if (piece_max == 0 || taken < len || seed & 1)
+        if (piece_max == 0 || taken < len || seed & 1 << 16)
             fuzz_world_turn(world, 0);
+        if (piece_max > 0 && seed & 1 << 17)
+            fuzz_world_squeeze(world, seed >> 18 & 511);
     }
     fuzz_world_quiesce(world);
 }
@@ -76,6 +79,7 @@ static void run(struct journal *journal, const struct fuzz_input *front, struct 
     journal->len = journal->output_len = 0;
     fuzz_world_config(&world, &input);
     world.config.stream_buffers_max = 2; /* with one, a burst may be refused */
+    world.event_max = piece_max > 0 ? HF_OUTBOX_RESERVE_COUNT + 1 + (seed & 3) : 64;
     world.see_event = on_event;
     world.see_output = on_output;
     world.arg = journal;

@@ -93,16 +93,6 @@ static void ask(const struct fuzz_world *world, struct fuzz_input *input)
     FUZZ_CHECK(hf_engine_next_us(world->engine) >= world->now_us);
 }
 
-/* As if so much had been put out in this turn already. */
-static void squeeze(struct fuzz_world *world, uint8_t code)
-{
-    fuzz_watch_outputs(world, SIZE_MAX); /* what comes next is not joined to what was before */
-    struct hf_outbox *outbox = &world->engine->outbox;
-    uint32_t left = HF_OUTBOX_RESERVE_LEN + code * code;
-    if (outbox->data_max - outbox->data_len > left)
-        outbox->data_len = outbox->data_max - left;
-}
-
 /* As if it had sent and received for years. */
 static void age(const struct fuzz_world *world, struct fuzz_input *input)
 {
@@ -159,7 +149,8 @@ void fuzz_script_common(struct fuzz_world *world, enum fuzz_op op, struct fuzz_i
         ask(world, input);
         break;
     case FUZZ_OP_SQUEEZE:
-        squeeze(world, fuzz_u8(input));
+        code = fuzz_u8(input);
+        fuzz_world_squeeze(world, code * code);
         break;
     case FUZZ_OP_AGE:
         age(world, input);

@@ -153,7 +153,9 @@ void fuzz_world_config(struct fuzz_world *world, struct fuzz_input *input)
     hf_config_init(config);
     configure_listeners(world, input);
     config->shard_index = 5;
-    config->associations_max = choose(input, associations);
+    uint8_t code = fuzz_u8(input);
+    config->associations_max = associations[code & 3];
+    world->is_patient = code & 128;
     config->handshakes_max = choose(input, handshakes);
     if (config->handshakes_max > config->associations_max)
         config->handshakes_max = config->associations_max;
@@ -260,6 +262,15 @@ size_t fuzz_world_stream(struct fuzz_world *world, hf_association_id association
     return is_live ? consumed : bytes.len;
 }
 
+void fuzz_world_squeeze(struct fuzz_world *world, uint32_t left)
+{
+    struct hf_outbox *outbox = &world->engine->outbox;
+    fuzz_watch_outputs(world, SIZE_MAX); /* what comes next is not joined to what was before */
+    left += HF_OUTBOX_RESERVE_LEN;
+    if (outbox->data_max - outbox->data_len > left)
+        outbox->data_len = outbox->data_max - left;
+}
+
 /* ---- turns -------------------------------------------------------------------------------- */
 
 void fuzz_world_turn(struct fuzz_world *world, uint64_t ahead_us)
@@ -284,6 +295,22 @@ void fuzz_world_quiesce(struct fuzz_world *world)
     FUZZ_FAIL("turns go on for ever");
 }
 
+/* Turns only when the engine asks for one. Every handshake must end by its deadline. */
+static void wait_out(struct fuzz_world *world)
+{
+    const struct hf_config *config = &world->config;
+    uint64_t end_us = world->now_us + config->handshake_us_max + config->hello_us_max;
+    for (int i = 0; i < 2000; i++) {
+        uint64_t next_us = hf_engine_next_us(world->engine);
+        FUZZ_CHECK(next_us >= world->now_us);
+        if (next_us > end_us)
+            break;
+        fuzz_world_turn(world, next_us - world->now_us);
+    }
+    FUZZ_CHECK(hf_engine_next_us(world->engine) > end_us);
+    FUZZ_CHECK(world->engine->handshakes.used == 0);
+}
+
 static void close_all(struct fuzz_world *world)
 {
     const struct hf_engine *engine = world->engine;
@@ -299,6 +326,8 @@ void fuzz_world_close(struct fuzz_world *world)
 {
     struct hf_counters counters;
     fuzz_world_quiesce(world);
+    if (world->is_patient)
+        wait_out(world);
     close_all(world);
     /* Where events are few, an end waits for room; stream buffers go back with the next turn. */
     fuzz_world_turn(world, 0);

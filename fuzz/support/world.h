@@ -58,6 +58,7 @@ struct fuzz_world {
     uint64_t now_us;
     int64_t wall_s;
     uint32_t event_max; /* room for events, so few that it is full */
+    bool is_patient;    /* in the end, handshakes are left to their timers */
 
     bool is_prompt; /* the source answers within the question */
     struct fuzz_reply reply;
@@ -109,6 +110,10 @@ void fuzz_world_answer(struct fuzz_world *world, size_t index, const struct fuzz
 
 /** fuzz_world_psk is the key that fuzz_reply stands for: `secret_len` bytes of this. */
 const uint8_t *fuzz_world_psk(void);
+
+/** fuzz_world_squeeze takes what output there is and leaves room for `left` bytes beyond the
+ *  engine's reserve, as if so much had been put out in this turn already. */
+void fuzz_world_squeeze(struct fuzz_world *world, uint32_t left);
 
 /** fuzz_world_turn ends the turn, takes what there is and begins the next one. */
 void fuzz_world_turn(struct fuzz_world *world, uint64_t ahead_us);

@@ -181,6 +181,80 @@ static void a_handshake_waits_for_event_room(void **state)
     sim_close(&sim);
 }
 
+/* Two messages in a stretch of stream, and room for what the first causes only. */
+static void what_follows_a_message_waits_for_output_room(void **state)
+{
+    (void)state;
+    small();
+    options.may_fail = true;
+    sim_open(&sim, &options);
+    struct sim_plan plan = plan_of(0);
+    struct sim_client *talker = sim_add_open(&sim, &plan);
+    struct hf_path path = {.peer = {.port = 9}, .local = {.port = 5684}};
+    uint8_t bytes[4096], filler[4096] = {0};
+    hf_association_id id;
+    size_t consumed, len = collect(bytes, &plan.config), hello_len = len - 14;
+    hf_engine_begin_turn(sim.engine, sim.now_us, SIM_WALL_S);
+    enum hf_status status = hf_engine_accept(&id, sim.engine, 0, &path, 77);
+    assert_int_equal(status, HF_OK);
+    status = hf_engine_receive_stream(sim.engine, &consumed, id, bytes, 40);
+    assert_int_equal(status, HF_OK);
+    size_t part = sizeof filler;
+    while (part > 0) { /* until there is room for one step, hardly more */
+        status = hf_engine_send(sim.engine, talker->id, (struct hf_bytes){filler, part});
+        part = status == HF_OK ? part : part / 2;
+    }
+    uint64_t requests = sim_counters(&sim).requests;
+    status = hf_engine_receive_stream(sim.engine, &consumed, id, bytes + 40, len - 40);
+    assert_int_equal(status, HF_WAITING);
+    assert_int_equal(consumed, hello_len - 40); /* the hello was taken, the exchange was not */
+    hf_engine_end_turn(sim.engine);
+    assert_int_equal(sim_counters(&sim).requests, requests);
+    drain();
+    hf_engine_begin_turn(sim.engine, sim.now_us, SIM_WALL_S);
+    status = hf_engine_receive_stream(sim.engine, &consumed, id, bytes + hello_len, 14);
+    assert_int_equal(status, HF_OK);
+    assert_int_equal(sim_counters(&sim).requests, requests + 1);
+    hf_engine_receive_end(sim.engine, id);
+    hf_engine_end_turn(sim.engine);
+    drain();
+    sim_close(&sim);
+}
+
+/* The timer could not fire for want of room: the answer is late all the same. */
+static void an_answer_after_its_time_is_stale_even_unnoticed(void **state)
+{
+    (void)state;
+    small();
+    options.may_fail = true;
+    sim_open(&sim, &options);
+    struct sim_plan plan = plan_of(0);
+    struct sim_client *talker = sim_add_open(&sim, &plan);
+    plan.key_schedule = SIM_BY_HAND;
+    struct sim_client *parked = sim_add(&sim, &plan);
+    sim_run(&sim, sim.now_us + 500000);
+    assert_int_equal(parked->request_count, 1);
+    size_t len;
+    uint8_t *records = many_records(talker, 200, &len);
+    hf_engine_begin_turn(sim.engine, sim.now_us, SIM_WALL_S);
+    fill_events(talker, records, &len);
+    hf_engine_end_turn(sim.engine);
+    sim.now_us = parked->requests[0].deadline_us + 1;
+    hf_engine_begin_turn(sim.engine, sim.now_us, SIM_WALL_S);
+    assert_int_equal(parked->requests[0].state, SIM_ASKED);
+    struct hf_answer answer = {.kind = HF_ANSWER_REFUSED};
+    enum hf_status status =
+        hf_engine_answer(sim.engine, parked->requests[0].ticket, &answer);
+    assert_int_equal(status, HF_E_STALE);
+    drain();
+    talker->up_got.len = talker->up.len;
+    sim_run(&sim, sim.now_us + 100000);
+    assert_int_equal(parked->requests[0].state, SIM_CANCELLED);
+    assert_int_equal(parked->failure.status, HF_E_SOURCE_TIMEOUT);
+    free(records);
+    sim_close(&sim);
+}
+
 /* What a client says right behind its Finished, before it can know that ours is right, in an
  * engine where the events are full at that moment: all of it arrives, in order. */
 static void early_data_waits_for_event_room(void **state)
@@ -341,6 +415,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_to_handshakes_that_ended_do_not_pile_up),
         cmocka_unit_test(a_handshake_waits_for_event_room),
+        cmocka_unit_test(what_follows_a_message_waits_for_output_room),
+        cmocka_unit_test(an_answer_after_its_time_is_stale_even_unnoticed),
         cmocka_unit_test(early_data_waits_for_event_room),
         cmocka_unit_test(every_end_has_its_event),
         cmocka_unit_test(a_half_close_waits_too),

@@ -287,6 +287,29 @@ static void silence_ends_an_association(void **state)
     }
 }
 
+/* The peer is not to blame for a key source that takes longer than silence is suffered. */
+static void waiting_for_a_key_is_not_silence(void **state)
+{
+    (void)state;
+    for (uint32_t listener_index = 0; listener_index < 2; listener_index++) {
+        prepare(listener_index);
+        options.config.idle_us_max = 2 * SECOND;
+        sim_open(&sim, &options);
+        plan.identity_follows = true;
+        plan.identity_schedule = SIM_BY_HAND;
+        struct sim_client *client = sim_add(&sim, &plan);
+        sim_run(&sim, sim.now_us + 10 * SECOND);
+        assert_int_equal(client->request_count, 2);
+        sim_answer_later(client, 1, 1);
+        sim_run(&sim, sim.now_us + SECOND);
+        assert_true(client->is_established && !client->is_ended);
+        sim_run(&sim, sim.now_us + 15 * SECOND);
+        assert_int_equal(client->failure.status, HF_E_IDLE_TIMEOUT);
+        assert_true(client->ended_us >= client->established_us + 2 * SECOND);
+        sim_close(&sim);
+    }
+}
+
 /* Garbage and repeats, however authentic they once were, keep nothing alive. */
 static void repeats_are_no_sign_of_life(void **state)
 {
@@ -350,6 +373,7 @@ int main(void)
         cmocka_unit_test(a_connection_must_say_hello),
         cmocka_unit_test(a_record_begun_must_be_ended),
         cmocka_unit_test(silence_ends_an_association),
+        cmocka_unit_test(waiting_for_a_key_is_not_silence),
         cmocka_unit_test(repeats_are_no_sign_of_life),
         cmocka_unit_test(a_credential_expires_while_open),
     };

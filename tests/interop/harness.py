@@ -179,6 +179,18 @@ def free_port(transport):
         return probe.getsockname()[1]
 
 
+def is_bound(port, transport):
+    """Whether some socket of this machine waits at the port."""
+    kind, states = ("udp", None) if transport == "dtls" else ("tcp", "0A")  # 0A: listening
+    for table in (kind, kind + "6"):
+        with open(f"/proc/net/{table}", encoding="ascii") as file:
+            rows = [line.split() for line in file.readlines()[1:]]
+        if any(int(row[1].rpartition(":")[2], 16) == port and states in (None, row[3])
+               for row in rows):
+            return True
+    return False
+
+
 class TcpTap:
     """Listens, passes one connection through to a server, and keeps what went by."""
 

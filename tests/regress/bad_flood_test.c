@@ -116,7 +116,8 @@ static void half_open_dtls_from_many_addresses(void **state)
     engine_peer_open(engine_peer_new(fixture, false));
 }
 
-/* Whatever the secret of the hash, no address is refused for want of a place while there is room. */
+/* Whatever the secret of the hash, no address is refused for want of a place while there is room.
+ */
 static void every_address_finds_a_place(void **state)
 {
     enum { COUNT = 3328 }; /* all that a table of 4,096 slots takes before it grows */
@@ -167,8 +168,8 @@ static void half_open_tls(void **state)
     struct engine_fixture *fixture = *state;
     uint32_t accepted = 0, refused_prefix = 0, refused_all = 0;
     for (uint32_t i = 0; i < 12000; i++) { /* 10,000 from one address, then from all over */
-        const struct hf_path path = engine_fixture_path(i < 10000 ? 0x0A000001 : 0x0C000000 + i * 257,
-                                                        (uint16_t)(1024 + i));
+        const struct hf_path path = engine_fixture_path(
+            i < 10000 ? 0x0A000001 : 0x0C000000 + i * 257, (uint16_t)(1024 + i));
         hf_association_id id;
         enum hf_status status =
             hf_engine_accept(&id, fixture->engine, ENGINE_FIXTURE_TLS, &path, 0);
@@ -335,7 +336,8 @@ static void more_ends_than_events(void **state)
         hf_engine_begin_turn(fixture->engine, fixture->now_us, fixture->wall_s);
         for (uint32_t i = 0; i < 6000; i++) {
             const struct hf_path path = engine_fixture_path(0x0D000000 + i * 257, 1000);
-            if (hf_engine_accept(&ids[count], fixture->engine, ENGINE_FIXTURE_TLS, &path, 0) == HF_OK)
+            if (hf_engine_accept(&ids[count], fixture->engine, ENGINE_FIXTURE_TLS, &path, 0) ==
+                HF_OK)
                 count++;
         }
         assert_int_equal(count, fixture->config.handshakes_max);
@@ -372,7 +374,8 @@ static void more_data_than_events(void **state)
     assert_true(engine_peer_echoes(peer));
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, engine_fixture_setup, engine_fixture_teardown)
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_setup_teardown(name, engine_fixture_setup, engine_fixture_teardown)
 #define LARGE_TEST(name) cmocka_unit_test_setup_teardown(name, setup_large, engine_fixture_teardown)
 
 int main(void)

@@ -256,7 +256,8 @@ static void records_in_any_order(void **state)
     assert_in_range(opened, rounds / 50 / 10, rounds / 50);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, engine_fixture_setup, engine_fixture_teardown)
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_setup_teardown(name, engine_fixture_setup, engine_fixture_teardown)
 
 int main(void)
 {

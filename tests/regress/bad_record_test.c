@@ -175,8 +175,9 @@ static void ciphertext_beyond_its_limit(void **state)
             struct engine_peer *peer = engine_peer_new(fixture, is_tls);
             engine_peer_to_stage(peer, stage);
             const uint8_t tls[] = {DATA, 3, 3, (uint8_t)(len >> 8), (uint8_t)len};
-            const uint8_t dtls[] = {DATA, 0xFE, 0xFD, 0, stage >= ENGINE_STAGE_CHANGED, 0, 0, 0, 0,
-                                    0,    9,    (uint8_t)(len >> 8), (uint8_t)len};
+            const uint8_t dtls[] = {
+                DATA, 0xFE, 0xFD, 0, stage >= ENGINE_STAGE_CHANGED, 0,           0,
+                0,    0,    0,    9, (uint8_t)(len >> 8),           (uint8_t)len};
             memcpy(record, is_tls ? tls : dtls, is_tls ? sizeof tls : sizeof dtls);
             uint64_t before = engine_fixture_rejected(fixture);
             /* The header alone is enough on TLS; on DTLS nothing that fits IP is so long. */
@@ -203,8 +204,8 @@ static void plain_record_beyond_16384(void **state)
     for (uint32_t len = PLAINTEXT_MAX + 1; len <= CIPHERTEXT_MAX; len += 409) {
         struct engine_peer *peer = engine_peer_new(fixture, false);
         engine_peer_to_stage(peer, ENGINE_STAGE_HELLO);
-        const uint8_t head[] = {HANDSHAKE, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 9, (uint8_t)(len >> 8),
-                                (uint8_t)len};
+        const uint8_t head[] = {HANDSHAKE,           0xFE,        0xFD, 0, 0, 0, 0, 0, 0, 0, 9,
+                                (uint8_t)(len >> 8), (uint8_t)len};
         uint64_t before = engine_fixture_drops(fixture, HF_DROP_RECORD_LENGTH);
         memcpy(record, head, sizeof head);
         engine_peer_send(peer, record, sizeof head + len);
@@ -243,6 +244,27 @@ static void max_fragment_length_violated(void **state)
         else
             assert_true(engine_peer_echoes(peer));
         engine_peer_end(peer);
+    }
+}
+
+/* The limit is in force as soon as it is agreed, for what is not protected yet as well. */
+static void max_fragment_length_violated_in_plain(void **state)
+{
+    struct engine_fixture *fixture = *state;
+    for (uint8_t code = 1; code <= 3; code++) {
+        size_t limit = (size_t)256 << code;
+        for (size_t over = 0; over < 2; over++) {
+            struct engine_peer *peer = engine_peer_new(fixture, true);
+            uint8_t message[2049] = {16, 0, 0x0F, 0xA0}; /* the beginning of a longer one */
+            peer->config.max_fragment_length = code;
+            engine_peer_to_stage(peer, ENGINE_STAGE_HELLO);
+            engine_peer_send_plain(peer, HANDSHAKE, message, limit + over);
+            const struct engine_wire_item *item = &peer->sent.items[peer->sent.count - 1];
+            engine_peer_send(peer, item->data, item->len);
+            assert_int_equal(peer->failed_count, over);
+            if (over)
+                assert_int_equal(peer->failure.status, HF_E_RECORD_OVERFLOW);
+        }
     }
 }
 
@@ -287,7 +309,9 @@ static void unknown_record_versions(void **state)
             engine_peer_to_stage(peer, ENGINE_STAGE_KEYED);
             uint64_t before = engine_fixture_rejected(fixture);
             const struct psk_client_record record = {
-                .type = CCS, .version = versions[i] ? versions[i] : 1, .seq = 50,
+                .type = CCS,
+                .version = versions[i] ? versions[i] : 1,
+                .seq = 50,
                 .payload = {(const uint8_t *)"\2", 1}}; /* no good, whatever its version */
             engine_peer_send_record(peer, &record);
             const struct engine_wire_item *item = &peer->sent.items[peer->sent.count - 1];
@@ -360,8 +384,9 @@ static void empty_handshake_record(void **state)
             if (stage == ENGINE_STAGE_OPEN)
                 engine_peer_send_sealed(peer, HANDSHAKE, big, 0);
             else if (stage < ENGINE_STAGE_CHANGED && stage != ENGINE_STAGE_PARKED)
-                engine_peer_send(peer, is_tls ? (const uint8_t *)"\x16\x03\x03\0\0"
-                                              : (const uint8_t *)"\x16\xFE\xFD\0\0\0\0\0\0\0\7\0\0",
+                engine_peer_send(peer,
+                                 is_tls ? (const uint8_t *)"\x16\x03\x03\0\0"
+                                        : (const uint8_t *)"\x16\xFE\xFD\0\0\0\0\0\0\0\7\0\0",
                                  is_tls ? 5 : 13);
             else
                 continue;
@@ -452,7 +477,8 @@ static void every_bit_of_a_record_flipped(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, engine_fixture_setup, engine_fixture_teardown)
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_setup_teardown(name, engine_fixture_setup, engine_fixture_teardown)
 
 int main(void)
 {
@@ -464,6 +490,7 @@ int main(void)
         TEST(ciphertext_beyond_its_limit),
         TEST(plain_record_beyond_16384),
         TEST(max_fragment_length_violated),
+        TEST(max_fragment_length_violated_in_plain),
         TEST(unknown_content_types),
         TEST(unknown_record_versions),
         TEST(empty_record_flood),

@@ -10,14 +10,14 @@ enum { EXTENSIONS_LEN = 2 + 4 }; /* the client offers but one */
 /* What is done to which thing the client sends. */
 struct change {
     enum psk_client_tamper_kind kind;
-    uint8_t type;       /* message type, or content type of a record */
-    size_t len;         /* what is left of it, header included; or bytes added */
+    uint8_t type; /* message type, or content type of a record */
+    size_t len;   /* what is left of it, header included; or bytes added */
     bool is_longer;
-    bool is_stated;     /* the length in the header says so too */
-    size_t skip_count;  /* so many of the kind are left alone first */
+    bool is_stated;    /* the length in the header says so too */
+    size_t skip_count; /* so many of the kind are left alone first */
     bool was_applied;
     bool is_dtls;
-    size_t whole_len;   /* out: how long it was */
+    size_t whole_len; /* out: how long it was */
 };
 
 static void state_length(const struct change *change, uint8_t *data, size_t len)
@@ -113,8 +113,8 @@ static void every_message_truncated(void **state)
 {
     for (size_t i = 0; i < sizeof message_types; i++) {
         for (int is_tls = 0; is_tls < 2; is_tls++) {
-            struct change change = {.kind = PSK_CLIENT_TAMPER_MESSAGE, .type = message_types[i],
-                                    .is_stated = true};
+            struct change change = {
+                .kind = PSK_CLIENT_TAMPER_MESSAGE, .type = message_types[i], .is_stated = true};
             truncate_each(*state, is_tls, change);
             change.skip_count = !is_tls && message_types[i] == 1; /* the hello with its cookie */
             if (change.skip_count)
@@ -139,8 +139,10 @@ static void every_record_truncated(void **state)
     for (size_t i = 0; i < sizeof types; i++) {
         for (int is_tls = 0; is_tls < 2; is_tls++) {
             for (int is_stated = 0; is_stated < 2; is_stated++) {
-                struct change change = {.kind = PSK_CLIENT_TAMPER_RECORD, .type = types[i],
-                                        .is_stated = is_stated, .skip_count = skips[i]};
+                struct change change = {.kind = PSK_CLIENT_TAMPER_RECORD,
+                                        .type = types[i],
+                                        .is_stated = is_stated,
+                                        .skip_count = skips[i]};
                 truncate_each(*state, is_tls, change);
             }
         }
@@ -153,10 +155,12 @@ static void every_message_longer(void **state)
     for (size_t i = 0; i < sizeof message_types; i++) {
         for (size_t k = 0; k < sizeof extras / sizeof extras[0]; k++) {
             for (int is_tls = 0; is_tls < 2; is_tls++) {
-                struct change change = {
-                    .kind = PSK_CLIENT_TAMPER_MESSAGE, .type = message_types[i], .is_longer = true,
-                    .is_stated = true, .len = extras[k],
-                    .skip_count = !is_tls && message_types[i] == 1};
+                struct change change = {.kind = PSK_CLIENT_TAMPER_MESSAGE,
+                                        .type = message_types[i],
+                                        .is_longer = true,
+                                        .is_stated = true,
+                                        .len = extras[k],
+                                        .skip_count = !is_tls && message_types[i] == 1};
                 assert_int_not_equal(try_change(*state, is_tls, change, is_tls), 0);
             }
         }
@@ -251,19 +255,16 @@ static void junk_behind_a_record(void **state)
     assert_true(engine_peer_echoes(peer));
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, engine_fixture_setup, engine_fixture_teardown)
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_setup_teardown(name, engine_fixture_setup, engine_fixture_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(every_message_truncated),
-        TEST(every_message_shorter_than_stated),
-        TEST(every_record_truncated),
-        TEST(every_message_longer),
-        TEST(stream_in_any_chunks),
-        TEST(messages_split_over_records),
-        TEST(short_datagrams),
-        TEST(junk_behind_a_record),
+        TEST(every_message_truncated), TEST(every_message_shorter_than_stated),
+        TEST(every_record_truncated),  TEST(every_message_longer),
+        TEST(stream_in_any_chunks),    TEST(messages_split_over_records),
+        TEST(short_datagrams),         TEST(junk_behind_a_record),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,13 +16,18 @@ struct piece {
 
 static size_t write_piece(uint8_t *out, const struct piece *piece)
 {
-    const uint8_t head[12] = {
-        piece->type,
-        (uint8_t)(piece->message_len >> 16), (uint8_t)(piece->message_len >> 8),
-        (uint8_t)piece->message_len,
-        (uint8_t)(piece->seq >> 8), (uint8_t)piece->seq,
-        (uint8_t)(piece->offset >> 16), (uint8_t)(piece->offset >> 8), (uint8_t)piece->offset,
-        (uint8_t)(piece->len >> 16), (uint8_t)(piece->len >> 8), (uint8_t)piece->len};
+    const uint8_t head[12] = {piece->type,
+                              (uint8_t)(piece->message_len >> 16),
+                              (uint8_t)(piece->message_len >> 8),
+                              (uint8_t)piece->message_len,
+                              (uint8_t)(piece->seq >> 8),
+                              (uint8_t)piece->seq,
+                              (uint8_t)(piece->offset >> 16),
+                              (uint8_t)(piece->offset >> 8),
+                              (uint8_t)piece->offset,
+                              (uint8_t)(piece->len >> 16),
+                              (uint8_t)(piece->len >> 8),
+                              (uint8_t)piece->len};
     memcpy(out, head, sizeof head);
     if (piece->body)
         memcpy(out + sizeof head, piece->body, piece->len);
@@ -36,9 +41,19 @@ static void send_payload(struct engine_peer *peer, const uint8_t *payload, size_
 {
     static uint8_t record[13 + 16384];
     static uint32_t seq = 1000;
-    const uint8_t head[13] = {HANDSHAKE, 0xFE, 0xFD, 0, 0, 0, 0, (uint8_t)(seq >> 24),
-                              (uint8_t)(seq >> 16), (uint8_t)(seq >> 8), (uint8_t)seq,
-                              (uint8_t)(len >> 8), (uint8_t)len};
+    const uint8_t head[13] = {HANDSHAKE,
+                              0xFE,
+                              0xFD,
+                              0,
+                              0,
+                              0,
+                              0,
+                              (uint8_t)(seq >> 24),
+                              (uint8_t)(seq >> 16),
+                              (uint8_t)(seq >> 8),
+                              (uint8_t)seq,
+                              (uint8_t)(len >> 8),
+                              (uint8_t)len};
     seq++;
     memcpy(record, head, sizeof head);
     memcpy(record + sizeof head, payload, len);
@@ -73,7 +88,7 @@ static void finish_with_bytes(struct engine_peer *peer, uint32_t from)
 {
     struct hf_bytes body = exchange_of(peer);
     for (uint32_t at = from; at < body.len; at++) {
-        const struct piece piece = {KEY_EXCHANGE,      EXCHANGE_SEQ, (uint32_t)body.len, at, 1,
+        const struct piece piece = {KEY_EXCHANGE,  EXCHANGE_SEQ, (uint32_t)body.len, at, 1,
                                     body.data + at};
         send_piece(peer, &piece);
     }
@@ -110,8 +125,8 @@ static void line_16_cve_2014_3507_zero_length_fragments_of_a_future_message(void
     struct engine_peer *peer = peer_at(fixture, ENGINE_STAGE_HELLO);
     uint64_t before = engine_fixture_rejected(fixture);
     for (uint32_t i = 0; i < 20000; i++) {
-        const struct piece piece = {KEY_EXCHANGE, (uint16_t)(EXCHANGE_SEQ + 1 + i % 8), 4096, i % 4096,
-                                    0, NULL};
+        const struct piece piece = {
+            KEY_EXCHANGE, (uint16_t)(EXCHANGE_SEQ + 1 + i % 8), 4096, i % 4096, 0, NULL};
         send_piece(peer, &piece);
     }
     assert_int_equal(engine_fixture_drops(fixture, HF_DROP_FRAGMENT), before + 20000);
@@ -250,8 +265,8 @@ static void line_21_cve_2026_9267_fragment_longer_than_its_record(void **state)
 static void line_21_certificate_unasked(void **state)
 {
     struct engine_fixture *fixture = *state;
-    static const uint8_t bodies[4][9] = {{0, 0, 0}, {0xFF, 0xFF, 0xFF}, {0, 0, 6, 0xFF, 0xFF, 0xFF},
-                                         {0, 0, 6, 0, 0, 3, 1, 2, 3}};
+    static const uint8_t bodies[4][9] = {
+        {0, 0, 0}, {0xFF, 0xFF, 0xFF}, {0, 0, 6, 0xFF, 0xFF, 0xFF}, {0, 0, 6, 0, 0, 3, 1, 2, 3}};
     for (size_t i = 0; i < 4; i++) {
         struct engine_peer *peer = peer_at(fixture, ENGINE_STAGE_HELLO);
         uint64_t before = engine_fixture_drops(fixture, HF_DROP_UNEXPECTED);
@@ -291,7 +306,8 @@ static void overlapping_fragments(void **state)
                 continue;
             for (uint32_t at = 2; at < 5; at++)
                 wrong[at] ^= (uint8_t)(is_wrong ? 1 + at : 0);
-            piece = (struct piece){KEY_EXCHANGE, EXCHANGE_SEQ, len, begin, end - begin, wrong + begin};
+            piece =
+                (struct piece){KEY_EXCHANGE, EXCHANGE_SEQ, len, begin, end - begin, wrong + begin};
             if (is_wrong) {
                 send_piece(peer, &piece);
                 assert_int_equal(engine_fixture_drops(fixture, HF_DROP_FRAGMENT), before + 1);
@@ -326,6 +342,25 @@ static void scattered_fragments(void **state)
     engine_peer_finish(peer); /* the whole hello comes */
 }
 
+/* A good message under a number that is past, or not yet due, is not the one that is due. */
+static void message_under_another_number(void **state)
+{
+    struct engine_fixture *fixture = *state;
+    static const uint16_t seqs[] = {0, 1, EXCHANGE_SEQ + 9, 0x7FFF, 0x8002, 0xFFFF};
+    struct engine_peer *peer = peer_at(fixture, ENGINE_STAGE_HELLO);
+    struct hf_bytes body = exchange_of(peer);
+    uint32_t asked = fixture->request_count;
+    for (size_t i = 0; i < sizeof seqs / sizeof seqs[0]; i++) {
+        uint64_t before = engine_fixture_drops(fixture, HF_DROP_MESSAGE_SEQ);
+        const struct piece piece = {KEY_EXCHANGE,       seqs[i],  (uint32_t)body.len, 0,
+                                    (uint32_t)body.len, body.data};
+        send_piece(peer, &piece);
+        assert_int_equal(engine_fixture_drops(fixture, HF_DROP_MESSAGE_SEQ), before + 1);
+        assert_int_equal(fixture->request_count, asked);
+    }
+    engine_peer_finish(peer);
+}
+
 /* A record with several fragments, the last of which is broken. */
 static void broken_after_good(void **state)
 {
@@ -345,7 +380,8 @@ static void broken_after_good(void **state)
     finish_with_bytes(peer, 3);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, engine_fixture_setup, engine_fixture_teardown)
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_setup_teardown(name, engine_fixture_setup, engine_fixture_teardown)
 
 int main(void)
 {
@@ -360,6 +396,7 @@ int main(void)
         TEST(line_21_certificate_unasked),
         TEST(overlapping_fragments),
         TEST(scattered_fragments),
+        TEST(message_under_another_number),
         TEST(broken_after_good),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

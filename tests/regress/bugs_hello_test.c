@@ -123,8 +123,7 @@ static void line_11_cve_2022_34293_cookie_check_skipped(void **state)
     memset(cookie, 0x43, sizeof cookie);
     memcpy(cookie, good, genuine.cookie.len); /* the right one, and more */
     for (size_t len = 0; len <= sizeof cookie; len++) {
-        const struct raw_hello hello = {.is_dtls = true, .cookie = {cookie, len},
-                                        .message_seq = 1};
+        const struct raw_hello hello = {.is_dtls = true, .cookie = {cookie, len}, .message_seq = 1};
         if (len != genuine.cookie.len)
             verified_only(peer, &hello);
     }
@@ -391,7 +390,8 @@ static void line_43_session_id_of_another_association(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, engine_fixture_setup, engine_fixture_teardown)
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_setup_teardown(name, engine_fixture_setup, engine_fixture_teardown)
 
 int main(void)
 {

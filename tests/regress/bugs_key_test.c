@@ -79,8 +79,9 @@ static void use_identity(struct engine_fixture *fixture, bool is_tls, const uint
 static void line_30_cve_2018_9988_identity_of_any_octets(void **state)
 {
     struct engine_fixture *fixture = *state;
-    static const char *const odd[] = {"\0", "\0\0\0", "a\0b", "\xff\xfe", "\xc3\x28", "\xed\xa0\x80",
-                                      "\xf4\x90\x80\x80", "a\nb\r", "%s%n", "../../etc", "\x7f"};
+    static const char *const odd[] = {
+        "\0",     "\0\0\0", "a\0b",      "\xff\xfe", "\xc3\x28", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+        "a\nb\r", "%s%n",   "../../etc", "\x7f"};
     static const uint8_t odd_lens[] = {1, 3, 3, 2, 2, 3, 4, 4, 4, 9, 1};
     static const uint16_t lens[] = {1, 2, 127, 128, 129, 255, 256, 257, 511, 1023, 1024};
     uint8_t identity[1024];
@@ -221,8 +222,7 @@ static void unknown_identity_looks_like_a_wrong_key(void **state)
             engine_fixture_advance(fixture, 70000000);
             times[is_known] = fixture->now_us - begun_us;
             assert_int_equal(peer->failed_count, 1);
-            assert_int_equal(peer->failure.status,
-                             is_known ? HF_E_KEY_MISMATCH : HF_E_KEY_UNKNOWN);
+            assert_int_equal(peer->failure.status, is_known ? HF_E_KEY_MISMATCH : HF_E_KEY_UNKNOWN);
             describe(seen[is_known], peer);
             engine_peer_free(peer);
         }
@@ -318,9 +318,9 @@ static void line_34_cve_2022_23408_nonces_never_repeat(void **state)
         if (held)
             engine_peer_forget(peer);
         for (size_t k = 0; k < 300; k++)
-            assert_int_equal(hf_engine_send(fixture->engine, peer->id,
-                                            (struct hf_bytes){wrong_key, k % 2}),
-                             HF_OK);
+            assert_int_equal(
+                hf_engine_send(fixture->engine, peer->id, (struct hf_bytes){wrong_key, k % 2}),
+                HF_OK);
         hf_engine_close_association(fixture->engine, peer->id, HF_CLOSE_NOTIFY); /* an alert too */
         engine_fixture_run(fixture);
         size_t count = held + gather_nonces(nonces + held, 400 - held, peer, nonce_len);
@@ -378,8 +378,8 @@ static void line_35_record_too_short_for_its_mac(void **state)
             peer->config.suites[0] = 0x00AE;
             peer->config.encrypt_then_mac = i / 2;
             engine_peer_open(peer);
-            const struct psk_client_record record = {.type = DATA, .epoch = 1, .seq = 5,
-                                                     .payload = {junk, len}};
+            const struct psk_client_record record = {
+                .type = DATA, .epoch = 1, .seq = 5, .payload = {junk, len}};
             uint64_t before = engine_fixture_rejected(fixture);
             engine_peer_send_record(peer, &record);
             assert_int_equal(engine_fixture_rejected(fixture), before + 1);
@@ -432,6 +432,25 @@ static void line_46_sequence_numbers_never_wrap(void **state)
     }
 }
 
+/* Not even a last word is said under a number that is used up. */
+static void line_46_no_alert_beyond_the_last_number(void **state)
+{
+    struct engine_fixture *fixture = *state;
+    for (size_t i = 0; i < 4; i++) {
+        bool is_tls = i % 2, is_used_up = i / 2;
+        struct engine_peer *peer = engine_peer_new(fixture, is_tls);
+        engine_peer_open(peer);
+        uint64_t epoch = is_tls ? 0 : UINT64_C(1) << 48;
+        inside(peer)->write_seq = epoch | (HF_RECORDS_PER_KEY_MAX - !is_used_up);
+        size_t received = peer->received.count;
+        peer->is_deaf = true;
+        hf_engine_close_association(fixture->engine, peer->id, HF_CLOSE_NOTIFY);
+        engine_fixture_run(fixture);
+        assert_int_equal(peer->closed_count, 1);
+        assert_int_equal(peer->received.count, received + !is_used_up);
+    }
+}
+
 static void line_46_sequence_numbers_received(void **state)
 {
     struct engine_fixture *fixture = *state;
@@ -445,8 +464,11 @@ static void line_46_sequence_numbers_received(void **state)
     /* DTLS: the number is in the record, and the last of all of them is no special case. */
     peer = engine_peer_new(fixture, false);
     engine_peer_open(peer);
-    struct psk_client_record record = {.type = DATA, .epoch = 1, .is_protected = true,
-                                       .seq = HF_DATAGRAM_SEQ_MAX, .payload = {wrong_key, 4}};
+    struct psk_client_record record = {.type = DATA,
+                                       .epoch = 1,
+                                       .is_protected = true,
+                                       .seq = HF_DATAGRAM_SEQ_MAX,
+                                       .payload = {wrong_key, 4}};
     engine_peer_send_record(peer, &record);
     assert_int_equal(peer->data_in_len, 4);
     uint64_t before = engine_fixture_drops(fixture, HF_DROP_REPLAY);
@@ -459,7 +481,8 @@ static void line_46_sequence_numbers_received(void **state)
     assert_int_equal(peer->data_in_len, 4);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, engine_fixture_setup, engine_fixture_teardown)
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_setup_teardown(name, engine_fixture_setup, engine_fixture_teardown)
 
 int main(void)
 {
@@ -476,6 +499,7 @@ int main(void)
         TEST(line_35_cve_2013_0169_bad_padding_or_bad_mac),
         TEST(line_35_record_too_short_for_its_mac),
         TEST(line_46_sequence_numbers_never_wrap),
+        TEST(line_46_no_alert_beyond_the_last_number),
         TEST(line_46_sequence_numbers_received),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

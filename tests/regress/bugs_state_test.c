@@ -53,8 +53,8 @@ static void say(struct engine_peer *peer, enum engine_stage stage, uint8_t type,
 static size_t make_message(uint8_t *out, bool is_tls, uint8_t type, uint16_t seq, const void *body,
                            uint8_t body_len)
 {
-    const uint8_t head[12] = {type, 0, 0, body_len, (uint8_t)(seq >> 8), (uint8_t)seq,
-                              0,    0, 0, 0,        0,                   body_len};
+    const uint8_t head[12] = {type, 0, 0, body_len, (uint8_t)(seq >> 8), (uint8_t)seq, 0, 0,
+                              0,    0, 0, body_len};
     size_t head_len = is_tls ? 4 : 12;
     memcpy(out, head, head_len);
     if (body_len > 0)
@@ -192,11 +192,11 @@ static void line_07_cve_2026_2645_message_out_of_order(void **state)
         uint8_t type;
         enum engine_stage place;
     } messages[] = {
-        {0, ENGINE_STAGE_COUNT},  {2, ENGINE_STAGE_COUNT},   {3, ENGINE_STAGE_COUNT},
-        {4, ENGINE_STAGE_COUNT},  {11, ENGINE_STAGE_COUNT},  {12, ENGINE_STAGE_COUNT},
-        {13, ENGINE_STAGE_COUNT}, {14, ENGINE_STAGE_COUNT},  {15, ENGINE_STAGE_COUNT},
+        {0, ENGINE_STAGE_COUNT},  {2, ENGINE_STAGE_COUNT},    {3, ENGINE_STAGE_COUNT},
+        {4, ENGINE_STAGE_COUNT},  {11, ENGINE_STAGE_COUNT},   {12, ENGINE_STAGE_COUNT},
+        {13, ENGINE_STAGE_COUNT}, {14, ENGINE_STAGE_COUNT},   {15, ENGINE_STAGE_COUNT},
         {16, ENGINE_STAGE_HELLO}, {20, ENGINE_STAGE_CHANGED}, {22, ENGINE_STAGE_COUNT},
-        {24, ENGINE_STAGE_COUNT}, {99, ENGINE_STAGE_COUNT},  {255, ENGINE_STAGE_COUNT}};
+        {24, ENGINE_STAGE_COUNT}, {99, ENGINE_STAGE_COUNT},   {255, ENGINE_STAGE_COUNT}};
     for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
         for (enum engine_stage stage = ENGINE_STAGE_NOTHING; stage < ENGINE_STAGE_OPEN; stage++) {
             if (stage == messages[i].place)
@@ -265,8 +265,8 @@ static void line_10_cve_2020_2655_finished_in_plain(void **state)
         for (int is_tls = 0; is_tls < 2; is_tls++) {
             struct engine_peer *peer = peer_at(fixture, is_tls, stage);
             for (uint16_t seq = 2; seq < 5; seq++) { /* with the right verify_data */
-                size_t len = make_message(finished, is_tls, 20, seq,
-                                          peer->client.client_verify_data, 12);
+                size_t len =
+                    make_message(finished, is_tls, 20, seq, peer->client.client_verify_data, 12);
                 say(peer, ENGINE_STAGE_HELLO, HANDSHAKE, finished, len);
             }
             if (is_tls && stage == ENGINE_STAGE_PARKED) {
@@ -357,7 +357,8 @@ static void alert_in_every_state(void **state)
 static void malformed_alert(void **state)
 {
     struct engine_fixture *fixture = *state;
-    static const uint8_t alerts[][4] = {{2}, {2, 40, 0}, {0, 40}, {3, 40}, {255, 0}, {2, 40, 2, 40}};
+    static const uint8_t alerts[][4] = {{2},     {2, 40, 0}, {0, 40},
+                                        {3, 40}, {255, 0},   {2, 40, 2, 40}};
     static const uint8_t lens[] = {1, 3, 2, 2, 2, 4};
     for (size_t i = 0; i < sizeof lens; i++) {
         struct engine_peer *peer = peer_at(fixture, true, ENGINE_STAGE_HELLO);
@@ -432,7 +433,8 @@ static void bytes_behind_finished(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, engine_fixture_setup, engine_fixture_teardown)
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_setup_teardown(name, engine_fixture_setup, engine_fixture_teardown)
 
 int main(void)
 {

@@ -238,19 +238,19 @@ KEY_FILE_ERRORS = [
 ]
 
 
-def shows_key(text):
+def shows_key(text):  # eight digits in a row of any key
     return any(key[at:at + 8].encode() in text for key in (KEY, NEW_KEY)
                for at in range(len(key) - 7))
 
 
 def case_key_files_at_start(bench):
-    """A file with any error is refused at start: status 2, the file and line named, no key shown."""
+    """A file with any error is refused at start: status 2, file and line named, no key shown."""
     path = os.path.join(bench.directory, "bad-keys")
     for data, needle in KEY_FILE_ERRORS:
         for extra in ([], ["--check"]):
             write_keys(path, data)
-            done = subprocess.run([bench.binary, "--psk-file", path, "--tls", "127.0.0.1:0", *extra],
-                                  capture_output=True, timeout=PATIENCE, check=False)
+            command = [bench.binary, "--psk-file", path, "--tls", "127.0.0.1:0", *extra]
+            done = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
             require(done.returncode == 2, f"{data[:60]!r}: status {done.returncode}, not 2")
             require(needle in done.stderr, f"{data[:60]!r}: {needle!r} not in {done.stderr!r}")
             require(path.encode() in done.stderr, f"{done.stderr!r} does not name the file")
@@ -428,9 +428,11 @@ def case_half_open_connections(bench):
     if count > 2 * 4096:  # more than both shards have slots for: one prefix must not get them all
         daemon.wait_metric(daemon.failed("prefix_limit"), lambda n: n > 0, "some")
     daemon.check()
-    refused = daemon.metric(daemon.failed("prefix_limit"))
-    daemon.wait_metric(daemon.failed("hello_timeout"), lambda n: n >= count - refused - 100,
+    refused_metric = daemon.failed("prefix_limit")
+    daemon.wait_metric(daemon.failed("hello_timeout"),
+                       lambda n: n >= count - daemon.metric(refused_metric) - 100,
                        "all that were admitted")
+    refused = daemon.metric(refused_metric)
     daemon.wait_metric("handfast_handshakes_open", lambda n: n == 0, "0, as all have timed out")
     print(f"     {count} connections, {refused:.0f} refused for their prefix")
     bench.close_sockets()
@@ -545,16 +547,15 @@ def case_refusals_are_told_apart_in_the_log(bench):
     """An unknown identity and a wrong key look the same to the peer, not to the operator."""
     daemon = bench.start()
     seen = []
-    for identity, key, reason in (("nobody", KEY, b"key_unknown"), ("device", NEW_KEY,
-                                                                    b"key_mismatch")):
+    for identity, key, reason in (("nobody", KEY, b"key_unknown"),
+                                  ("device", NEW_KEY, b"key_mismatch")):
         client = Bystander(daemon, "tls", identity, key)
         client.process.wait(PATIENCE)
         daemon.process.expect(rb"event=handshake_failed reason=" + reason, PATIENCE)
         daemon.wait_metric(daemon.failed(reason.decode()), lambda n: n == 1, "1")
-        alerts = re.findall(r"alert number \d+|SSL alert \w+|:[^:]*alert[^:]*:", client.process.tail())
-        seen.append(alerts)
+        seen.append(re.findall(r"alert number \d+", client.process.tail()))
         client.stop()
-    require(seen[0] == seen[1] and seen[0], f"the peer sees {seen[0]} and {seen[1]}")
+    require(seen[0] == seen[1] == ["alert number 20"], f"the peer sees {seen}")
     daemon.check()
     daemon.stop()
 
@@ -593,8 +594,7 @@ def main():
     wanted = [case for case in cases if not options.cases or case.__name__[5:] in options.cases]
     print(f"seed {options.seed}")
     results = [run_case(case, options) for case in wanted]
-    skipped = results.count("skipped")
-    tail = f", {skipped} skipped" if skipped else ""
+    tail = f", {results.count('skipped')} skipped" if "skipped" in results else ""
     print(f"{results.count('passed')} passed, {results.count('failed')} failed{tail}")
     return 1 if "failed" in results or not results else 0
 

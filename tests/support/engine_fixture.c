@@ -181,9 +181,8 @@ void engine_peer_check_open(const struct engine_peer *peer)
     if (engine_peer_is_open(peer))
         return;
     print_error("not open: client %s (%s, alert %u), engine: %s in %s\n",
-                psk_client_state_name(peer->client.state),
-                peer->client.why ? peer->client.why : "", peer->client.alert,
-                hf_status_reason(peer->failure.status),
+                psk_client_state_name(peer->client.state), peer->client.why ? peer->client.why : "",
+                peer->client.alert, hf_status_reason(peer->failure.status),
                 peer->failure.state ? peer->failure.state : "-");
     struct hf_counters counters = engine_fixture_counters(peer->fixture);
     for (size_t i = 0; i < HF_DROP_COUNT; i++) {

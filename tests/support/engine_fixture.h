@@ -30,7 +30,7 @@ struct engine_wire {
     struct engine_wire_item {
         uint8_t *data;
         size_t len;
-    } *items;
+    } * items;
     size_t count, max;
     uint64_t total_len;
 };
@@ -49,7 +49,7 @@ struct engine_fixture {
     enum engine_fixture_answers answers; /**< at any time */
     struct hf_bytes identity;            /**< the one identity that is known */
     bool is_silent;                      /**< application data is not echoed */
-    bool is_identity_following; /**< the key's answer wants the entity asked for as well */
+    bool is_identity_following;          /**< the key's answer wants the entity asked for as well */
 
     struct hf_engine *engine;
     uint64_t now_us;
@@ -86,10 +86,10 @@ struct engine_peer {
     struct hf_path path;
     hf_association_id id;
     bool is_tls;
-    bool is_held;  /**< what the client sends stays in `sent` and is not delivered */
-    bool is_deaf;  /**< the engine's output goes to `received` but not to the client */
-    bool is_gone;  /**< the client's timers no longer run */
-    bool is_over;  /**< TLS: the engine has ended the association */
+    bool is_held;           /**< what the client sends stays in `sent` and is not delivered */
+    bool is_deaf;           /**< the engine's output goes to `received` but not to the client */
+    bool is_gone;           /**< the client's timers no longer run */
+    bool is_over;           /**< TLS: the engine has ended the association */
     size_t delivered_count; /**< of `sent`, while the peer is brought on in stages */
     struct engine_wire outgoing; /**< emitted, not yet delivered */
     struct engine_wire sent, received;

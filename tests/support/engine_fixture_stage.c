@@ -9,8 +9,8 @@ enum { DTLS_EXCHANGE = 2, TLS_EXCHANGE = 1 };
 
 const char *engine_stage_name(enum engine_stage stage)
 {
-    static const char *const names[ENGINE_STAGE_COUNT] = {
-        "nothing", "hello", "parked", "keyed", "changed", "finished", "open"};
+    static const char *const names[ENGINE_STAGE_COUNT] = {"nothing", "hello",    "parked", "keyed",
+                                                          "changed", "finished", "open"};
     return names[stage];
 }
 
@@ -62,7 +62,8 @@ void engine_peer_to_stage(struct engine_peer *peer, enum engine_stage stage)
         deliver_to(peer, exchange + 1);
     if (stage >= ENGINE_STAGE_CHANGED)
         deliver_to(peer, exchange + 2);
-    fixture->answers = stage == ENGINE_STAGE_FINISHED ? ENGINE_FIXTURE_HELD : ENGINE_FIXTURE_AT_ONCE;
+    fixture->answers =
+        stage == ENGINE_STAGE_FINISHED ? ENGINE_FIXTURE_HELD : ENGINE_FIXTURE_AT_ONCE;
     if (stage >= ENGINE_STAGE_FINISHED)
         deliver_to(peer, exchange + 3);
     fixture->answers = answers;

@@ -15,9 +15,10 @@ static bool deliver(struct engine_peer *peer, struct engine_wire_item *item)
     engine_wire_add(&fixture->spent, item->data, item->len);
     uint8_t *data = fixture->spent.items[fixture->spent.count - 1].data;
     if (!peer->is_tls) {
-        struct hf_datagram datagram = {
-            .path = peer->path, .listener_index = ENGINE_FIXTURE_DTLS, .data = data,
-            .len = item->len};
+        struct hf_datagram datagram = {.path = peer->path,
+                                       .listener_index = ENGINE_FIXTURE_DTLS,
+                                       .data = data,
+                                       .len = item->len};
         return hf_engine_receive_datagram(fixture->engine, &datagram) == HF_OK;
     }
     if (peer->is_over)
@@ -137,9 +138,8 @@ static void take_output(struct engine_fixture *fixture, const struct hf_output *
     if (!peer) {
         fixture->stray_count++;
         fixture->stray_len += output->data.len;
-        fixture->stray_last_len = output->data.len < sizeof fixture->stray
-                                      ? output->data.len
-                                      : sizeof fixture->stray;
+        fixture->stray_last_len =
+            output->data.len < sizeof fixture->stray ? output->data.len : sizeof fixture->stray;
         memcpy(fixture->stray, output->data.data, fixture->stray_last_len);
         return;
     }

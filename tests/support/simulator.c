@@ -49,7 +49,8 @@ void sim_fail(const struct sim *sim, const char *what, const char *file, int lin
         fprintf(stderr,
                 "  client %u: %s, %s%s, keys %d, kind %d, chunks %d, ending %d, peer %s (%s, alert "
                 "%u), established %d, ended %d %s in %s on %s, suite %04x\n",
-                i, client->plan.listener_index ? "DTLS" : "TLS", client->is_started ? "started" : "",
+                i, client->plan.listener_index ? "DTLS" : "TLS",
+                client->is_started ? "started" : "",
                 client->is_gone ? ", gone" : "", (int)client->plan.key_schedule,
                 (int)client->plan.key_kind, (int)client->plan.chunks, (int)client->plan.ending,
                 client->is_started ? psk_client_state_name(client->peer.state) : "-",

@@ -88,7 +88,7 @@ void sim_keys_request(struct hf_engine *engine, const struct hf_request *request
     struct sim_client *client = client_of(sim, request->psk_identity);
     bool is_key = request->kind == HF_REQUEST_KEY;
     sim_digest(sim, 100 + request->kind, client ? client->index : 0);
-    if (!client) {
+    if (!client || client->is_gone) { /* or a late repeat of one that has given up */
         struct hf_answer unknown = {.kind = HF_ANSWER_REFUSED};
         enum hf_status status = hf_engine_answer(engine, request->ticket, &unknown);
         SIM_CHECK(sim, status == HF_OK);

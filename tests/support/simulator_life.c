@@ -281,8 +281,8 @@ static void push(struct sim_client *client, enum sim_item_kind kind, uint64_t af
 /** Everything there was to say has been said, and on TLS heard. */
 static bool is_all_said(const struct sim_client *client)
 {
-    return client->up_sent >= client->plan.up_count && client->down_sent >= client->plan.down_count &&
-           !client->is_down_due &&
+    return client->up_sent >= client->plan.up_count &&
+           client->down_sent >= client->plan.down_count && !client->is_down_due &&
            (client->plan.config.is_dtls || (client->up_got.len == client->up.len &&
                                             client->down_got.len == client->down.len));
 }

@@ -41,15 +41,15 @@ struct subject {
 static struct hf_hello_front front_of(struct subject *subject)
 {
     struct hf_hello_front front;
-    assert_int_equal(
-        hf_cookie_front(&front, (struct hf_bytes){subject->body, subject->body_len}), HF_OK);
+    assert_int_equal(hf_cookie_front(&front, (struct hf_bytes){subject->body, subject->body_len}),
+                     HF_OK);
     return front;
 }
 
 static struct subject make_subject(struct hf_engine *engine, uint8_t session_id_len)
 {
-    struct subject subject = {.path = {.peer_ip = {[10] = 0xFF, 0xFF, 192, 0, 2, 7},
-                                       .peer_port = 5000}};
+    struct subject subject = {
+        .path = {.peer_ip = {[10] = 0xFF, 0xFF, 192, 0, 2, 7}, .peer_port = 5000}};
     uint8_t *cookie = subject.body + 2 + 32 + 1 + session_id_len;
     subject.body[0] = 0xFE;
     subject.body[1] = 0xFD;

@@ -41,8 +41,10 @@ static void test_fields_are_where_they_are(void **state)
     (void)state;
     for (size_t id_len = 0; id_len <= 32; id_len++) {
         for (int is_dtls = 0; is_dtls < 2; is_dtls++) {
-            const struct raw_hello raw = {.is_dtls = is_dtls, .random = random,
-                                          .version = 0x1234, .session_id = {session_id, id_len},
+            const struct raw_hello raw = {.is_dtls = is_dtls,
+                                          .random = random,
+                                          .version = 0x1234,
+                                          .session_id = {session_id, id_len},
                                           .cookie = {cookie, 7 * id_len}};
             assert_int_equal(read_raw(&hello, &raw), HF_OK);
             assert_int_equal(hello.version, 0x1234);
@@ -62,8 +64,8 @@ static void test_every_truncation_is_refused(void **state)
     static const uint8_t session_id[5] = {1}, cookie[17] = {2};
     (void)state;
     for (int is_dtls = 0; is_dtls < 2; is_dtls++) {
-        const struct raw_hello raw = {.is_dtls = is_dtls, .session_id = {session_id, 5},
-                                      .cookie = {cookie, 17}};
+        const struct raw_hello raw = {
+            .is_dtls = is_dtls, .session_id = {session_id, 5}, .cookie = {cookie, 17}};
         size_t whole = raw_hello_body(body, &raw);
         for (size_t len = 0; len < whole; len++) {
             struct hf_hello hello = {.version = 0x7777};
@@ -71,8 +73,7 @@ static void test_every_truncation_is_refused(void **state)
             assert_true(copy || len == 0);
             if (len > 0)
                 memcpy(copy, body, len);
-            enum hf_status status =
-                hf_hello_read(&hello, (struct hf_bytes){copy, len}, is_dtls);
+            enum hf_status status = hf_hello_read(&hello, (struct hf_bytes){copy, len}, is_dtls);
             free(copy);
             if (len == whole - 6) { /* exactly without its extensions */
                 assert_int_equal(status, HF_OK);
@@ -208,10 +209,10 @@ static struct hf_hello good_hello(bool is_dtls)
 
 static void test_versions(void **state)
 {
-    static const uint16_t tls_good[] = {0x0303, 0x0304, 0x03FF}, tls_bad[] = {0x0002, 0x0300, 0x0301,
-                                                                             0x0302, 0x0400, 0xFEFD};
-    static const uint16_t dtls_good[] = {0xFEFD, 0xFEFC, 0xFE00}, dtls_bad[] = {0xFEFF, 0xFEFE,
-                                                                              0x0303, 0xFFFF, 0, 1};
+    static const uint16_t tls_good[] = {0x0303, 0x0304, 0x03FF},
+                          tls_bad[] = {0x0002, 0x0300, 0x0301, 0x0302, 0x0400, 0xFEFD};
+    static const uint16_t dtls_good[] = {0xFEFD, 0xFEFC, 0xFE00},
+                          dtls_bad[] = {0xFEFF, 0xFEFE, 0x0303, 0xFFFF, 0, 1};
     static const uint8_t with_fallback[] = {0x00, 0xAE, 0xC0, 0xA8, 0x56, 0x00};
     struct hf_terms terms;
     (void)state;
@@ -333,8 +334,8 @@ static void test_encrypt_then_mac(void **state)
 static void test_server_hello(void **state)
 {
     static const uint8_t server_random[32] = {0xAA};
-    static const uint8_t extensions[] = {0, 24,   0xFF, 1, 0, 1, 0,    0, 23, 0, 0, 0, 22, 0, 0,
-                                         0, 1,    0,    1, 4, 0, 28,   0, 2,  0x40, 0};
+    static const uint8_t extensions[] = {0, 24, 0xFF, 1, 0, 1, 0, 0, 23, 0, 0, 0,    22,
+                                         0, 0,  0,    1, 0, 1, 4, 0, 28, 0, 2, 0x40, 0};
     uint8_t out[256];
     struct hf_writer writer = hf_writer_of(out, sizeof out);
     struct hf_terms terms = {.suite = 0x00AE};

@@ -114,8 +114,8 @@ static struct hf_association *fresh(uint32_t rate)
     return association;
 }
 
-/* However the attempts are spread: never more than a burst of twice the rate, then the rate; and not
- * much less either, once the bucket had time to fill. */
+/* However the attempts are spread: never more than a burst of twice the rate, then the rate; and
+ * not much less either, once the bucket had time to fill. */
 static void failing_trials_are_limited_to_the_rate(void **state)
 {
     (void)state;

@@ -58,7 +58,7 @@ static bool put(hf_association_id association, bool is_stream, uint8_t byte, siz
 static void stream_bytes_of_one_connection_are_joined(void **state)
 {
     (void)state;
-    struct hf_output output;
+    struct hf_output output = {0};
     begin(1);
     assert_true(put(1, true, 'a', 10));
     assert_true(put(1, true, 'b', 5));
@@ -82,7 +82,7 @@ static void stream_bytes_of_one_connection_are_joined(void **state)
 static void what_was_taken_is_not_joined(void **state)
 {
     (void)state;
-    struct hf_output first, second;
+    struct hf_output first = {0}, second = {0};
     begin(1);
     assert_true(put(1, true, 'a', 10));
     assert_true(take(&first));
@@ -143,6 +143,7 @@ static void output_walk(uint64_t from)
         struct hf_output output;
         if (!take(&output)) {
             assert_int_equal(head, tail);
+            assert_int_equal(in, 0);
             continue;
         }
         for (size_t at = 0; at < output.data.len; head++) { /* one, or several joined */
@@ -213,7 +214,7 @@ static void room_is_told_with_the_reserve(void **state)
     assert_false(hf_outbox_has_room(&outbox)); /* the reserve is for the step under way */
     assert_true(put(1, true, 'a', HF_OUTBOX_RESERVE_LEN - 1));
     assert_false(put(1, true, 'a', 1));
-    struct hf_output output;
+    struct hf_output output = {0};
     assert_true(take(&output));
     hf_outbox_turn(&outbox);
     assert_true(hf_outbox_has_room(&outbox));
@@ -230,7 +231,7 @@ static void room_is_told_with_the_reserve(void **state)
 static void untaken_output_stays(void **state)
 {
     (void)state;
-    struct hf_output output;
+    struct hf_output output = {0};
     begin(1);
     assert_true(put(1, false, 'a', 100));
     assert_true(put(2, false, 'b', 100));

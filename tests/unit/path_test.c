@@ -132,8 +132,8 @@ static void test_a_datagram_to_one_too_many(void **state)
     assert_int_equal(hf_engine_open(&engine, &config, &source), HF_OK);
     hf_engine_begin_turn(engine, 1, 0);
     for (uint8_t i = 0; i < 3; i++) {
-        struct hf_datagram datagram = {.path = path_to(i, 5684), .data = bytes,
-                                       .len = sizeof bytes};
+        struct hf_datagram datagram = {
+            .path = path_to(i, 5684), .data = bytes, .len = sizeof bytes};
         assert_int_equal(hf_engine_receive_datagram(engine, &datagram), HF_OK);
     }
     hf_engine_counters(&counters, engine);

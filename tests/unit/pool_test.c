@@ -1,6 +1,7 @@
 /**
  * pool_test.c - the pool against a set of indices: no slot twice, none beyond the count, the last
- * given is the first taken, fresh slots are zero, and used ones keep all but their first four bytes.
+ * given is the first taken, fresh slots are zero, and used ones keep all but their first four
+ * bytes.
  */
 #include "pool.h"
 
