@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define ASSOCIATIONS_MAX_DEFAULT (1u << 20)
 #define REMOVE_PERCENT_MAX 10
 
 /* ---- defaults ----------------------------------------------------------------------------- */
@@ -394,8 +395,11 @@ void hf_daemon_config_engine(struct hf_config *out, const struct hf_daemon_confi
     override_u64(&out->hello_us_max, config->hello_us);
     override_u64(&out->idle_us_max, config->idle_us);
     override_u64(&out->retransmit_us_initial, config->retransmit_us);
-    if (config->associations_max != HF_OPTIONS_UNSET)
-        out->associations_max = share(config->associations_max, config->shard_count);
+    /* Address space alone until they come: idle devices are what a front end is for. */
+    uint64_t associations_max = config->associations_max != HF_OPTIONS_UNSET
+                                    ? config->associations_max
+                                    : ASSOCIATIONS_MAX_DEFAULT;
+    out->associations_max = share(associations_max, config->shard_count);
     if (config->handshakes_max != HF_OPTIONS_UNSET)
         out->handshakes_max = share(config->handshakes_max, config->shard_count);
     else if (out->handshakes_max > out->associations_max)

@@ -372,7 +372,7 @@ static const struct hf_setting settings[] = {
      "half-open handshakes, all shards; default 4096 a shard"},
     {HF_SECTION_LIMITS, "associations-max", "associations-max", "N", take_number,
      CONFIG(associations_max), 1, 1U << 24, NULL, false, false,
-     "associations, all shards; default 16384 a shard"},
+     "associations, all shards; default 1048576"},
     {HF_SECTION_LIMITS, "handshakes-per-prefix", "handshakes-per-prefix", "N", take_number,
      CONFIG(handshakes_per_prefix), 1, 1U << 24, NULL, false, false,
      "half-open handshakes a source prefix and shard may hold under pressure; default 64"},

@@ -157,7 +157,7 @@ class DatagramTest(ForwardTest):
         for device in devices:
             self.introduce(upstream, device, b"here")
         daemon.wait_for_metric("handfast_associations", 8)
-        self.assertEqual(count(), before)
+        self.assertLess(count(), before + 4)  # the scrapes have sockets, too
 
     def test_proxy_header_on_every_datagram(self):
         upstream = self.keep(parts.udp_upstream())
@@ -214,9 +214,9 @@ class CoapTest(ForwardTest):
 
 class StreamTest(ForwardTest):
     def test_bytes_both_ways_and_the_upstreams_end(self):
-        for family in (socket.AF_INET, socket.AF_INET6):
+        for family, options in ((socket.AF_INET, ()), (socket.AF_INET6, ("--seccomp",))):
             upstream = self.keep(parts.tcp_upstream(family))
-            daemon = self.forward("tls", upstream)
+            daemon = self.forward("tls", upstream, *options)
             device = self.device(daemon, "tls")
             device.say(b"a request\n")
             with parts.accept(upstream) as connection:
@@ -386,5 +386,5 @@ def load_tests(loader, tests, pattern):
 
 
 if __name__ == "__main__":
-    process_test.HANDFASTD = sys.argv.pop(1)
+    process_test.HANDFASTD = os.path.abspath(sys.argv.pop(1))
     unittest.main(verbosity=2)
