@@ -205,13 +205,16 @@ static const int deadly[] = {
  * connections to an upstream, if there is one for streams. */
 static int allow_sockets(scmp_filter_ctx filter, const struct hf_daemon_config *config)
 {
-    static const unsigned families[] = {AF_INET, AF_INET6};
-    int status = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                                  SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
-    for (size_t i = 0; i < 2 && status == 0 && hf_forward_has_streams(config); i++)
-        status = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
-                                  SCMP_A0(SCMP_CMP_EQ, families[i]),
-                                  SCMP_A1(SCMP_CMP_EQ, SOCK_STREAM | SOCK_CLOEXEC));
+    static const struct scmp_arg_cmp rules[][2] = {
+        {{0, SCMP_CMP_EQ, AF_UNIX, 0}, {0}},
+        {{0, SCMP_CMP_EQ, AF_INET, 0}, {1, SCMP_CMP_EQ, SOCK_STREAM | SOCK_CLOEXEC, 0}},
+        {{0, SCMP_CMP_EQ, AF_INET6, 0}, {1, SCMP_CMP_EQ, SOCK_STREAM | SOCK_CLOEXEC, 0}},
+    };
+    unsigned count = hf_forward_has_streams(config) ? 3 : 1;
+    int status = 0;
+    for (unsigned i = 0; i < count && status == 0; i++)
+        status = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), i == 0 ? 1 : 2,
+                                        rules[i]);
     return status;
 }
 
