@@ -77,9 +77,8 @@ void hf_print_status(const json_t *result)
                text_of(item, "respond"), number_of(item, "handshakes_ok"),
                number_of(item, "handshakes_failed"));
     printf("\n%-16s %9s  %s\n", "AUTHORITY", "KEYS", "FROM");
-    json_array_foreach(json_object_get(result, "authorities"), i, item)
-        printf("%-16s %9lld  %s\n", text_of(item, "name"), number_of(item, "keys"),
-               text_of(item, "psk_file"));
+    json_array_foreach(json_object_get(result, "authorities"), i, item) printf(
+        "%-16s %9lld  %s\n", text_of(item, "name"), number_of(item, "keys"), text_of(item, "path"));
 }
 
 void hf_print_reload(const json_t *result)
@@ -175,7 +174,10 @@ static void put_keys(const json_t *keys)
     const char *name = NULL;
     json_t *value = NULL;
     json_object_foreach((json_t *)keys, name, value)
-        printf("authority %s has %s key for it\n", name, json_is_true(value) ? "a" : "NO");
+        printf("authority %s %s key for it\n", name,
+               json_is_null(value)   ? "(handfastctl psk list --match) may have a"
+               : json_is_true(value) ? "has a"
+                                     : "has NO");
 }
 
 static void put_failure(const json_t *item)

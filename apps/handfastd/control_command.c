@@ -100,13 +100,16 @@ static json_t *describe_authorities(const struct hf_daemon *daemon)
 {
     json_t *list = json_array();
     for (uint32_t i = 0; i < daemon->config.authority_count; i++) {
-        struct hf_keystore_counters keys;
-        hf_keystore_counters_get(&keys, daemon->shared.keystores[i]);
-        json_array_append_new(
-            list, json_pack("{s:s,s:s,s:I,s:I}", "name", daemon->config.authorities[i].name,
-                            "psk_file", daemon->config.authorities[i].psk_file, "keys",
-                            (json_int_t)keys.keys, "remove_max_percent",
-                            (json_int_t)daemon->config.authorities[i].remove_percent_max));
+        struct hf_authority_counters keys;
+        hf_authority_counters_get(&keys, daemon->shared.authorities[i]);
+        const struct hf_daemon_authority *config = &daemon->config.authorities[i];
+        json_array_append_new(list,
+                              json_pack("{s:s,s:s,s:b,s:s,s:I,s:I}", "name", config->name, "kind",
+                                        keys.is_store ? "key-store" : "psk-file", "serving",
+                                        (int)(!keys.is_store || keys.is_serving), "path",
+                                        keys.is_store ? config->key_store : config->psk_file,
+                                        "keys", (json_int_t)keys.keys, "remove_max_percent",
+                                        (json_int_t)config->remove_percent_max));
     }
     return list;
 }
@@ -308,13 +311,21 @@ static json_t *describe_failures(const struct hf_daemon *daemon,
     return failures;
 }
 
+/* null: a key store would have to be asked. */
+static json_t *describe_knowledge(const struct hf_authority *authority, struct hf_bytes identity)
+{
+    enum hf_authority_knows knows = hf_authority_knows(authority, identity);
+    return knows == HF_AUTHORITY_CANNOT_TELL ? json_null()
+                                             : json_boolean(knows == HF_AUTHORITY_HAS);
+}
+
 static json_t *describe_keys(struct hf_daemon *daemon, struct hf_bytes identity)
 {
     json_t *keys = json_object();
     pthread_mutex_lock(&daemon->reload_lock);
     for (uint32_t i = 0; i < daemon->started.authority_count; i++)
         json_object_set_new(keys, daemon->started.authorities[i].name,
-                            json_boolean(hf_keystore_has(daemon->shared.keystores[i], identity)));
+                            describe_knowledge(daemon->shared.authorities[i], identity));
     pthread_mutex_unlock(&daemon->reload_lock);
     return keys;
 }

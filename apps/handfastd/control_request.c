@@ -129,7 +129,8 @@ static const struct field fields[] = {
 
 static bool refuse(char *reason, const char *name, const char *what)
 {
-    snprintf(reason, HF_CONTROL_REASON_MAX, "%.60s%s%.90s", name, name[0] == '\0' ? "" : ": ", what);
+    snprintf(reason, HF_CONTROL_REASON_MAX, "%.60s%s%.90s", name, name[0] == '\0' ? "" : ": ",
+             what);
     return false;
 }
 

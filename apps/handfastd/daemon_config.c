@@ -199,8 +199,6 @@ static bool settle_authorities(const struct hf_daemon_config *config, char *erro
                              : "no keys: give --psk-file FILE";
         else if (has_keys && has_store)
             fault = "psk-file and key-store exclude each other";
-        else if (has_store && !HF_HAS_KEY_STORE)
-            fault = "key-store: this build has none";
         if (fault == NULL)
             continue;
         if (has_file)

@@ -16,9 +16,6 @@
 #define HF_SOCKET_TEXT_MAX 108 /**< of a Unix socket (unix(7)), with its NUL */
 #define HF_OPTIONS_ERROR_MAX 1536
 
-/** What this build can do. */
-#define HF_HAS_KEY_STORE 0
-
 /** Not given: the default stays. */
 #define HF_OPTIONS_UNSET UINT64_MAX
 

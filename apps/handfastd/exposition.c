@@ -275,10 +275,10 @@ static void write_memory(const struct scrape *scrape)
 
 static void write_keys(FILE *out, const struct hf_daemon *daemon)
 {
-    struct hf_keystore_counters keys[HF_AUTHORITIES_MAX];
+    struct hf_authority_counters keys[HF_AUTHORITIES_MAX];
     const struct hf_daemon_config *config = &daemon->started;
     for (uint32_t i = 0; i < config->authority_count; i++)
-        hf_keystore_counters_get(&keys[i], daemon->shared.keystores[i]);
+        hf_authority_counters_get(&keys[i], daemon->shared.authorities[i]);
     head(out, "handfast_keys", "gauge", "Keys in use.");
     for (uint32_t i = 0; i < config->authority_count; i++)
         fprintf(out, "handfast_keys{authority=\"%s\"} %" PRIu64 "\n", config->authorities[i].name,
@@ -290,6 +290,56 @@ static void write_keys(FILE *out, const struct hf_daemon *daemon)
                 "handfast_key_reloads_total{authority=\"%s\",outcome=\"failed\"} %" PRIu64 "\n",
                 config->authorities[i].name, keys[i].reloads, config->authorities[i].name,
                 keys[i].reloads_failed);
+}
+
+struct store_metric {
+    const char *name;
+    const char *type;
+    const char *labels; /* behind the authority's */
+    const char *help;   /* NULL: same name as the row before */
+    size_t offset;
+};
+
+#define STORE(field) offsetof(struct hf_authority_counters, field)
+
+static const struct store_metric store_metrics[] = {
+    {"handfast_key_store_answers_total", "counter", ",outcome=\"found\"", "Answers of a key store.",
+     STORE(found)},
+    {"handfast_key_store_answers_total", "counter", ",outcome=\"refused\"", NULL, STORE(refused)},
+    {"handfast_key_store_answers_total", "counter", ",outcome=\"unavailable\"", NULL,
+     STORE(unavailable)},
+    {"handfast_key_store_damaged_total", "counter", "",
+     "Of the unavailable: what was read is not as it was written.", STORE(damaged)},
+    {"handfast_key_store_deaths_total", "counter", "", "Reading processes that ended early.",
+     STORE(deaths)},
+    {"handfast_key_store_retired_total", "counter", "",
+     "Keys removed or replaced while we ran: their associations were ended.", STORE(retired)},
+};
+
+/* Only for authorities with a store. */
+static void write_stores(FILE *out, const struct hf_daemon *daemon)
+{
+    struct hf_authority_counters keys[HF_AUTHORITIES_MAX];
+    const struct hf_daemon_config *config = &daemon->started;
+    for (uint32_t i = 0; i < config->authority_count; i++)
+        hf_authority_counters_get(&keys[i], daemon->shared.authorities[i]);
+    head(out, "handfast_key_store_serving", "gauge", "Whether the key store can be asked now.");
+    for (uint32_t i = 0; i < config->authority_count; i++)
+        if (keys[i].is_store)
+            fprintf(out, "handfast_key_store_serving{authority=\"%s\"} %d\n",
+                    config->authorities[i].name, keys[i].is_serving ? 1 : 0);
+    for (size_t m = 0; m < sizeof(store_metrics) / sizeof(store_metrics[0]); m++) {
+        const struct store_metric *metric = &store_metrics[m];
+        if (metric->help != NULL)
+            head(out, metric->name, metric->type, metric->help);
+        for (uint32_t i = 0; i < config->authority_count; i++) {
+            uint64_t value = 0;
+            memcpy(&value, (const char *)&keys[i] + metric->offset, sizeof(value));
+            if (keys[i].is_store)
+                fprintf(out, "%s{authority=\"%s\"%s} %" PRIu64 "\n", metric->name,
+                        config->authorities[i].name, metric->labels, value);
+        }
+    }
 }
 
 static void write_reloads(FILE *out, const struct hf_daemon *daemon)
@@ -342,6 +392,7 @@ bool hf_exposition_write(FILE *out, const struct hf_daemon *daemon)
     write_gauges(&scrape);
     write_memory(&scrape);
     write_keys(out, daemon);
+    write_stores(out, daemon);
     write_reloads(out, daemon);
     write_process(out, daemon);
     free(scrape.snapshots);

@@ -186,11 +186,12 @@ static uint64_t count_keys(const struct hf_daemon *daemon, bool is_warned)
 {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < daemon->config.authority_count; i++) {
-        struct hf_keystore_counters keys;
-        hf_keystore_counters_get(&keys, daemon->shared.keystores[i]);
+        struct hf_authority_counters keys;
+        hf_authority_counters_get(&keys, daemon->shared.authorities[i]);
         if (keys.keys == 0 && is_warned)
-            hf_log_message(HF_LOG_WARNING, "no_keys", "%s holds no key: every handshake will fail",
-                           daemon->config.authorities[i].psk_file);
+            hf_log_message(HF_LOG_WARNING, "no_keys",
+                           "authority %s holds no key: every handshake with it will fail",
+                           daemon->config.authorities[i].name);
         sum += keys.keys;
     }
     return sum;
@@ -235,9 +236,9 @@ static bool start(struct process *process)
         hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
         return false;
     }
+    daemon->state = HF_DAEMON_SERVING;
     for (uint32_t i = 0; i < daemon->shard_count; i++)
         hf_shard_serve(daemon->shards[i]);
-    daemon->state = HF_DAEMON_SERVING;
     return true;
 }
 
@@ -316,6 +317,13 @@ static void serve(struct process *process)
     }
 }
 
+static void close_keys(struct hf_daemon *daemon)
+{
+    for (uint32_t i = 0; i < daemon->started.authority_count; i++)
+        hf_authority_close(daemon->shared.authorities[i]);
+    memset(daemon->shared.authorities, 0, sizeof(daemon->shared.authorities));
+}
+
 /* In the opposite order of start; what was not started is NULL or none. False if a shard failed. */
 static bool finish(struct process *process)
 {
@@ -323,6 +331,7 @@ static bool finish(struct process *process)
     bool is_good = true;
     hf_control_close(process->control);
     hf_metrics_close(process->metrics);
+    close_keys(daemon); /* no loop runs any more, but a store's thread still knows the shards */
     for (uint32_t i = 0; i < daemon->shard_count; i++)
         is_good &= hf_shard_close(daemon->shards[i]);
     if (daemon->shared.keylog_fd >= 0)
@@ -333,26 +342,33 @@ static bool finish(struct process *process)
     return is_good;
 }
 
-static void close_keys(struct hf_daemon *daemon)
+/* Called by a key store's thread; before we serve nobody waits for an answer. */
+static void wake_shard(uint32_t shard_index, void *arg)
 {
-    for (uint32_t i = 0; i < daemon->started.authority_count; i++)
-        hf_keystore_close(daemon->shared.keystores[i]);
+    struct hf_daemon *daemon = arg;
+    if (daemon->state != HF_DAEMON_STARTING)
+        hf_shard_wake(daemon->shards[shard_index]);
 }
 
-/* The same key in two authorities is two keys: each has a context key of its own. */
-static bool open_keys(struct hf_daemon *daemon)
+static void end_retired(const uint64_t *contexts, size_t count, void *arg)
 {
+    struct hf_daemon *daemon = arg;
+    for (uint32_t i = 0; daemon->state == HF_DAEMON_SERVING && i < daemon->shard_count; i++)
+        (void)hf_shard_end_keys(daemon->shards[i], contexts, count);
+}
+
+static bool open_keys(struct process *process)
+{
+    struct hf_daemon *daemon = &process->daemon;
+    const struct hf_authority_embedder embedder = {wake_shard, end_retired, daemon};
     for (uint32_t i = 0; i < daemon->config.authority_count; i++) {
-        char error[HF_KEYSTORE_ERROR_MAX] = "no randomness";
-        uint8_t context_key[16];
-        if (getrandom(context_key, sizeof(context_key), 0) != (ssize_t)sizeof(context_key) ||
-            !hf_keystore_open(&daemon->shared.keystores[i], error,
-                              daemon->config.authorities[i].psk_file,
-                              (uint32_t)daemon->config.shard_count, context_key)) {
+        char error[HF_KEYSTORE_ERROR_MAX];
+        if (!hf_authority_open(&daemon->shared.authorities[i], error,
+                               &daemon->config.authorities[i], (uint32_t)daemon->config.shard_count,
+                               &process->sandbox, &embedder)) {
             hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
             return false;
         }
-        explicit_bzero(context_key, sizeof(context_key));
     }
     return true;
 }
@@ -380,7 +396,7 @@ static int run(struct process *process)
         hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
         return EXIT_USAGE;
     }
-    if (open_keys(daemon)) {
+    if (open_keys(process)) {
         if (daemon->config.action == HF_OPTIONS_CHECK) {
             hf_log_message(HF_LOG_NOTICE, "checked",
                            "options, configuration and keys are good: %zu keys",

@@ -34,9 +34,8 @@ static bool prepare_keys(struct hf_daemon *daemon, struct hf_daemon_reload *relo
     const struct hf_daemon_config *wanted = &daemon->wanted;
     for (uint32_t i = 0; i < wanted->authority_count; i++) {
         char error[HF_KEYSTORE_ERROR_MAX];
-        struct hf_keystore *store = daemon->shared.keystores[i];
-        if (!hf_keystore_prepare(store, &reload->changes[i], error,
-                                 wanted->authorities[i].psk_file)) {
+        if (!hf_authority_prepare(daemon->shared.authorities[i], &reload->changes[i], error,
+                                  &wanted->authorities[i])) {
             snprintf(reload->error, sizeof(reload->error), "%s", error);
             return false;
         }
@@ -125,8 +124,8 @@ static void commit(struct hf_daemon *daemon, struct hf_daemon_reload *reload)
                        daemon->config.audit_file);
     for (uint32_t i = 0; i < daemon->wanted.authority_count; i++) {
         struct audit audit = {daemon->wanted.authorities[i].name, reload->who, 0};
-        hf_keystore_each(daemon->shared.keystores[i], audit_key, &audit);
-        hf_keystore_commit(daemon->shared.keystores[i]);
+        hf_authority_each(daemon->shared.authorities[i], audit_key, &audit);
+        hf_authority_commit(daemon->shared.authorities[i]);
     }
     daemon->config = daemon->wanted;
     hf_log_tune(daemon->config.log_level, (uint32_t)daemon->config.log_rate,
@@ -151,7 +150,7 @@ static bool try_reload(struct hf_daemon *daemon, struct hf_daemon_reload *reload
     if (is_good)
         commit(daemon, reload);
     for (uint32_t i = 0; i < daemon->started.authority_count; i++) {
-        hf_keystore_abandon(daemon->shared.keystores[i]);
+        hf_authority_abandon(daemon->shared.authorities[i]);
         free(reload->changes[i].ended);
         reload->changes[i].ended = NULL;
     }

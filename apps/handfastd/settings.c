@@ -293,7 +293,7 @@ static const struct hf_setting settings[] = {
     {HF_SECTION_AUTHORITY, "psk-file", "psk-file", "FILE", take_text, AUTHORITY(psk_file), 0,
      HF_PATH_TEXT_MAX, NULL, false, false,
      "keys, one a line: identity:hexkey[:entity-id]; for its owner's eyes only"},
-    {HF_SECTION_AUTHORITY, "key-store", "key-store", "FILE", take_text, AUTHORITY(key_store), 0,
+    {HF_SECTION_AUTHORITY, "key-store", "key-store", "DIR", take_text, AUTHORITY(key_store), 0,
      HF_PATH_TEXT_MAX, NULL, false, false, "keys in an LMDB store, see handfastctl(8)"},
     {HF_SECTION_AUTHORITY, "remove-max", "remove-max", "PERCENT", take_number,
      AUTHORITY(remove_percent_max), 0, 100, NULL, false, false,

@@ -25,7 +25,8 @@ struct hf_shard {
     struct hf_shard_shared *shared;
     struct hf_key_source sources[HF_AUTHORITIES_MAX];
     _Atomic uint64_t handshakes[HF_LISTENERS_MAX][HF_STATUS_COUNT]; /* one writer */
-    struct walk *stalled; /* walks that found no room to go on: taken up each second */
+    _Atomic bool is_waking; /* a task to drain the key stores is under way */
+    struct walk *stalled;   /* walks that found no room to go on: taken up each second */
     pthread_t thread;
     struct hf_loop *loop;
     struct hf_respond *respond;
@@ -192,6 +193,24 @@ bool hf_shard_end_keys(struct hf_shard *shard, const uint64_t *contexts, size_t 
     return false;
 }
 
+/* ---- key stores answer later -------------------------------------------------------------- */
+
+static void drain(struct hf_loop *loop, void *arg)
+{
+    struct hf_shard *shard = arg;
+    atomic_store(&shard->is_waking, false);
+    for (uint32_t i = 0; i < shard->shared->config->authority_count; i++)
+        hf_authority_drain(shard->shared->authorities[i], shard->index, hf_loop_engine(loop));
+}
+
+/* One task at a time; what comes while it runs posts the next. If the queue is full the look each
+ * second finds the answers. */
+void hf_shard_wake(struct hf_shard *shard)
+{
+    if (!atomic_exchange(&shard->is_waking, true) && !hf_loop_post(shard->loop, drain, shard))
+        atomic_store(&shard->is_waking, false);
+}
+
 /* ---- what a reload changes ---------------------------------------------------------------- */
 
 struct update {
@@ -280,6 +299,7 @@ static void handle_second(struct hf_loop *loop, void *arg)
 {
     struct hf_shard *shard = arg;
     hf_respond_second(shard->respond, loop);
+    drain(loop, shard);
     if (shard->stalled != NULL)
         resume_walks(shard, loop);
 }
@@ -307,7 +327,7 @@ static bool open_loop(struct hf_shard *shard)
     hf_forward_loop(upstreams, &config, shared->config);
     memcpy(engine.cookie_secret, shared->cookie_secret, sizeof(engine.cookie_secret));
     for (uint32_t i = 0; i < shared->config->authority_count; i++)
-        shard->sources[i] = hf_keystore_source(shared->keystores[i], shard->index);
+        shard->sources[i] = hf_authority_source(shared->authorities[i], shard->index);
     struct hf_key_source source = {.request = request_key, .arg = shard};
     config.engine = &engine;
     config.source = &source;

@@ -4,15 +4,14 @@
 #ifndef HF_SHARD_H
 #define HF_SHARD_H
 
-#include "daemon_config.h"
-#include "keystore.h"
+#include "authority.h"
 
 struct hf_shard;
 
 /** What all shards share. Outlives them. */
 struct hf_shard_shared {
     const struct hf_daemon_config *config; /**< as of the start; a reload does not change it */
-    struct hf_keystore *keystores[HF_AUTHORITIES_MAX];
+    struct hf_authority *authorities[HF_AUTHORITIES_MAX];
     uint8_t cookie_secret[32];
     struct hf_loop_socket sockets[HF_LISTENERS_MAX]; /**< with the ports the kernel chose */
     int keylog_fd;                                   /**< -1: none */
@@ -43,6 +42,9 @@ uint32_t hf_shard_index(const struct hf_shard *shard);
 /** hf_shard_handshakes gives how many handshakes at a listener ended so. Thread: any. */
 uint64_t hf_shard_handshakes(const struct hf_shard *shard, uint32_t listener_index,
                              enum hf_status status);
+
+/** hf_shard_wake has the shard take the answers of key stores. Thread: any. */
+void hf_shard_wake(struct hf_shard *shard);
 
 /** hf_shard_update puts what may change of the listeners into use, and waits until it is. False:
  * the shard has ended. Thread: any but a shard's. */

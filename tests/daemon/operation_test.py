@@ -161,7 +161,7 @@ class OperationTest(OperationFixture):
         daemon.ask("reload")
         status = daemon.ask("status")
         self.assertEqual(status["log_level"], "debug")
-        self.assertEqual(status["authorities"][0]["psk_file"], moved)
+        self.assertEqual(status["authorities"][0]["path"], moved)
         self.assertEqual({x["name"]: x["respond"] for x in status["listeners"]}["tls"], "echo")
         client.process.stdin.write(b"echo me\n")  # the old association, the new answer
         client.process.stdin.flush()

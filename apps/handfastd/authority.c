@@ -1,0 +1,167 @@
+/**
+ * authority.c - see authority.h.
+ */
+#include "authority.h"
+
+#include <errno.h>
+#include <keystore_service.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+struct hf_authority {
+    struct hf_keystore *file; /* one of the two */
+    struct hf_keystore_service *store;
+    struct hf_authority_embedder embedder;
+};
+
+static void log_store(bool is_error, const char *event, const char *text, void *arg)
+{
+    (void)arg;
+    hf_log_message(is_error ? HF_LOG_ERROR : HF_LOG_NOTICE, event, "%s", text);
+}
+
+static bool open_store(struct hf_authority *authority, char *error,
+                       const struct hf_daemon_authority *config, uint32_t shard_count,
+                       const struct hf_sandbox *sandbox)
+{
+    _Static_assert(HF_KEYDB_ERROR_MAX <= HF_KEYSTORE_ERROR_MAX, "one error fits the other");
+    struct hf_keystore_service_config service;
+    hf_keystore_service_config_init(&service);
+    service.path = config->key_store;
+    service.shard_count = shard_count;
+    if (sandbox->has_user) {
+        service.uid = sandbox->uid;
+        service.gid = sandbox->gid;
+    }
+    service.wake = authority->embedder.wake;
+    service.retired = authority->embedder.retired;
+    service.log = log_store;
+    service.arg = authority->embedder.arg;
+    return hf_keystore_service_open(&authority->store, error, &service);
+}
+
+/* The same key in two authorities is two keys: each has a context key of its own. */
+static bool open_file(struct hf_authority *authority, char *error,
+                      const struct hf_daemon_authority *config, uint32_t shard_count)
+{
+    uint8_t context_key[16];
+    if (getrandom(context_key, sizeof(context_key), 0) != (ssize_t)sizeof(context_key)) {
+        snprintf(error, HF_KEYSTORE_ERROR_MAX, "randomness: %s", strerror(errno));
+        return false;
+    }
+    bool is_open =
+        hf_keystore_open(&authority->file, error, config->psk_file, shard_count, context_key);
+    explicit_bzero(context_key, sizeof(context_key));
+    return is_open;
+}
+
+bool hf_authority_open(struct hf_authority **out, char error[HF_KEYSTORE_ERROR_MAX],
+                       const struct hf_daemon_authority *config, uint32_t shard_count,
+                       const struct hf_sandbox *sandbox,
+                       const struct hf_authority_embedder *embedder)
+{
+    struct hf_authority *authority = calloc(1, sizeof(*authority));
+    if (authority == NULL) {
+        snprintf(error, HF_KEYSTORE_ERROR_MAX, "no memory for authority %s", config->name);
+        return false;
+    }
+    authority->embedder = *embedder;
+    bool is_open = config->key_store[0] != '\0'
+                       ? open_store(authority, error, config, shard_count, sandbox)
+                       : open_file(authority, error, config, shard_count);
+    if (is_open)
+        *out = authority;
+    else
+        free(authority);
+    return is_open;
+}
+
+void hf_authority_close(struct hf_authority *authority)
+{
+    if (authority == NULL)
+        return;
+    hf_keystore_service_close(authority->store);
+    hf_keystore_close(authority->file);
+    free(authority);
+}
+
+struct hf_key_source hf_authority_source(struct hf_authority *authority, uint32_t shard_index)
+{
+    return authority->store != NULL ? hf_keystore_service_source(authority->store, shard_index)
+                                    : hf_keystore_source(authority->file, shard_index);
+}
+
+void hf_authority_drain(struct hf_authority *authority, uint32_t shard_index,
+                        struct hf_engine *engine)
+{
+    if (authority->store != NULL)
+        (void)hf_keystore_service_drain(authority->store, shard_index, engine);
+}
+
+bool hf_authority_prepare(struct hf_authority *authority, struct hf_keystore_change *out,
+                          char error[HF_KEYSTORE_ERROR_MAX],
+                          const struct hf_daemon_authority *config)
+{
+    struct hf_keystore_service_counters counters;
+    if (authority->store == NULL)
+        return hf_keystore_prepare(authority->file, out, error, config->psk_file);
+    memset(out, 0, sizeof(*out));
+    hf_keystore_service_counters_get(&counters, authority->store);
+    out->keys_before = out->keys_after = counters.keys;
+    return true;
+}
+
+void hf_authority_each(const struct hf_authority *authority, hf_keyfile_differ *differ, void *arg)
+{
+    if (authority->file != NULL)
+        hf_keystore_each(authority->file, differ, arg);
+}
+
+void hf_authority_commit(struct hf_authority *authority)
+{
+    if (authority->file != NULL)
+        hf_keystore_commit(authority->file);
+    else
+        hf_keystore_service_poll(authority->store);
+}
+
+void hf_authority_abandon(struct hf_authority *authority)
+{
+    if (authority->file != NULL)
+        hf_keystore_abandon(authority->file);
+}
+
+enum hf_authority_knows hf_authority_knows(const struct hf_authority *authority,
+                                           struct hf_bytes psk_identity)
+{
+    if (authority->file == NULL)
+        return HF_AUTHORITY_CANNOT_TELL;
+    return hf_keystore_has(authority->file, psk_identity) ? HF_AUTHORITY_HAS : HF_AUTHORITY_HAS_NOT;
+}
+
+void hf_authority_counters_get(struct hf_authority_counters *out,
+                               const struct hf_authority *authority)
+{
+    struct hf_keystore_counters file;
+    struct hf_keystore_service_counters store;
+    memset(out, 0, sizeof(*out));
+    if (authority->file != NULL) {
+        hf_keystore_counters_get(&file, authority->file);
+        out->keys = file.keys;
+        out->reloads = file.reloads;
+        out->reloads_failed = file.reloads_failed;
+        return;
+    }
+    hf_keystore_service_counters_get(&store, authority->store);
+    out->is_store = true;
+    out->keys = store.keys;
+    out->is_serving = store.is_serving;
+    out->found = store.found;
+    out->refused = store.refused;
+    out->unavailable = store.unavailable;
+    out->damaged = store.damaged;
+    out->deaths = store.deaths;
+    out->retired = store.retired;
+}

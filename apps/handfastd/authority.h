@@ -1,0 +1,75 @@
+/**
+ * authority.h - where the keys of one authority come from: a key file, held in memory, or a key
+ * store in LMDB, asked through its service.
+ */
+#ifndef HF_AUTHORITY_H
+#define HF_AUTHORITY_H
+
+#include "daemon_config.h"
+#include "keystore.h"
+#include "sandbox.h"
+
+struct hf_authority;
+
+/** What an authority needs of its daemon. */
+struct hf_authority_embedder {
+    /** wake has hf_authority_drain() called on the shard's thread. Thread: any. */
+    void (*wake)(uint32_t shard_index, void *arg);
+    /** retired names the contexts whose associations are to end, sorted. Thread: any. */
+    void (*retired)(const uint64_t *contexts, size_t count, void *arg);
+    void *arg;
+};
+
+/** hf_authority_open reads the key file, or opens the store and checks all of it; its processes are
+ *  forked here, before the privilege to do so is given up. On false `error` holds one line. */
+HF_MUST_USE bool hf_authority_open(struct hf_authority **out, char error[HF_KEYSTORE_ERROR_MAX],
+                                   const struct hf_daemon_authority *config, uint32_t shard_count,
+                                   const struct hf_sandbox *sandbox,
+                                   const struct hf_authority_embedder *embedder);
+
+/** hf_authority_close wipes and frees; NULL is allowed. No shard may still run. */
+void hf_authority_close(struct hf_authority *authority);
+
+/** hf_authority_source gives the source of one shard. */
+struct hf_key_source hf_authority_source(struct hf_authority *authority, uint32_t shard_index);
+
+/** hf_authority_drain hands over the answers that have come. Thread: the shard's. */
+void hf_authority_drain(struct hf_authority *authority, uint32_t shard_index,
+                        struct hf_engine *engine);
+
+/** hf_authority_prepare, _each, _commit and _abandon: as those of keystore.h. A store changes on
+ *  its own, key by key: a reload only has it look at once, and tells no difference. */
+HF_MUST_USE bool hf_authority_prepare(struct hf_authority *authority,
+                                      struct hf_keystore_change *out,
+                                      char error[HF_KEYSTORE_ERROR_MAX],
+                                      const struct hf_daemon_authority *config);
+void hf_authority_each(const struct hf_authority *authority, hf_keyfile_differ *differ, void *arg);
+void hf_authority_commit(struct hf_authority *authority);
+void hf_authority_abandon(struct hf_authority *authority);
+
+/** What is known of an identity without asking a store. */
+enum hf_authority_knows {
+    HF_AUTHORITY_HAS_NOT = 0,
+    HF_AUTHORITY_HAS,
+    HF_AUTHORITY_CANNOT_TELL,
+};
+
+/** hf_authority_knows looks a key file up. Thread: the one of prepare. */
+enum hf_authority_knows hf_authority_knows(const struct hf_authority *authority,
+                                           struct hf_bytes psk_identity);
+
+struct hf_authority_counters {
+    uint64_t keys; /**< gauge */
+    uint64_t reloads, reloads_failed;
+    bool is_store; /**< the rest is of a store */
+    bool is_serving;
+    uint64_t found, refused, unavailable, damaged;
+    uint64_t deaths; /**< of reading processes */
+    uint64_t retired;
+};
+
+/** hf_authority_counters_get copies them out. Thread: any. */
+void hf_authority_counters_get(struct hf_authority_counters *out,
+                               const struct hf_authority *authority);
+
+#endif
