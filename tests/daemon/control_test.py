@@ -257,6 +257,29 @@ class ControlTest(OperationFixture):
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
         self.assertEqual(daemon.stop(), 0)
 
+    def test_the_operator_finds_every_metric_and_event(self):
+        here = os.path.dirname(os.path.abspath(__file__))
+        root = os.path.join(here, "../..")
+        with open(os.path.join(root, "docs/OPERATIONS.md"), encoding="utf-8") as file:
+            text = file.read()
+        metrics, _, events = text.partition("## Every metric")[2].partition("## Every log event")
+        daemon = self.start_daemon()
+        names = set(re.findall(r"# TYPE (\w+)", daemon.get("/metrics")))
+        self.assertEqual(daemon.stop(), 0)
+        self.assertEqual(names - set(re.findall(r"handfast_\w+", metrics)), set())
+        self.assertEqual(set(re.findall(r"\bhandfast_\w+", metrics)) - names, set())
+        logged = set()
+        for directory in ("apps/handfastd", "keysource/lmdb"):
+            for name in os.listdir(os.path.join(root, directory)):
+                with open(os.path.join(root, directory, name), encoding="utf-8") as file:
+                    logged |= set(re.findall(
+                        r'(?:hf_log_begin|hf_log_message|hf_audit_begin|say)\('
+                        r'[^;"]*"([a-z_]+)"', file.read()))
+        logged |= {"key_added", "key_removed", "key_changed"}
+        self.assertGreater(len(logged), 30)
+        first = " ".join(line.split("|")[1] for line in events.splitlines() if "|" in line)
+        self.assertEqual(logged - set(re.findall(r"\w+", first)), set())
+
     def test_every_setting_is_in_the_manual(self):
         here = os.path.dirname(os.path.abspath(__file__))
         with open(os.path.join(here, "../../docs/handfastd.conf.5.md"), encoding="utf-8") as file:

@@ -248,6 +248,47 @@ class OperationTest(OperationFixture):
         self.assertTrue(lasting.asks_whoami())
         self.assertEqual(daemon.stop(), 0)
 
+    # ---- a key store instead of a key file
+
+    def psk(self, *arguments, key=None):
+        done = subprocess.run(
+            [operation_fixture.HANDFASTCTL, "psk", arguments[0], "--store", self.path("store"),
+             *arguments[1:]], input=key, capture_output=True, text=True, timeout=PATIENCE,
+            check=False)
+        self.assertEqual(done.returncode, 0, done)
+
+    def test_a_key_store(self):
+        self.psk("add", "dev", "--entity", "/in-cse/Cdev", key=KEY)
+        self.psk("add", "other", "--entity", "/in-cse/Cother", key=OTHER_KEY)
+        store = GOOD.replace('psk-file = "{keys}"', f'key-store = "{self.path("store")}"')
+        if IS_ROOT:  # what is given up must not be in its way
+            os.chmod(self.directory.name, 0o755)
+            for base, _, names in os.walk(self.path("store")):
+                for name in ["", *names]:
+                    os.chown(os.path.join(base, name), 65534, 65534, follow_symlinks=False)
+            store = store.replace("shards = 2", "shards = 2\n user = nobody\n seccomp = yes")
+        daemon = self.start_daemon(store)
+        dev = self.client(daemon)
+        other = self.client(daemon, "other", OTHER_KEY)
+        self.assertTrue(dev.asks_whoami() and other.asks_whoami())
+        authority = daemon.ask("status")["authorities"][0]
+        self.assertEqual((authority["kind"], authority["serving"]), ("key-store", True))
+        openssl(daemon, "tls", identity="stranger")
+        daemon.wait_for("reason=key_unknown")
+        self.assertEqual(daemon.ask("why", "stranger")["keys"], {"main": None})
+        self.psk("rm", "dev")
+        dev.wait_end()
+        self.assertTrue(other.asks_whoami())
+        self.psk("add", "new", key=KEY)  # counts at once, with nothing to reload
+        self.assertTrue(self.client(daemon, "new", KEY).asks_whoami())
+        daemon.ask("reload")
+        self.assertTrue(other.asks_whoami())
+        found = 'handfast_key_store_answers_total{authority="main",outcome="found"}'
+        self.assertEqual(daemon.metric(found), 3)
+        self.assertEqual(daemon.metric("handfast_key_store_serving"), 1)
+        self.assertEqual(daemon.metric("handfast_key_store_retired_total"), 1)
+        self.assertEqual(daemon.stop(), 0)
+
     # ---- what it gives up
 
     @unittest.skipUnless(IS_ROOT, "only root has privileges to drop")
