@@ -426,7 +426,8 @@ int main(int argc, char **argv)
     daemon->shared.keylog_fd = -1;
     daemon->shared.end_fd = -1;
     daemon->shared.config = &daemon->started;
-    daemon->start_s = daemon->reloaded_s = (int64_t)time(NULL);
+    daemon->start_s = (int64_t)time(NULL);
+    daemon->reloaded_s = daemon->start_s;
     daemon->is_reload_good = true;
     pthread_mutex_init(&daemon->reload_lock, NULL);
     if (!hf_options_parse(config, error, argc, argv)) {

@@ -8,7 +8,7 @@
 
 #include <sys/types.h>
 
-#define HF_SANDBOX_ERROR_MAX 1536
+#define HF_SANDBOX_ERROR_MAX 2560
 
 /** Who we are to be, and who may use the control socket. */
 struct hf_sandbox {

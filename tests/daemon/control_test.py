@@ -125,8 +125,8 @@ class ControlTest(OperationFixture):
         def ask_as(user, groups):
             return subprocess.run(
                 [operation_fixture.HANDFASTCTL, "--socket", daemon.socket, "status"],
-                capture_output=True, text=True, check=False, user=user, group=65534, extra_groups=groups,
-                timeout=PATIENCE)
+                capture_output=True, text=True, check=False, user=user, group=65534,
+                extra_groups=groups, timeout=PATIENCE)
 
         self.assertEqual(ask_as(65534, [group.gr_gid]).returncode, 0)
         refused = ask_as(65534, [])
