@@ -62,7 +62,7 @@ static void test_defaults(void **state)
     hf_daemon_config_engine(&engine, &options, 3);
     hf_config_init(&untouched);
     assert_int_equal(engine.shard_index, 3);
-    assert_int_equal(engine.associations_max, untouched.associations_max);
+    assert_int_equal(engine.associations_max * options.shard_count, 1 << 20);
     assert_int_equal(engine.handshakes_max, untouched.handshakes_max);
     assert_int_equal(engine.handshakes_pressure, untouched.handshakes_pressure);
     assert_int_equal(engine.handshake_us_max, untouched.handshake_us_max);

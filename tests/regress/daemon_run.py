@@ -427,13 +427,11 @@ def case_half_open_connections(bench):
     if count > 2 * 4096 and is_at_once:  # one prefix must not get all slots of both shards
         daemon.wait_metric(daemon.failed("prefix_limit"), lambda n: n > 0, "some")
     daemon.check()
-    refused_metric = daemon.failed("prefix_limit")
-    daemon.wait_metric(daemon.failed("hello_timeout"),
-                       lambda n: n >= count - daemon.metric(refused_metric) - 100,
+    refused = lambda: daemon.metric(daemon.failed("prefix_limit"))
+    daemon.wait_metric(daemon.failed("hello_timeout"), lambda n: n >= count - refused() - 100,
                        "all that were admitted")
-    refused = daemon.metric(refused_metric)
     daemon.wait_metric("handfast_handshakes_open", lambda n: n == 0, "0, as all have timed out")
-    print(f"     {count} connections, {refused:.0f} refused for their prefix")
+    print(f"     {count} connections, {refused():.0f} refused for their prefix")
     bench.close_sockets()
     daemon.check()
     daemon.stop()

@@ -100,7 +100,8 @@ def include_keysource(files):
     """keysource/: public headers and crypto.h"""
     own = names_in(files, "keysource")
     yield from check_includes(
-        without(files, "keysource/lmdb"), "keysource", lambda name: name in MEMORY_AND_TEXT or PUBLIC.match(name),
+        without(files, "keysource/lmdb"), "keysource",
+        lambda name: name in MEMORY_AND_TEXT or PUBLIC.match(name),
         lambda name, path: name in own | {"crypto.h"},
         "a key source is sans-I/O on the public headers and crypto.h")
 
@@ -127,7 +128,7 @@ def include_io(files):
 
 
 def include_apps(files):
-    """apps/: public headers, io's, the LMDB store's, and their own; the examples public ones alone"""
+    """apps/: public headers, io's, the store's, their own; the examples public ones alone"""
     io_own = names_in(files, "io") | names_in(files, "keysource/lmdb")
 
     def quoted(name, path):
