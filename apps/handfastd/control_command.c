@@ -126,6 +126,7 @@ static json_t *run_status(struct hf_daemon *daemon)
     uint64_t associations = 0;
     uint64_t half_open = 0;
     uint64_t parked = 0;
+    enum hf_daemon_state state = daemon->state;
     for (uint32_t i = 0; i < daemon->shard_count; i++) {
         struct hf_counters counters;
         hf_loop_engine_counters_get(&counters, hf_shard_loop(daemon->shards[i]));
@@ -136,7 +137,7 @@ static json_t *run_status(struct hf_daemon *daemon)
     pthread_mutex_lock(&daemon->reload_lock);
     json_t *result = json_pack(
         "{s:s,s:s,s:i,s:I,s:o,s:I,s:I,s:I,s:I,s:s,s:s,s:o,s:o,s:{s:I,s:I,s:b,s:o}}", "state",
-        states[daemon->state], "version", hf_version(), "pid", (int)getpid(), "uptime_seconds",
+        states[state], "version", hf_version(), "pid", (int)getpid(), "uptime_seconds",
         (json_int_t)((int64_t)time(NULL) - daemon->start_s), "started", time_text(daemon->start_s),
         "shards", (json_int_t)daemon->shard_count, "associations", (json_int_t)associations,
         "handshakes_open", (json_int_t)half_open, "handshakes_parked", (json_int_t)parked, "config",
