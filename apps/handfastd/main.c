@@ -89,7 +89,7 @@ static void print_version(void)
 
 static bool open_keylog(struct hf_daemon *daemon)
 {
-    const char *path = daemon->config.keylog_file;
+    const char *path = daemon->started.keylog_file;
     if (path[0] == '\0')
         return true;
     daemon->shared.keylog_fd = hf_keylog_open(path);
@@ -109,8 +109,8 @@ static bool start_shards(struct hf_daemon *daemon)
 {
     struct hf_shard_shared *shared = &daemon->shared;
     char error[HF_LOOP_ERROR_MAX];
-    memcpy(shared->sockets, daemon->config.sockets, sizeof(shared->sockets));
-    for (uint32_t i = 0; i < daemon->config.shard_count; i++) {
+    memcpy(shared->sockets, daemon->started.sockets, sizeof(shared->sockets));
+    for (uint32_t i = 0; i < daemon->started.shard_count; i++) {
         if (!hf_shard_start(&daemon->shards[i], error, shared, i)) {
             hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
             return false;
@@ -118,7 +118,7 @@ static bool start_shards(struct hf_daemon *daemon)
         daemon->shard_count++;
         if (i > 0)
             continue;
-        for (uint32_t s = 0; s < daemon->config.socket_count; s++)
+        for (uint32_t s = 0; s < daemon->started.socket_count; s++)
             shared->sockets[s].address = hf_loop_address(hf_shard_loop(daemon->shards[0]), s);
     }
     return true;
@@ -126,8 +126,8 @@ static bool start_shards(struct hf_daemon *daemon)
 
 static void log_listener(const struct hf_daemon *daemon, uint32_t index)
 {
-    const struct hf_listener *listener = &daemon->config.listeners[index];
-    const struct hf_daemon_listener *details = &daemon->config.details[index];
+    const struct hf_listener *listener = &daemon->started.listeners[index];
+    const struct hf_daemon_listener *details = &daemon->started.details[index];
     const struct hf_address *address = &daemon->shared.sockets[index].address;
     struct hf_log_line line;
     char suites[HF_SUITES_MAX * 48] = "";
@@ -139,7 +139,7 @@ static void log_listener(const struct hf_daemon *daemon, uint32_t index)
     hf_log_text(&line, "transport", listener->transport == HF_TRANSPORT_TLS ? "tls" : "dtls");
     hf_log_address(&line, "address", address);
     hf_log_text(&line, "listener", details->name);
-    hf_log_text(&line, "authority", daemon->config.authorities[details->authority_index].name);
+    hf_log_text(&line, "authority", daemon->started.authorities[details->authority_index].name);
     hf_log_text(&line, "respond", hf_respond_mode_name(details->respond));
     hf_log_text(&line, "reference_point", hf_reference_point_name(listener->reference_point));
     hf_log_text(&line, "suites", suites);
@@ -151,7 +151,7 @@ static bool start_metrics(struct process *process)
     struct hf_log_line line;
     struct hf_address bound;
     char error[HF_METRICS_ERROR_MAX];
-    if (!process->daemon.config.has_metrics)
+    if (!process->daemon.started.has_metrics)
         return true;
     if (!hf_metrics_open(&process->metrics, error, &bound, &process->daemon)) {
         hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
@@ -168,7 +168,7 @@ static bool start_control(struct process *process)
 {
     char error[HF_CONTROL_ERROR_MAX];
     struct hf_log_line line;
-    const char *path = process->daemon.config.control_socket;
+    const char *path = process->daemon.started.control_socket;
     if (path[0] == '\0')
         return true;
     if (!hf_control_open(&process->control, error, &process->daemon, &process->sandbox)) {
@@ -185,13 +185,13 @@ static bool start_control(struct process *process)
 static uint64_t count_keys(const struct hf_daemon *daemon, bool is_warned)
 {
     uint64_t sum = 0;
-    for (uint32_t i = 0; i < daemon->config.authority_count; i++) {
+    for (uint32_t i = 0; i < daemon->started.authority_count; i++) {
         struct hf_authority_counters keys;
         hf_authority_counters_get(&keys, daemon->shared.authorities[i]);
         if (keys.keys == 0 && is_warned)
             hf_log_message(HF_LOG_WARNING, "no_keys",
                            "authority %s holds no key: every handshake with it will fail",
-                           daemon->config.authorities[i].name);
+                           daemon->started.authorities[i].name);
         sum += keys.keys;
     }
     return sum;
@@ -206,9 +206,10 @@ static void log_ready(const struct hf_daemon *daemon)
     hf_log_number(&line, "shards", daemon->shard_count);
     hf_log_number(&line, "keys", keys);
     hf_log_text(&line, "config",
-                daemon->config.config_file[0] != '\0' ? daemon->config.config_file : "none");
-    hf_log_text(&line, "user", daemon->config.user[0] != '\0' ? daemon->config.user : "unchanged");
-    hf_log_text(&line, "seccomp", daemon->config.is_seccomp ? "on" : "off");
+                daemon->started.config_file[0] != '\0' ? daemon->started.config_file : "none");
+    hf_log_text(&line, "user",
+                daemon->started.user[0] != '\0' ? daemon->started.user : "unchanged");
+    hf_log_text(&line, "seccomp", daemon->started.is_seccomp ? "on" : "off");
     hf_log_end(&line);
 }
 
@@ -227,12 +228,12 @@ static bool start(struct process *process)
     hf_respond_init();
     if (!open_keylog(daemon) || !start_shards(daemon))
         return false;
-    for (uint32_t i = 0; i < daemon->config.socket_count; i++)
+    for (uint32_t i = 0; i < daemon->started.socket_count; i++)
         log_listener(daemon, i);
     if (!start_metrics(process) || !start_control(process))
         return false;
-    if (!hf_sandbox_drop(&process->sandbox, error, &daemon->config) ||
-        !hf_sandbox_seccomp(error, &daemon->config)) {
+    if (!hf_sandbox_drop(&process->sandbox, error, &daemon->started) ||
+        !hf_sandbox_seccomp(error, &daemon->started)) {
         hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
         return false;
     }
@@ -361,11 +362,11 @@ static bool open_keys(struct process *process)
 {
     struct hf_daemon *daemon = &process->daemon;
     const struct hf_authority_embedder embedder = {wake_shard, end_retired, daemon};
-    for (uint32_t i = 0; i < daemon->config.authority_count; i++) {
+    for (uint32_t i = 0; i < daemon->started.authority_count; i++) {
         char error[HF_KEYSTORE_ERROR_MAX];
-        if (!hf_authority_open(&daemon->shared.authorities[i], error,
-                               &daemon->config.authorities[i], (uint32_t)daemon->config.shard_count,
-                               &process->sandbox, &embedder)) {
+        if (!hf_authority_open(
+                &daemon->shared.authorities[i], error, &daemon->started.authorities[i],
+                (uint32_t)daemon->started.shard_count, &process->sandbox, &embedder)) {
             hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
             return false;
         }
@@ -392,19 +393,19 @@ static int run(struct process *process)
     struct hf_daemon *daemon = &process->daemon;
     char error[HF_SANDBOX_ERROR_MAX];
     int status = EXIT_USAGE;
-    if (!hf_sandbox_find(&process->sandbox, error, &daemon->config)) {
+    if (!hf_sandbox_find(&process->sandbox, error, &daemon->started)) {
         hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
         return EXIT_USAGE;
     }
     if (open_keys(process)) {
-        if (daemon->config.action == HF_OPTIONS_CHECK) {
+        if (daemon->started.action == HF_OPTIONS_CHECK) {
             hf_log_message(HF_LOG_NOTICE, "checked",
                            "options, configuration and keys are good: %zu keys",
                            (size_t)count_keys(daemon, false));
             status = EXIT_SUCCESS;
-        } else if (!hf_audit_open(daemon->config.audit_file)) {
+        } else if (!hf_audit_open(daemon->started.audit_file)) {
             hf_log_message(HF_LOG_ERROR, "start_failed", "audit log: %s: %s",
-                           daemon->config.audit_file, strerror(errno));
+                           daemon->started.audit_file, strerror(errno));
             status = EXIT_FAILURE;
         } else {
             status = serve_to_the_end(process);
@@ -419,7 +420,7 @@ int main(int argc, char **argv)
 {
     static struct process process;
     struct hf_daemon *daemon = &process.daemon;
-    struct hf_daemon_config *config = &daemon->config;
+    struct hf_daemon_config *config = &daemon->started;
     char error[HF_OPTIONS_ERROR_MAX];
     daemon->argc = argc;
     daemon->argv = argv;
@@ -442,7 +443,7 @@ int main(int argc, char **argv)
         print_version();
         return EXIT_SUCCESS;
     }
-    daemon->started = *config;
+    daemon->config = *config;
     protect_process();
     process.signal_fd = open_signals();
     if (process.signal_fd < 0 || !hf_pseudonym_salt(config->log_salt) ||
