@@ -1,7 +1,7 @@
 /**
  * keystore.c - bench_keystore [--keys N] [--lookups N] [--store DIR]: what keys in LMDB cost.
- * Prints one JSON line: import, file, check, look-ups in order, at random and with a cold page cache, and
- * the way through the service: one at a time, and 64 under way.
+ * Prints one JSON line: import, file, check, look-ups in order, at random and with a cold page
+ * cache, and the way through the service: one at a time, and 64 under way.
  *
  * The store is made in a temporary directory (under DIR or /tmp) and removed. The answers are
  * compared with what was put: a bench that finds a wrong key fails.

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""keystore_psk_test.py HANDFASTCTL - `handfastctl psk` as an operator uses it, and what becomes of a
-store whose importer is killed, whose file is cut short, whose bits turn.
+"""keystore_psk_test.py HANDFASTCTL - `handfastctl psk` as an operator uses it, and what becomes of
+a store whose importer is killed, whose file is cut short, whose bits turn.
 HF_TEST_KEYS=1000000 makes the import a large one (20,000 otherwise)."""
 import json
 import os
