@@ -183,8 +183,7 @@ static void put_flight(struct dtls *dtls)
     dtls->held = 2;
     put_message(dtls, path, 0, HF_MESSAGE_CLIENT_KEY_EXCHANGE, seq,
                 (struct hf_bytes){body, writer.len}, 0);
-    put_record(dtls, path, HF_TYPE_CHANGE_CIPHER_SPEC, 0, 128,
-               (struct hf_bytes){ccs, sizeof ccs});
+    put_record(dtls, path, HF_TYPE_CHANGE_CIPHER_SPEC, 0, 128, (struct hf_bytes){ccs, sizeof ccs});
     put_message(dtls, path, 1, HF_MESSAGE_FINISHED, (uint16_t)(seq + 1),
                 (struct hf_bytes){verify_data, sizeof verify_data}, 0);
 }
