@@ -141,13 +141,17 @@ static void put_hello(struct dtls *dtls)
         hello.cookie = (struct hf_bytes){wrong, sizeof wrong};
     struct hf_writer writer = hf_writer_of(body, sizeof body);
     fuzz_craft_hello(&writer, &hello, true);
+    uint32_t before = dtls->world.engine->associations.used;
+    bool is_alone = dtls->packet_len == 0 && dtls->record_len == 0;
     put_message(dtls, path, code & 128 ? 1 : 0, HF_MESSAGE_CLIENT_HELLO,
                 hello.cookie.len > 0 ? 1 : 0, (struct hf_bytes){body, writer.len}, part_max);
+    /* Nobody gets a slot without a good cookie. */
+    FUZZ_CHECK(!(code & 4) || !is_alone || dtls->world.engine->associations.used <= before);
 }
 
 static void put_exchange(struct dtls *dtls)
 {
-    static const uint16_t identity_lens[8] = {0, 1, 128, 129, 1024, 1250, 1251, 1500};
+    static const uint16_t identity_lens[8] = {516, 602, 128, 129, 1024, 1250, 1251, 1500};
     uint8_t body[1600];
     uint8_t code = fuzz_u8(&dtls->input);
     uint8_t len_code = fuzz_u8(&dtls->input);
@@ -179,8 +183,7 @@ static void put_flight(struct dtls *dtls)
     dtls->held = 2;
     put_message(dtls, path, 0, HF_MESSAGE_CLIENT_KEY_EXCHANGE, seq,
                 (struct hf_bytes){body, writer.len}, 0);
-    put_record(dtls, path, HF_TYPE_CHANGE_CIPHER_SPEC, 0, 128,
-               (struct hf_bytes){ccs, sizeof ccs});
+    put_record(dtls, path, HF_TYPE_CHANGE_CIPHER_SPEC, 0, 128, (struct hf_bytes){ccs, sizeof ccs});
     put_message(dtls, path, 1, HF_MESSAGE_FINISHED, (uint16_t)(seq + 1),
                 (struct hf_bytes){verify_data, sizeof verify_data}, 0);
 }

@@ -98,7 +98,7 @@ static void put_hello(struct tls *tls, struct connection *connection, bool is_pr
 
 static void put_exchange(struct tls *tls, struct connection *connection)
 {
-    static const uint16_t identity_lens[8] = {0, 1, 128, 129, 1024, 1250, 1251, 1500};
+    static const uint16_t identity_lens[8] = {516, 602, 128, 129, 1024, 1250, 1251, 1500};
     uint8_t body[1600];
     uint8_t code = fuzz_u8(&tls->input);
     struct hf_writer writer = hf_writer_of(body, sizeof body);

@@ -63,8 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         FUZZ_CHECK(!is_whole_finished(&session, plain) || is_established);
         /* It holds the key: what it says wrong is its own end. */
         FUZZ_CHECK(is_established ? state == HF_STATE_OPEN
-                                  : state == HF_STATE_SV_AWAIT_FINISHED ||
-                                        state == HF_STATE_FREE);
+                                  : state == HF_STATE_SV_AWAIT_FINISHED || state == HF_STATE_FREE);
     } else {
         enum hf_state wanted = stream_verdict(&session, plain);
         FUZZ_CHECK(wanted == HF_STATE_COUNT || state == wanted);

@@ -62,8 +62,8 @@ static unsigned count_ranges(const struct model *model)
     return ranges;
 }
 
-static void check_one(struct fuzz_world *world, struct hf_handshake *handshake,
-                      struct model *model, const struct hf_fragment *fragment)
+static void check_one(struct fuzz_world *world, struct hf_handshake *handshake, struct model *model,
+                      const struct hf_fragment *fragment)
 {
     struct hf_bytes body = {NULL, 0};
     uint8_t *copy = fuzz_copy(fragment->body);
@@ -134,8 +134,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     fuzz_world_open(&world);
     FUZZ_CHECK(hf_path_key(&key, world.engine, &path));
     FUZZ_CHECK(hf_association_open(&association, world.engine, FUZZ_LISTENER_DTLS, &key) == HF_OK);
-    FUZZ_CHECK(hf_table_insert(&world.engine->table, hf_association_index(world.engine,
-                                                                          association)));
+    FUZZ_CHECK(
+        hf_table_insert(&world.engine->table, hf_association_index(world.engine, association)));
     struct hf_handshake *handshake = hf_handshake_of(world.engine, association);
     handshake->deadline_us = world.now_us + 1000000;
     hf_association_arm(world.engine, association);

@@ -8,9 +8,9 @@
 
 static void check_views(const struct hf_hello *hello, struct hf_bytes body)
 {
-    const struct hf_bytes views[] = {hello->random, hello->session_id, hello->cookie,
-                                     hello->suites, hello->compressions,
-                                     hello->renegotiation_info, hello->server_name};
+    const struct hf_bytes views[] = {
+        hello->random,       hello->session_id,         hello->cookie,     hello->suites,
+        hello->compressions, hello->renegotiation_info, hello->server_name};
     for (size_t i = 0; i < sizeof views / sizeof views[0]; i++) {
         FUZZ_CHECK(fuzz_is_inside(views[i], body));
         fuzz_touch(views[i]);

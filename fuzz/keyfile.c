@@ -112,8 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     fuzz_random_restart(3);
     for (size_t i = 0; i < len; i++)
         line_count += data[i] == '\n';
-    enum hf_status status =
-        hf_keyfile_open(&keyfile, error, (struct hf_bytes){copy, len});
+    enum hf_status status = hf_keyfile_open(&keyfile, error, (struct hf_bytes){copy, len});
     free(copy); /* it keeps what it needs */
     FUZZ_CHECK((status == HF_OK) == (keyfile != NULL));
     if (status == HF_OK)

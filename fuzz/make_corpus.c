@@ -55,7 +55,8 @@ static void save_keyfiles(void)
         "client:" KEY ":nonsense\n",
         "client\n",
         ":" KEY "\n",
-        "\xef\xbb\xbf" "client:" KEY "\n",
+        "\xef\xbb\xbf"
+        "client:" KEY "\n",
     };
     save_texts("keyfile", "", 0, texts, COUNT(texts));
 }
@@ -82,11 +83,16 @@ static void save_coap(void)
         const char *data;
         size_t len;
     } messages[] = {
-        {"\x42\x01\x12\x34\xAA\xBB" PATH, 13},     {"\x51\x01\x12\x34\x07" PATH, 12},
-        {"\x40\x00\x12\x34", 4},                   {"\x40\x02\x00\x01" PATH, 11},
-        {"\x40\x01\x00\x01" PATH "\x61\x32", 13},  {"\x40\x01\x00\x01" PATH "\xc1\x06", 13},
-        {"\x40\x01\x00\x01" PATH "\xd0\x05", 13},  {"\x40\x01\x00\x01" PATH "\xc2\x01\x10", 14},
-        {"\x40\x01\x00\x01" PATH "\xd1\x0f\x00\xff\x01", 16}, {"\x60\x00\x12\x34", 4},
+        {"\x42\x01\x12\x34\xAA\xBB" PATH, 13},
+        {"\x51\x01\x12\x34\x07" PATH, 12},
+        {"\x40\x00\x12\x34", 4},
+        {"\x40\x02\x00\x01" PATH, 11},
+        {"\x40\x01\x00\x01" PATH "\x61\x32", 13},
+        {"\x40\x01\x00\x01" PATH "\xc1\x06", 13},
+        {"\x40\x01\x00\x01" PATH "\xd0\x05", 13},
+        {"\x40\x01\x00\x01" PATH "\xc2\x01\x10", 14},
+        {"\x40\x01\x00\x01" PATH "\xd1\x0f\x00\xff\x01", 16},
+        {"\x60\x00\x12\x34", 4},
     };
     char name[32];
     uint8_t seed[64];
@@ -102,10 +108,20 @@ static void save_coap(void)
 static void save_endpoints(void)
 {
     static const char *const texts[] = {
-        "127.0.0.1:5684",  "[::1]:5684",          "*:0",           "[2001:db8::1%2]:65535",
-        "[::]:5684",       "[fe80::1%lo]:443",    "1.2.3.4:65536", "[::ffff:1.2.3.4]:1",
-        "localhost:5684",  "[1:0:0:2:0:0:0:3]:9", "[::1%]:1",
-        "0xC0A8",          "PSK_AES_128_CCM",     "TLS_PSK_WITH_AES_128_CBC_SHA256",
+        "127.0.0.1:5684",
+        "[::1]:5684",
+        "*:0",
+        "[2001:db8::1%2]:65535",
+        "[::]:5684",
+        "[fe80::1%lo]:443",
+        "1.2.3.4:65536",
+        "[::ffff:1.2.3.4]:1",
+        "localhost:5684",
+        "[1:0:0:2:0:0:0:3]:9",
+        "[::1%]:1",
+        "0xC0A8",
+        "PSK_AES_128_CCM",
+        "TLS_PSK_WITH_AES_128_CBC_SHA256",
     };
     save_texts("endpoint", "", 0, texts, COUNT(texts));
 }
@@ -152,8 +168,8 @@ static void save_finished(void)
 {
     static const uint8_t stream[] = {0, 20, 0, 0, 12, [16] = 1};
     static const uint8_t datagram[] = {1, 20, 0, 0, 12, 0, 3, 0, 0, 0, 0, 0, 12, [24] = 1};
-    static const uint8_t parts[] = {1, 20, 0, 0, 12, 0, 3, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0,
-                                    20, 0, 0, 12, 0, 3, 0, 0, 6, 0, 0, 6, 0, 0, 0, 0, 0, 0};
+    static const uint8_t parts[] = {1,  20, 0, 0,  12, 0, 3, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0,
+                                    20, 0,  0, 12, 0,  3, 0, 0, 6, 0, 0, 6, 0, 0, 0, 0, 0, 0};
     static const uint8_t hello[] = {0, 1, 0, 0, 2, 0, 0};
     fuzz_corpus_save("finished", "stream", (struct hf_bytes){stream, sizeof stream});
     fuzz_corpus_save("finished", "datagram", (struct hf_bytes){datagram, sizeof datagram});

@@ -49,8 +49,8 @@ struct play {
     uint64_t client_random_state;
     bool is_late; /* the source answers when asked a second time */
     hf_association_id association;
-    struct text script; /* engine_dtls, engine_tls */
-    struct text wire;   /* what the client sent: record, stream */
+    struct text script;   /* engine_dtls, engine_tls */
+    struct text wire;     /* what the client sent: record, stream */
     struct text outgoing; /* two-byte length and bytes of each sending not yet delivered */
     const char *name;
     unsigned hello_count, exchange_count;
@@ -117,9 +117,8 @@ static void save_fragments(const struct play *play, struct hf_bytes body)
         const struct fuzz_part part = {HF_MESSAGE_CLIENT_HELLO, 0, (uint32_t)body.len,
                                        (uint32_t)offset};
         struct hf_writer writer = hf_writer_of(buffer, sizeof buffer);
-        fuzz_craft_message(
-            &writer, true, &part,
-            (struct hf_bytes){body.data + offset, body.len * (i + 1) / 4 - offset});
+        fuzz_craft_message(&writer, true, &part,
+                           (struct hf_bytes){body.data + offset, body.len * (i + 1) / 4 - offset});
         FUZZ_CHECK(!writer.is_failed);
         add(&seed, buffer, writer.len);
     }
@@ -163,8 +162,7 @@ static void on_output(struct fuzz_world *world, const struct hf_output *output)
     struct play *play = world->arg;
     uint8_t *copy = fuzz_copy(output->data);
     swap(play);
-    psk_client_receive(&play->client, world->now_us, copy, output->data.len, on_client, NULL,
-                       play);
+    psk_client_receive(&play->client, world->now_us, copy, output->data.len, on_client, NULL, play);
     swap(play);
     free(copy);
 }
@@ -314,10 +312,12 @@ static void play_one(const char *name, const struct psk_client_config *config,
 
 /* ---- scripts by hand, for what no client does -------------------------------------------- */
 
+/* clang-format off */
 #define FRONT 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
 #define TURN FUZZ_OP_TURN, 0, 0
 #define LATER FUZZ_OP_TURN, 0x80, 2 /* 2 s */
-#define HELLO(random) OP_DTLS_HELLO, 0, random, 1, 0, TURN /* first for the cookie, then with it */
+/* The first time for the cookie, the second with it. */
+#define HELLO(random) OP_DTLS_HELLO, 0, random, 1, 0, TURN
 #define OPEN HELLO(0), HELLO(0), OP_DTLS_FLIGHT, 0, TURN
 #define RESTART OPEN, LATER, HELLO(1), HELLO(1)
 
@@ -345,6 +345,7 @@ static void save_scripts(void)
                                   FUZZ_OP_AGE, 0, 1, FUZZ_OP_SEND, 0, 9, FUZZ_OP_SEND, 0, 9,
                                   FUZZ_OP_AGE, 1, 1, OP_TLS_RECORD, 5, 4, 1, 'a', OP_TLS_DELIVER,
                                   1, ALL, OP_TLS_RECORD, 5, 4, 1, 'b', OP_TLS_DELIVER, 1, ALL};
+    /* clang-format on */
     static const struct {
         const char *target, *name;
         struct hf_bytes bytes;
@@ -378,12 +379,12 @@ void fuzz_corpus_handshakes(void)
             .record_size_limit = i & 8 ? 512 : 0,
             .grease_and_13 = i & 16,
             .fragment_len_max = i & 8 ? 120 : 0,
-            .renegotiation = i & 4 ? PSK_CLIENT_RENEGOTIATION_EXTENSION
-                                   : PSK_CLIENT_RENEGOTIATION_SCSV,
+            .renegotiation =
+                i & 4 ? PSK_CLIENT_RENEGOTIATION_EXTENSION : PSK_CLIENT_RENEGOTIATION_SCSV,
             .is_one_record_per_datagram = i & 2,
         };
-        snprintf(name, sizeof name, "%s-%04x-%u", config.is_dtls ? "dtls" : "tls",
-                 config.suites[0], i);
+        snprintf(name, sizeof name, "%s-%04x-%u", config.is_dtls ? "dtls" : "tls", config.suites[0],
+                 i);
         play_one(name, &config, i & 4 ? hinted : plain, (i >> 1 & 3) == 3);
     }
 }

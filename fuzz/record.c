@@ -51,8 +51,8 @@ static void check_open(const struct hf_association *association, const struct hf
     struct hf_record opened = *record;
     opened.body = body;
     enum hf_status status = hf_record_unprotect(&opened, association);
-    FUZZ_CHECK(status == HF_OK || status == HF_E_BAD_RECORD_MAC ||
-               status == HF_E_RECORD_OVERFLOW || status == HF_E_ARGUMENT);
+    FUZZ_CHECK(status == HF_OK || status == HF_E_BAD_RECORD_MAC || status == HF_E_RECORD_OVERFLOW ||
+               status == HF_E_ARGUMENT);
     FUZZ_CHECK(status != HF_E_ARGUMENT || record->len > HF_CIPHERTEXT_LEN_MAX);
     if (status == HF_OK) {
         struct hf_bytes plain = {opened.body, opened.len};

@@ -57,8 +57,7 @@ static void feed(struct fuzz_world *world, hf_association_id id, struct hf_bytes
         seed = seed * 1664525u + 1013904223u;
         if (piece_max > 0 && len > 1 + (seed >> 24) % piece_max)
             len = 1 + (seed >> 24) % piece_max;
-        size_t taken =
-            fuzz_world_stream(world, id, (struct hf_bytes){stream.data + done, len});
+        size_t taken = fuzz_world_stream(world, id, (struct hf_bytes){stream.data + done, len});
         idle = taken == 0 ? idle + 1 : 0;
         done += taken;
         if (piece_max == 0 || taken < len || seed & 1 << 16)

@@ -35,8 +35,8 @@ static void craft_suites(struct hf_writer *writer, uint8_t suites)
 
 static void craft_extensions(struct hf_writer *writer, uint8_t extensions)
 {
-    static const uint8_t name[] = {0, 0, 0, 14, 0, 12, 0, 0, 9, 'L', 'o', 'c', 'a', 'l', 'h', 'o',
-                                   's', 't'};
+    static const uint8_t name[] = {0,   0,   0,   14,  0,   12,  0,   0,   9,
+                                   'L', 'o', 'c', 'a', 'l', 'h', 'o', 's', 't'};
     size_t mark = hf_writer_open(writer, 2);
     if (extensions & 1)
         hf_writer_uint(writer, 23u << 16, 4); /* extended_master_secret */

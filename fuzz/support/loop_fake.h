@@ -11,9 +11,9 @@
 
 struct fuzz_loop {
     struct hf_association_info info;
-    bool is_gone;     /* the association has ended meanwhile */
-    bool is_ended;    /* the responder has ended it: nothing may be sent any more */
-    unsigned refuse;  /* so many sends find the queue full, after `accept` that do not */
+    bool is_gone;    /* the association has ended meanwhile */
+    bool is_ended;   /* the responder has ended it: nothing may be sent any more */
+    unsigned refuse; /* so many sends find the queue full, after `accept` that do not */
     unsigned accept;
     unsigned send_count;
     size_t sent_len;

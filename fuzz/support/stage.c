@@ -22,8 +22,8 @@ void fuzz_session_send(struct fuzz_session *session, uint8_t type, bool is_prote
     FUZZ_CHECK(record != NULL);
     struct hf_writer writer = hf_writer_of(record, RECORD_MAX);
     if (session->is_dtls)
-        fuzz_craft_datagram_record(&writer, type, is_protected,
-                                   session->next_seq[is_protected]++, plaintext);
+        fuzz_craft_datagram_record(&writer, type, is_protected, session->next_seq[is_protected]++,
+                                   plaintext);
     else
         fuzz_craft_stream_record(&writer, type, is_protected, plaintext);
     FUZZ_CHECK(!writer.is_failed);
@@ -32,9 +32,8 @@ void fuzz_session_send(struct fuzz_session *session, uint8_t type, bool is_prote
         struct hf_bytes rest = {record + done, writer.len - done};
         if (session->is_dtls)
             fuzz_world_datagram(&session->world, 0, rest);
-        done += session->is_dtls
-                    ? rest.len
-                    : fuzz_world_stream(&session->world, session->association, rest);
+        done += session->is_dtls ? rest.len
+                                 : fuzz_world_stream(&session->world, session->association, rest);
         fuzz_world_quiesce(&session->world);
     }
     free(record);
@@ -90,8 +89,8 @@ void fuzz_session_open(struct fuzz_session *session, bool is_dtls, uint8_t exten
     session->is_dtls = is_dtls;
     if (!is_dtls) {
         struct hf_path path = fuzz_world_path(0);
-        FUZZ_CHECK(hf_engine_accept(&session->association, session->world.engine,
-                                    FUZZ_LISTENER_TLS, &path, 1) == HF_OK);
+        FUZZ_CHECK(hf_engine_accept(&session->association, session->world.engine, FUZZ_LISTENER_TLS,
+                                    &path, 1) == HF_OK);
     }
     if (stage >= FUZZ_STAGE_EXCHANGE)
         send_hello(session, extensions);

@@ -15,10 +15,10 @@ enum {
     FUZZ_LISTENER_DTLS = 0,
     FUZZ_LISTENER_TLS = 1,
     FUZZ_PATHS = 4,
-    FUZZ_PEERS = 64,    /* associations remembered: more than can live at once */
-    FUZZ_TICKETS = 16,  /* questions open at once: likewise */
-    FUZZ_STALE = 8,     /* tickets remembered after their end */
-    FUZZ_LOANS = 64,    /* input buffers of a turn */
+    FUZZ_PEERS = 64,   /* associations remembered: more than can live at once */
+    FUZZ_TICKETS = 16, /* questions open at once: likewise */
+    FUZZ_STALE = 8,    /* tickets remembered after their end */
+    FUZZ_LOANS = 64,   /* input buffers of a turn */
     FUZZ_COOKIE_MAX = 32,
 };
 
