@@ -86,6 +86,8 @@ static struct hf_upstream_stream *stream_take(struct hf_loop *loop, int fd)
 {
     struct hf_upstreams *upstreams = loop->upstreams;
     struct hf_upstream_stream *stream;
+    if (!upstreams->streams)
+        return NULL;
     if (upstreams->free_head != HF_NONE) {
         stream = &upstreams->streams[upstreams->free_head];
         upstreams->free_head = stream->touched_next;

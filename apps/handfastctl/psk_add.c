@@ -101,7 +101,7 @@ static void commit(struct import *import)
     import->pending = 0;
     if (import->options->is_progress_shown)
         fprintf(stderr, "committed %llu of %llu\n",
-                (unsigned long long)(import->added + import->replaced + import->unchanged),
+                0ULL + import->added + import->replaced + import->unchanged,
                 (unsigned long long)import->total);
 }
 

@@ -216,6 +216,6 @@ enum hf_status hf_gather_one(struct hf_association_info *out, struct hf_daemon *
         status = job->status;
         *out = job->results[0].info;
     }
-    job_release(job);
+    job_release(job); /* NOLINT(clang-analyzer-unix.Malloc): ours is the last of two references */
     return status;
 }

@@ -278,6 +278,8 @@ static uint32_t gather(struct hf_keystore_service *service)
     struct hf_keystore_shared *shared = service->shared;
     uint32_t shard_count = service->config.shard_count;
     uint32_t count = 0;
+    if (shard_count == 0)
+        return 0;
     for (uint32_t i = 0; i < shard_count && count < HF_KEYSTORE_BATCH_MAX; i++) {
         struct hf_keystore_shard *shard =
             &service->shards[(service->shard_next + i) % shard_count];
