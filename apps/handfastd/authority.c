@@ -30,6 +30,7 @@ static bool open_store(struct hf_authority *authority, char *error,
     struct hf_keystore_service_config service;
     hf_keystore_service_config_init(&service);
     service.path = config->key_store;
+    service.authority = config->name;
     service.shard_count = shard_count;
     if (sandbox->has_user) {
         service.uid = sandbox->uid;
