@@ -40,7 +40,7 @@ static struct hf_slot_layout slot_layout(const struct hf_config *config)
     if (stream_len > HF_STREAM_HEADER_LEN + HF_CIPHERTEXT_LEN_MAX)
         stream_len = HF_STREAM_HEADER_LEN + HF_CIPHERTEXT_LEN_MAX;
     slot.kept_max = stream_len > config->deferred_len_max ? stream_len : config->deferred_len_max;
-    slot.identity = round_line(sizeof(struct hf_handshake));
+    slot.identity = round_line(sizeof(struct hf_handshake) + 2); /* behind room for a length */
     slot.kept = slot.identity + round_line(config->identity_len_max);
     slot.message = slot.kept + round_line(slot.kept_max);
     slot.stride = slot.message + round_line(config->message_len_max + 4);
@@ -145,6 +145,9 @@ enum hf_status hf_engine_open(struct hf_engine **out, const struct hf_config *co
     if (config->listener_count > 0)
         memcpy(engine->listeners, config->listeners,
                config->listener_count * sizeof *config->listeners);
+    engine->config.dialers = engine->dialers;
+    if (config->dialer_count > 0)
+        memcpy(engine->dialers, config->dialers, config->dialer_count * sizeof *config->dialers);
     engine->source = *source;
     engine->waiting_head = engine->waiting_tail = HF_NONE;
     engine->spoiled_head = engine->spoiled_tail = HF_NONE;
@@ -230,7 +233,8 @@ enum hf_status hf_engine_accept(hf_association_id *out, struct hf_engine *engine
         hf_drop_count(engine, HF_DROP_LOCAL_ADDRESS);
         return HF_E_ASSOCIATION_LIMIT;
     }
-    enum hf_status status = hf_association_open(&association, engine, listener_index, &key);
+    enum hf_status status =
+        hf_association_open(&association, engine, HF_ROLE_SERVER, listener_index, &key);
     if (status != HF_OK) {
         engine->counters.handshakes[status]++;
         return status;
@@ -333,11 +337,12 @@ enum hf_status hf_engine_association_info(struct hf_association_info *out,
     if (!association)
         return HF_E_STALE;
     memset(out, 0, sizeof *out);
-    const struct hf_listener *listener = hf_listener_of(engine, association);
     out->entity_kind = (enum hf_entity_kind)association->entity_kind;
     out->framework = (enum hf_framework)association->framework;
-    out->reference_point = listener->reference_point;
-    out->transport = listener->transport;
+    out->is_client = hf_is_client(association);
+    out->reference_point = out->is_client ? hf_dialer_of(engine, association)->reference_point
+                                          : hf_listener_of(engine, association)->reference_point;
+    out->transport = hf_is_datagram(association) ? HF_TRANSPORT_DTLS : HF_TRANSPORT_TLS;
     out->established = association->state == HF_STATE_OPEN;
     out->suite = association->suite;
     out->extended_master_secret = association->flags & HF_ASSOCIATION_EMS;

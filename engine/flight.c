@@ -1,6 +1,7 @@
 /**
  * flight.c - see flight.h. The flight buffer holds, for each message, {type, message_seq(2),
- * body_len(2)} and the body.
+ * body_len(2)} and the body; for a body that lies elsewhere, and for a ChangeCipherSpec, the head
+ * alone.
  */
 #include "flight.h"
 
@@ -8,6 +9,8 @@
 #include "record.h"
 
 #define HF_FLIGHT_HEAD_LEN 5
+#define HF_FLIGHT_CHANGE 0xFF      /* instead of a message type: ChangeCipherSpec */
+#define HF_FLIGHT_ELSEWHERE 0xFFFF /* instead of a length */
 
 void hf_flight_begin(struct hf_handshake *handshake)
 {
@@ -62,11 +65,55 @@ void hf_flight_close(struct hf_association *association, struct hf_handshake *ha
                    (struct hf_bytes){message->writer.data, message->writer.len});
 }
 
+static void add_head(struct hf_handshake *handshake, uint8_t type, uint16_t seq, uint16_t len)
+{
+    HF_ASSERT(handshake->flight_len + HF_FLIGHT_HEAD_LEN <= HF_FLIGHT_LEN_MAX);
+    struct hf_writer head =
+        hf_writer_of(handshake->flight + handshake->flight_len, HF_FLIGHT_HEAD_LEN);
+    hf_writer_u8(&head, type);
+    hf_writer_u16(&head, seq);
+    hf_writer_u16(&head, len);
+    handshake->flight_len += HF_FLIGHT_HEAD_LEN;
+}
+
+/** The body of the ClientKeyExchange: the identity behind its length, in the slot. */
+static struct hf_bytes identity_body(const struct hf_engine *engine, struct hf_handshake *handshake)
+{
+    return (struct hf_bytes){hf_handshake_identity(engine, handshake) - 2,
+                             handshake->identity_len + 2u};
+}
+
+void hf_flight_close_identity(const struct hf_engine *engine, struct hf_association *association,
+                              struct hf_handshake *handshake)
+{
+    uint8_t *len = hf_handshake_identity(engine, handshake) - 2;
+    uint16_t seq = handshake->send_seq++;
+    len[0] = (uint8_t)(handshake->identity_len >> 8);
+    len[1] = (uint8_t)handshake->identity_len;
+    add_head(handshake, HF_MESSAGE_CLIENT_KEY_EXCHANGE, seq, HF_FLIGHT_ELSEWHERE);
+    hf_flight_hash(association, handshake, HF_MESSAGE_CLIENT_KEY_EXCHANGE, seq,
+                   identity_body(engine, handshake));
+}
+
+void hf_flight_change(struct hf_handshake *handshake)
+{
+    add_head(handshake, HF_FLIGHT_CHANGE, 0, 0);
+}
+
 static size_t packet_len_max(const struct hf_engine *engine,
                              const struct hf_association *association)
 {
-    return hf_is_datagram(association) ? hf_listener_of(engine, association)->datagram_len_max
+    return hf_is_datagram(association) ? hf_datagram_len_max(engine, association)
                                        : HF_OUTBOX_RESERVE_LEN;
+}
+
+/** Sends what is in the packet and begins the next. */
+static void turn_over(struct hf_packet *packet)
+{
+    struct hf_engine *engine = packet->engine;
+    struct hf_association *association = packet->association;
+    hf_packet_close(packet);
+    *packet = hf_packet_open(engine, association, packet_len_max(engine, association));
 }
 
 /** Sends one message in as many records as it takes, opening further datagrams as they fill. */
@@ -75,16 +122,13 @@ static enum hf_status send_message(struct hf_packet *packet, uint8_t type, uint1
 {
     bool is_datagram = hf_is_datagram(packet->association);
     size_t head_len = is_datagram ? HF_FRAGMENT_HEADER_LEN : 4;
-    uint8_t record[HF_FRAGMENT_HEADER_LEN + HF_FLIGHT_LEN_MAX];
+    uint8_t record[HF_OUTBOX_RESERVE_LEN];
     size_t offset = 0;
     for (;;) {
         size_t room = hf_packet_room(packet, is_protected);
         size_t head = is_datagram || offset == 0 ? head_len : 0;
         if (room <= head && packet->len > 0) {
-            struct hf_engine *engine = packet->engine;
-            struct hf_association *association = packet->association;
-            hf_packet_close(packet);
-            *packet = hf_packet_open(engine, association, packet_len_max(engine, association));
+            turn_over(packet);
             continue;
         }
         if (room <= head)
@@ -102,6 +146,16 @@ static enum hf_status send_message(struct hf_packet *packet, uint8_t type, uint1
     }
 }
 
+static enum hf_status send_change(struct hf_packet *packet)
+{
+    static const uint8_t body[1] = {1};
+    const struct hf_bytes ccs = {body, sizeof body};
+    if (hf_packet_add(packet, HF_TYPE_CHANGE_CIPHER_SPEC, false, ccs) == HF_OK)
+        return HF_OK;
+    turn_over(packet);
+    return hf_packet_add(packet, HF_TYPE_CHANGE_CIPHER_SPEC, false, ccs);
+}
+
 void hf_flight_send(struct hf_engine *engine, struct hf_association *association)
 {
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
@@ -109,11 +163,20 @@ void hf_flight_send(struct hf_engine *engine, struct hf_association *association
         hf_packet_open(engine, association, packet_len_max(engine, association));
     struct hf_reader reader =
         hf_reader_of((struct hf_bytes){handshake->flight, handshake->flight_len});
+    bool is_protected = false;
     while (reader.len > 0) {
         uint8_t type = hf_reader_u8(&reader);
         uint16_t seq = hf_reader_u16(&reader);
-        struct hf_bytes body = hf_reader_vector(&reader, 2);
-        if (send_message(&packet, type, seq, body, false) != HF_OK)
+        uint16_t len = hf_reader_u16(&reader);
+        if (type == HF_FLIGHT_CHANGE) {
+            is_protected = true;
+            if (send_change(&packet) != HF_OK)
+                break;
+            continue;
+        }
+        struct hf_bytes body = len == HF_FLIGHT_ELSEWHERE ? identity_body(engine, handshake)
+                                                          : hf_reader_take(&reader, len);
+        if (send_message(&packet, type, seq, body, is_protected) != HF_OK)
             break; /* callers made sure of room; a lost DTLS flight is sent again */
     }
     hf_packet_close(&packet);
@@ -149,11 +212,9 @@ void hf_flight_again(struct hf_engine *engine, struct hf_association *associatio
 
 void hf_flight_final(struct hf_engine *engine, struct hf_association *association)
 {
-    static const uint8_t ccs[1] = {1};
     struct hf_packet packet =
         hf_packet_open(engine, association, packet_len_max(engine, association));
-    if (hf_packet_add(&packet, HF_TYPE_CHANGE_CIPHER_SPEC, false,
-                      (struct hf_bytes){ccs, sizeof ccs}) != HF_OK)
+    if (send_change(&packet) != HF_OK)
         return;
     const struct hf_bytes body = {association->verify_data, HF_VERIFY_DATA_LEN};
     uint16_t seq = hf_is_datagram(association) ? association->datagram.reply_seq : 0;

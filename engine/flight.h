@@ -22,6 +22,14 @@ struct hf_flight_message hf_flight_open(struct hf_handshake *handshake, uint8_t 
 void hf_flight_close(struct hf_association *association, struct hf_handshake *handshake,
                      const struct hf_flight_message *message);
 
+/** hf_flight_close_identity adds a ClientKeyExchange whose body is psk_identity as it lies in the
+ *  slot (RFC 4279 2): identities are longer than flights. */
+void hf_flight_close_identity(const struct hf_engine *engine, struct hf_association *association,
+                              struct hf_handshake *handshake);
+
+/** hf_flight_change adds a ChangeCipherSpec: what follows in the flight is protected. */
+void hf_flight_change(struct hf_handshake *handshake);
+
 /** hf_flight_send sends the flight, fragmented to what path and peer allow. */
 void hf_flight_send(struct hf_engine *engine, struct hf_association *association);
 

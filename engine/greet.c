@@ -88,7 +88,7 @@ static struct hf_association *admit(struct hf_arrival *arrival, struct hf_associ
     if (!make_way(engine, former))
         return NULL;
     uint32_t former_index = is_restart ? hf_association_index(engine, former) : HF_NONE;
-    enum hf_status status = hf_association_open(&association, engine,
+    enum hf_status status = hf_association_open(&association, engine, HF_ROLE_SERVER,
                                                 arrival->datagram->listener_index, &arrival->path);
     if (status != HF_OK) {
         count_refusal(engine, status);
@@ -186,6 +186,10 @@ void hf_greet_hello(struct hf_arrival *arrival, struct hf_association *associati
     struct hf_engine *engine = arrival->engine;
     struct hf_hello_front front;
     struct hf_hello hello;
+    if (arrival->datagram->is_client || (association && hf_is_client(association))) {
+        hf_drop_count(engine, HF_DROP_UNEXPECTED);
+        return;
+    }
     struct hf_association *awaiting = awaiting_hello(engine, association);
     if (fragment->offset > 0) {
         if (awaiting)
