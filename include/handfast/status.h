@@ -47,6 +47,7 @@ enum hf_status_class {
     X(E_KEY_MISMATCH, AUTH, 20, "key_mismatch", "the peer's key is not the one we hold")         \
     X(E_IDENTITY_REFUSED, AUTH, 49, "identity_refused", "the entity is not admitted")            \
     X(E_FINISHED, AUTH, 51, "finished", "the Finished message does not verify")                  \
+    X(E_BAD_SIGNATURE, AUTH, 51, "bad_signature", "a signature does not verify")                 \
     X(E_BAD_RECORD_MAC, CRYPTO, 20, "bad_record_mac", "a record does not authenticate")          \
     X(E_FORGERY_LIMIT, CRYPTO, 255, "forgery_limit", "too many records failed to authenticate")  \
     X(E_SEQUENCE_LIMIT, LIMIT, 255, "sequence_limit", "the record numbers are used up")          \
