@@ -1,7 +1,7 @@
 /**
- * psk_client.h - a lean TLS 1.2 / DTLS 1.2 PSK client, sans-I/O, for tests and load. It is not the
- * engine and shares only crypto/ with it, so that the two check each other; it can also be told to
- * misbehave. One client is one association; no allocation; plain structs that may be copied.
+ * psk_client.h - a lean TLS 1.2 / DTLS 1.2 client with pre-shared keys, certificates or raw public
+ * keys, sans-I/O, for tests and load. It is not the engine and shares only crypto/ with it, so that
+ * the two check each other; it can also be told to misbehave. One client is one association; no allocation; plain structs that may be copied.
  *
  * Use: fill a psk_client_config (zero is a sensible value for everything but identity, psk, suites
  * and work), init, start; then hand in what arrives and tick when psk_client_next_us() says so.
@@ -11,8 +11,10 @@
 
 #include "crypto.h"
 
+#include <handfast/job.h>
+
 #define PSK_CLIENT_INPUT_MAX 18944   /**< one TLS record with room to spare */
-#define PSK_CLIENT_MESSAGE_MAX 2048  /**< the longest handshake message taken */
+#define PSK_CLIENT_MESSAGE_MAX 4608  /**< the longest handshake message taken */
 #define PSK_CLIENT_SLOTS 4           /**< messages that may be in reassembly at once */
 #define PSK_CLIENT_DEFERRED_MAX 512  /**< bytes of records kept that overtook ChangeCipherSpec */
 #define PSK_CLIENT_RECORD_MAX (13 + 16384 + HF_RECORD_EXPANSION_MAX)
@@ -94,6 +96,12 @@ struct psk_client_config {
     struct hf_bytes psk;            /**< borrowed; 1..64 bytes */
     struct hf_bytes extensions;     /**< borrowed; appended to the block as they are */
     const char *server_name;        /**< borrowed; NULL: no SNI */
+    /* Suites with certificates. Offered with secp256r1 and ECDSA with SHA-256 alone. */
+    const struct hf_credential *credential; /**< borrowed; NULL: an empty Certificate message */
+    bool is_credential_raw;                 /**< what is shown when both sides may choose X.509 */
+    struct hf_bytes client_types;           /**< borrowed; RFC 7250 list; none: no extension */
+    struct hf_bytes server_types;           /**< borrowed; likewise */
+    const uint8_t *server_key;              /**< borrowed; 65 bytes expected; NULL: any */
     const uint8_t *client_random;   /**< borrowed; 32 bytes, NULL: random */
     uint64_t retransmit_us_initial; /**< 0: 1 s; doubles up to 60 s */
     struct psk_client_work *work;   /**< must be set */
@@ -128,6 +136,17 @@ struct psk_client {
     uint16_t record_size_limit;  /**< the server's; 0: not agreed */
     uint16_t suite, version;
     enum hf_cipher cipher;
+    bool is_certificate;     /**< the suite has certificates */
+    bool has_certificate;    /**< the server's is here */
+    bool has_request;        /**< CertificateRequest */
+    uint8_t server_type, client_type;      /**< RFC 7250, as answered */
+    bool has_server_type, has_client_type; /**< were answered */
+    uint16_t certificate_len;              /**< of the server's Certificate message */
+    uint8_t server_point[HF_P256_POINT_LEN];
+    uint8_t own_point[HF_P256_POINT_LEN];
+    uint8_t shared_secret[HF_P256_SCALAR_LEN];
+    uint8_t signature[HF_P256_SIGNATURE_MAX]; /**< of our CertificateVerify */
+    uint8_t signature_len;
     uint16_t hint_len; /**< of ServerKeyExchange */
     uint8_t hint[128]; /**< its first bytes */
     uint8_t session_id_len;

@@ -196,7 +196,7 @@ static void events_go_round(void **state)
         } else if (take_event(&event)) {
             assert_int_equal(event.association, next_out++);
         }
-        bool has_room = outbox.event_max - outbox.event_count >= HF_OUTBOX_RESERVE_COUNT;
+        bool has_room = outbox.event_max - outbox.event_count >= HF_OUTBOX_RESERVE_EVENTS;
         assert_int_equal(hf_outbox_has_room(&outbox), has_room);
     }
 }
