@@ -3,14 +3,10 @@
  * (TS-0003 8.1.2.4); a peer with X.509 is told that its kind is not accepted.
  */
 #include "chain.h"
+#include "credential.h"
 #include "trust.h"
 
 #include <string.h>
-
-/* SubjectPublicKeyInfo of an uncompressed P-256 point (RFC 5480 2), up to the point. */
-static const uint8_t spki_prefix[] = {0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48,
-                                      0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
-                                      0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00};
 
 /* The body is the SubjectPublicKeyInfo itself with a length of three bytes (RFC 7250 3). */
 static enum hf_status read_raw(struct hf_bytes *spki, const struct hf_job *job)
@@ -26,9 +22,9 @@ static enum hf_status read_raw(struct hf_bytes *spki, const struct hf_job *job)
     if (len == 0 || job->chain[3] != 0x30)
         return HF_E_BAD_CERTIFICATE;
     // P-256 uncompressed has exactly one DER form.
-    if (len != sizeof spki_prefix + HF_P256_POINT_LEN ||
-        !hf_bytes_equal_public(spki->data, spki_prefix, sizeof spki_prefix) ||
-        spki->data[sizeof spki_prefix] != 0x04)
+    if (len != HF__SPKI_PREFIX_LEN + HF_P256_POINT_LEN ||
+        !hf_bytes_equal_public(spki->data, hf__spki_prefix, HF__SPKI_PREFIX_LEN) ||
+        spki->data[HF__SPKI_PREFIX_LEN] != 0x04)
         return HF_E_CERTIFICATE_KEY;
     return HF_OK;
 }
@@ -77,7 +73,7 @@ static enum hf_status open_raw(struct hf_job *job)
     if (!is_expected(job->expected, pin))
         return HF_E_PEER_NAME;
     write_identity(&job->peer, pin, digest);
-    memcpy(job->peer.public_key, spki.data + sizeof spki_prefix, HF_P256_POINT_LEN);
+    memcpy(job->peer.public_key, spki.data + HF__SPKI_PREFIX_LEN, HF_P256_POINT_LEN);
     memcpy(job->verify_key, job->peer.public_key, HF_P256_POINT_LEN);
     return HF_OK;
 }

@@ -130,7 +130,6 @@ static void begin(struct hf__job_item *item, struct hf_job *job)
 {
     struct hf_bytes proof = {job->verify_signature, job->verify_signature_len};
 
-    memset(item, 0, offsetof(struct hf__job_item, walk));
     item->job = job;
     item->walk.link_count = 0;
     item->is_walking = item->is_waiting = item->is_signed = false;

@@ -53,7 +53,7 @@ enum hf_status_class {
     X(E_RAW_KEY_UNKNOWN, AUTH, 46, "raw_key_unknown", "the peer's raw public key is not pinned") \
     X(E_PEER_NAME, AUTH, 42, "peer_name", "the peer is not the one that was dialled")            \
     X(E_CHAIN_SIGNATURE, AUTH, 42, "chain_signature", "a certificate's signature is wrong")      \
-    X(E_BAD_SIGNATURE, CRYPTO, 51, "bad_signature", "the peer's signature does not verify")      \
+    X(E_BAD_SIGNATURE, AUTH, 51, "bad_signature", "the peer's signature does not verify")        \
     X(E_SIGNATURE, CRYPTO, 80, "signature", "our own signature did not verify: a fault")         \
     X(E_SIGNER, LIMIT, 80, "signer", "the remote signer did not sign")                           \
     X(E_BAD_RECORD_MAC, CRYPTO, 20, "bad_record_mac", "a record does not authenticate")          \
