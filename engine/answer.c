@@ -156,8 +156,8 @@ enum hf_status hf_engine_answer(struct hf_engine *engine, struct hf_ticket ticke
         ticket.slot < engine->handshakes.touched ? hf_handshake_at(engine, ticket.slot) : NULL;
     if (!handshake || handshake->generation != ticket.generation || handshake->seq != ticket.seq ||
         handshake->association == HF_NONE || handshake->pending == HF_PENDING_NONE ||
-        handshake->pending == HF_PENDING_JOB ||
-        handshake->is_answered || engine->now_us > handshake->answer_deadline_us) {
+        handshake->pending == HF_PENDING_JOB || handshake->is_answered ||
+        engine->now_us > handshake->answer_deadline_us) {
         engine->counters.answers_stale++;
         return HF_E_STALE;
     }

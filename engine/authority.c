@@ -72,8 +72,9 @@ void hf_authority_adopt(struct hf_engine *engine, uint32_t listener_index,
     struct hf_listener_authority shared[HF_LISTENER_AUTHORITIES_MAX];
     size_t first = (size_t)listener_index * HF_LISTENER_AUTHORITIES_MAX;
     struct hf_listener_authority *own = engine->authorities + first;
-    for (uint32_t i = 0; i < listener->authority_count; i++) /* before the former are let go: they */
-        shared[i] = share(&listener->authorities[i]);        /* may be the same */
+    for (uint32_t i = 0; i < listener->authority_count;
+         i++)                                         /* before the former are let go: they */
+        shared[i] = share(&listener->authorities[i]); /* may be the same */
     hf_authority_release(engine, listener_index);
     for (uint32_t i = 0; i < listener->authority_count; i++) {
         const char *server_name = listener->authorities[i].server_name;

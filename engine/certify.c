@@ -223,6 +223,6 @@ bool hf_certify_is_admitted(const struct hf_engine *engine,
                             const struct hf_association *association)
 {
     enum hf_reference_point point = hf_listener_of(engine, association)->reference_point;
-    return association->framework != HF_FRAMEWORK_CERTIFICATE ||
-           point == HF_REFERENCE_POINT_MCA || association->entity_kind == HF_ENTITY_CSE;
+    return association->framework != HF_FRAMEWORK_CERTIFICATE || point == HF_REFERENCE_POINT_MCA ||
+           association->entity_kind == HF_ENTITY_CSE;
 }

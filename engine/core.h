@@ -87,7 +87,7 @@ enum hf_state {
     HF_STATE_SV_AWAIT_CERTIFICATE, /**< our flight is out; the peer's Certificate is due */
     HF_STATE_SV_AWAIT_SHARE,       /**< its ClientKeyExchange */
     HF_STATE_SV_AWAIT_VERIFY,      /**< its CertificateVerify */
-    HF_STATE_SV_AWAIT_PROOF, /**< parked: its chain, its signature and the shared secret */
+    HF_STATE_SV_AWAIT_PROOF,       /**< parked: its chain, its signature and the shared secret */
     HF_STATE_SV_AWAIT_CCS,
     HF_STATE_SV_AWAIT_FINISHED,
     HF_STATE_SV_AWAIT_IDENTITY, /**< Finished verified; who is it? */
@@ -188,9 +188,9 @@ struct hf_terms {
     uint8_t max_fragment_code;  /**< RFC 6066 4, 0: none */
     uint16_t record_size_limit; /**< RFC 8449, 0: none */
     uint8_t authority_index;
-    bool is_name_known;      /**< an authority has it: RFC 6066 3 has us say so */
-    bool has_point_formats;  /**< offered with a suite that uses curves (RFC 8422 5.2) */
-    bool has_server_type;    /**< RFC 7250: negotiated, and so is what follows */
+    bool is_name_known;     /**< an authority has it: RFC 6066 3 has us say so */
+    bool has_point_formats; /**< offered with a suite that uses curves (RFC 8422 5.2) */
+    bool has_server_type;   /**< RFC 7250: negotiated, and so is what follows */
     bool has_client_type;
     bool is_server_raw;
     bool is_client_raw;
@@ -296,7 +296,7 @@ struct hf_engine {
     uint32_t jobs_head, jobs_count;
     struct hf_listener_authority *authorities; /**< HF_LISTENER_AUTHORITIES_MAX for each listener */
     char *server_names;                        /**< HF_SERVER_NAME_MAX for each of them */
-    uint32_t *streams_spent; /**< stream buffers whose views die with the turn */
+    uint32_t *streams_spent;                   /**< stream buffers whose views die with the turn */
     uint32_t streams_spent_count;
     uint32_t waiting_head, waiting_tail; /**< associations that wait for a stream buffer */
     uint32_t spoiled_head, spoiled_tail; /**< half-open handshakes to sacrifice first */

@@ -232,7 +232,8 @@ uint64_t hf_engine_next_us(const struct hf_engine *engine)
     uint32_t tick;
     bool is_buffer_due =
         engine->waiting_head != HF_NONE && engine->streams.used < engine->streams.count;
-    if (engine->answers_count > 0 || engine->jobs_count > 0 || engine->streams_spent_count > 0 || is_buffer_due)
+    if (engine->answers_count > 0 || engine->jobs_count > 0 || engine->streams_spent_count > 0 ||
+        is_buffer_due)
         return engine->now_us;
     if (!hf_wheel_next(&tick, &engine->wheel))
         return UINT64_MAX;

@@ -158,7 +158,8 @@ void hf_flight_send(struct hf_engine *engine, struct hf_association *association
     while (reader.len > 0) {
         uint8_t type = hf_reader_u8(&reader);
         uint16_t seq = hf_reader_u16(&reader);
-        struct body body = {.tail = tail_of(engine, handshake, (enum hf_tail)hf_reader_u8(&reader))};
+        struct body body = {.tail =
+                                tail_of(engine, handshake, (enum hf_tail)hf_reader_u8(&reader))};
         body.head = hf_reader_vector(&reader, 2);
         if (send_message(&packet, type, seq, &body, false) != HF_OK)
             break; /* callers made sure of room; a lost DTLS flight is sent again */

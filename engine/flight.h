@@ -10,8 +10,8 @@
 /** hf_flight_begin forgets the last flight. */
 void hf_flight_begin(struct hf_handshake *handshake);
 
-/** What a message ends with that need not be copied: it lies in an object the handshake's proof slot
- *  holds a reference to. */
+/** What a message ends with that need not be copied: it lies in an object the handshake's proof
+ * slot holds a reference to. */
 enum hf_tail {
     HF_TAIL_NONE = 0,
     HF_TAIL_CERTIFICATE,  /**< our Certificate message */

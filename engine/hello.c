@@ -66,38 +66,29 @@ static enum hf_status read_server_name(struct hf_hello *hello, struct hf_bytes b
     return HF_OK;
 }
 
-/** A list that is all of the extension: a length of `width` bytes, then elements of `unit`. */
-static enum hf_status read_list(bool *has_list, struct hf_bytes *out, struct hf_bytes body,
-                                size_t width, size_t unit)
+/** What only suites with certificates need (RFC 8422 5.1, RFC 5246 7.4.1.4.1, RFC 7250 3): kept as
+ *  it is, and not judged where such a suite is not used. */
+static void keep_extension(struct hf_hello *hello, uint16_t type, struct hf_bytes body)
 {
-    struct hf_reader reader = hf_reader_of(body);
-    struct hf_bytes list = hf_reader_vector(&reader, width);
-    if (!hf_reader_done(&reader) || list.len == 0 || list.len % unit != 0)
-        return HF_E_DECODE;
-    *has_list = true;
-    *out = list;
-    return HF_OK;
-}
-
-/** What only key exchange with elliptic curves needs (RFC 8422 5.1, RFC 5246 7.4.1.4.1, RFC 7250 3).
- */
-static enum hf_status read_curve_extension(struct hf_hello *hello, uint16_t type,
-                                           struct hf_bytes body)
-{
+    const struct hf_offered offered = {true, body};
     switch (type) {
     case EXTENSION_SUPPORTED_GROUPS:
-        return read_list(&hello->has_groups, &hello->groups, body, 2, 2);
+        hello->groups = offered;
+        break;
     case EXTENSION_EC_POINT_FORMATS:
-        return read_list(&hello->has_point_formats, &hello->point_formats, body, 1, 1);
+        hello->point_formats = offered;
+        break;
     case EXTENSION_SIGNATURE_ALGORITHMS:
-        return read_list(&hello->has_signature_algorithms, &hello->signature_algorithms, body, 2,
-                         2);
+        hello->signature_algorithms = offered;
+        break;
     case EXTENSION_CLIENT_CERTIFICATE_TYPE:
-        return read_list(&hello->has_client_types, &hello->client_types, body, 1, 1);
+        hello->client_types = offered;
+        break;
     case EXTENSION_SERVER_CERTIFICATE_TYPE:
-        return read_list(&hello->has_server_types, &hello->server_types, body, 1, 1);
+        hello->server_types = offered;
+        break;
     default:
-        return HF_OK;
+        break;
     }
 }
 
@@ -131,7 +122,8 @@ static enum hf_status read_extension(struct hf_hello *hello, uint16_t type, stru
         hello->renegotiation_info = hf_reader_vector(&reader, 1);
         return hf_reader_done(&reader) ? HF_OK : HF_E_DECODE;
     default:
-        return read_curve_extension(hello, type, body);
+        keep_extension(hello, type, body);
+        return HF_OK;
     }
 }
 
@@ -188,13 +180,28 @@ static bool is_version_enough(uint16_t version, enum hf_transport transport)
     return version >= HF_VERSION_TLS_1_2 && version >> 8 == 3;
 }
 
+/** The list that is all of an extension: a length of `width` bytes, then elements of `unit`. Empty
+ *  where it was not offered. */
+static enum hf_status read_list(struct hf_bytes *out, const struct hf_offered *offered,
+                                size_t width, size_t unit)
+{
+    struct hf_reader reader = hf_reader_of(offered->body);
+    *out = (struct hf_bytes){NULL, 0};
+    if (!offered->is_offered)
+        return HF_OK;
+    *out = hf_reader_vector(&reader, width);
+    return hf_reader_done(&reader) && out->len > 0 && out->len % unit == 0 ? HF_OK : HF_E_DECODE;
+}
+
 /** RFC 7250 4.2: the first type of the peer's list that we have a use for. No list: X.509. */
-static enum hf_status agree_type(bool *is_raw, bool has_list, struct hf_bytes list, bool has_x509,
+static enum hf_status agree_type(bool *is_raw, const struct hf_offered *offered, bool has_x509,
                                  bool has_raw)
 {
-    static const uint8_t x509_only[1] = {CERTIFICATE_TYPE_X509};
-    if (!has_list)
-        list = (struct hf_bytes){x509_only, sizeof x509_only};
+    struct hf_bytes list;
+    HF_TRY(read_list(&list, offered, 1, 1));
+    *is_raw = false;
+    if (!offered->is_offered)
+        return has_x509 ? HF_OK : HF_E_CERTIFICATE_TYPE;
     for (size_t i = 0; i < list.len; i++) {
         *is_raw = list.data[i] == CERTIFICATE_TYPE_RAW;
         if ((*is_raw && has_raw) || (list.data[i] == CERTIFICATE_TYPE_X509 && has_x509))
@@ -203,32 +210,39 @@ static enum hf_status agree_type(bool *is_raw, bool has_list, struct hf_bytes li
     return HF_E_CERTIFICATE_TYPE;
 }
 
-/** Whether a suite with certificates can be had with this peer (RFC 8422 5.1, RFC 5246 7.4.1.4.1:
- *  without signature_algorithms it would be SHA-1, which TS-0003 10.1.1.1 rules out). */
+/** secp256r1, uncompressed, ECDSA with SHA-256: the profile of TS-0003 10.1.1.1. Without
+ *  signature_algorithms it would be SHA-1 (RFC 5246 7.4.1.4.1). */
+static enum hf_status agree_curve(const struct hf_hello *hello)
+{
+    struct hf_bytes groups, formats, algorithms;
+    HF_TRY(read_list(&groups, &hello->groups, 2, 2));
+    HF_TRY(read_list(&formats, &hello->point_formats, 1, 1));
+    HF_TRY(read_list(&algorithms, &hello->signature_algorithms, 2, 2));
+    if (groups.len > 0 && !has_u16(groups, GROUP_SECP256R1))
+        return HF_E_NO_COMMON_GROUP;
+    if (formats.len > 0 && !memchr(formats.data, POINT_UNCOMPRESSED, formats.len))
+        return HF_E_ILLEGAL_PARAMETER; /* RFC 8422 5.1.2 */
+    return has_u16(algorithms, SIGNATURE_ECDSA_SHA256) ? HF_OK : HF_E_NO_COMMON_SIGNATURE;
+}
+
+/** Whether a suite with certificates can be had with this peer. */
 static enum hf_status agree_certificate(struct hf_terms *terms, const struct hf_listener *listener,
                                         const struct hf_hello *hello)
 {
     if (terms->authority_index >= listener->authority_count)
         return HF_E_NO_COMMON_SUITE;
-    const struct hf_listener_authority *authority =
-        &listener->authorities[terms->authority_index];
+    const struct hf_listener_authority *authority = &listener->authorities[terms->authority_index];
     if (!authority->trust || (!authority->x509 && !authority->raw))
         return HF_E_NO_COMMON_SUITE;
-    if (hello->has_groups && !has_u16(hello->groups, GROUP_SECP256R1))
-        return HF_E_NO_COMMON_GROUP;
-    if (hello->has_point_formats &&
-        !memchr(hello->point_formats.data, POINT_UNCOMPRESSED, hello->point_formats.len))
-        return HF_E_ILLEGAL_PARAMETER;
-    if (!has_u16(hello->signature_algorithms, SIGNATURE_ECDSA_SHA256))
-        return HF_E_NO_COMMON_SIGNATURE;
     uint8_t flavours = hf_trust_flavours(authority->trust);
-    HF_TRY(agree_type(&terms->is_server_raw, hello->has_server_types, hello->server_types,
-                      authority->x509 != NULL, authority->raw != NULL));
-    HF_TRY(agree_type(&terms->is_client_raw, hello->has_client_types, hello->client_types,
-                      flavours & ~HF_FLAVOUR_RAW, flavours & HF_FLAVOUR_RAW));
-    terms->has_server_type = hello->has_server_types;
-    terms->has_client_type = hello->has_client_types;
-    terms->has_point_formats = hello->has_point_formats;
+    HF_TRY(agree_curve(hello));
+    HF_TRY(agree_type(&terms->is_server_raw, &hello->server_types, authority->x509 != NULL,
+                      authority->raw != NULL));
+    HF_TRY(agree_type(&terms->is_client_raw, &hello->client_types, flavours & ~HF_FLAVOUR_RAW,
+                      flavours & HF_FLAVOUR_RAW));
+    terms->has_server_type = hello->server_types.is_offered;
+    terms->has_client_type = hello->client_types.is_offered;
+    terms->has_point_formats = hello->point_formats.is_offered;
     return HF_OK;
 }
 

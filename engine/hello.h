@@ -9,6 +9,12 @@
 
 #include "core.h"
 
+/** An extension as it came. */
+struct hf_offered {
+    bool is_offered;
+    struct hf_bytes body;
+};
+
 struct hf_hello {
     uint16_t version;
     struct hf_bytes random;
@@ -24,13 +30,8 @@ struct hf_hello {
     uint8_t max_fragment_code;          /**< 0: none */
     bool has_record_size_limit;
     uint16_t record_size_limit;
-    bool has_groups, has_point_formats, has_signature_algorithms;
-    bool has_client_types, has_server_types; /**< RFC 7250 */
-    struct hf_bytes groups;                  /**< named groups, two bytes each */
-    struct hf_bytes point_formats;
-    struct hf_bytes signature_algorithms; /**< two bytes each */
-    struct hf_bytes client_types;         /**< certificate types, most preferred first */
-    struct hf_bytes server_types;
+    struct hf_offered groups, point_formats, signature_algorithms; /**< not yet judged */
+    struct hf_offered client_types, server_types;                  /**< RFC 7250; likewise */
 };
 
 /** How a suite comes by its premaster secret. */

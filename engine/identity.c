@@ -72,8 +72,10 @@ enum hf_status hf_identity_keep(uint32_t *out, struct hf_engine *engine,
         head = index;
     }
     uint8_t lens[HF_IDENTITY_HEAD_LEN] = {
-        (uint8_t)(identity->entity_id.len >> 8),     (uint8_t)identity->entity_id.len,
-        (uint8_t)(identity->credential_id.len >> 8), (uint8_t)identity->credential_id.len,
+        (uint8_t)(identity->entity_id.len >> 8),
+        (uint8_t)identity->entity_id.len,
+        (uint8_t)(identity->credential_id.len >> 8),
+        (uint8_t)identity->credential_id.len,
         (uint8_t)identity->server_name.len,
         (uint8_t)(identity->handles.len / HF_REVOCATION_HANDLE_LEN),
     };
@@ -111,8 +113,8 @@ size_t hf_identity_handles(uint8_t out[HF_CHAIN_DEPTH_MAX * HF_REVOCATION_HANDLE
         return 0;
     struct cursor cursor = {engine, block_at(engine, head), 0};
     cursor_move(&cursor, lens, NULL, sizeof lens);
-    cursor_skip(&cursor, (size_t)(lens[0] << 8 | lens[1]) + (size_t)(lens[2] << 8 | lens[3]) +
-                             lens[4]);
+    cursor_skip(&cursor,
+                (size_t)(lens[0] << 8 | lens[1]) + (size_t)(lens[2] << 8 | lens[3]) + lens[4]);
     cursor_move(&cursor, out, NULL, (size_t)lens[5] * HF_REVOCATION_HANDLE_LEN);
     return lens[5];
 }

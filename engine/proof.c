@@ -67,8 +67,8 @@ void hf_proof_ask(struct hf_engine *engine, struct hf_association *association, 
     handshake->is_answered = false;
     handshake->seq++;
     handshake->answer_deadline_us = engine->now_us + engine->config.answer_us_max;
-    proof->job.ticket = (struct hf_ticket){association->handshake, handshake->generation,
-                                           handshake->seq};
+    proof->job.ticket =
+        (struct hf_ticket){association->handshake, handshake->generation, handshake->seq};
     proof->job.parts = parts;
     proof->job.status = HF_WAITING;
     proof->job.wall_s = engine->wall_s;
@@ -107,8 +107,8 @@ size_t hf_engine_take_jobs(struct hf_engine *engine, struct hf_job **jobs, size_
 
 void hf_engine_give_job(struct hf_engine *engine, struct hf_job *job)
 {
-    struct hf_proof *proof = (struct hf_proof *)(void *)((uint8_t *)job -
-                                                         offsetof(struct hf_proof, job));
+    struct hf_proof *proof =
+        (struct hf_proof *)(void *)((uint8_t *)job - offsetof(struct hf_proof, job));
     uint32_t index =
         (uint32_t)(((uint8_t *)proof - engine->proofs.slots) / (ptrdiff_t)engine->proofs.stride);
     HF_ASSERT(index < engine->proofs.touched && proof == proof_at(engine, index) &&

@@ -14,9 +14,9 @@
 
 struct hf_proof {
     uint32_t next_free;
-    uint32_t handshake; /**< HF_NONE: it has ended */
-    bool is_queued;     /**< in the ring of jobs to be taken */
-    bool is_away;       /**< taken, not yet given back */
+    uint32_t handshake;                     /**< HF_NONE: it has ended */
+    bool is_queued;                         /**< in the ring of jobs to be taken */
+    bool is_away;                           /**< taken, not yet given back */
     const struct hf_credential *credential; /**< ours, NULL: none; a reference */
     const struct hf_trust *trust;           /**< judges the peer; a reference */
     struct hf_job job;

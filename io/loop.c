@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define ROUNDS_MAX 4
+#define JOBS_PER_ROUND 256
 #define STOPS_PER_TURN 1024u
 
 void hf_loop_config_init(struct hf_loop_config *config)

@@ -276,6 +276,7 @@ void fuzz_world_squeeze(struct fuzz_world *world, uint32_t left)
 void fuzz_world_turn(struct fuzz_world *world, uint64_t ahead_us)
 {
     hf_engine_end_turn(world->engine);
+    hf_engine_run_jobs(world->engine);
     fuzz_watch_events(world, SIZE_MAX);
     fuzz_watch_outputs(world, SIZE_MAX);
     fuzz_audit(world);

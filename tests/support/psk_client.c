@@ -75,8 +75,8 @@ void psk_client_master(struct psk_client *client, const struct hf_secret *premas
     struct hf_sha256 transcript = client->transcript;
     uint8_t session_hash[HF_SHA256_LEN];
     hf_sha256_final(session_hash, &transcript);
-    hf_master_secret(client->master_secret, premaster, client->client_random,
-                     client->server_random, client->is_ems ? session_hash : NULL);
+    hf_master_secret(client->master_secret, premaster, client->client_random, client->server_random,
+                     client->is_ems ? session_hash : NULL);
     struct hf_hmac_key master;
     struct hf_bytes secret = {client->master_secret, HF_MASTER_SECRET_LEN};
     hf_hmac_key_init(&master, secret);
@@ -124,26 +124,32 @@ static uint16_t send_identity(struct psk_client_out *out, uint16_t seq, bool is_
     return (uint16_t)(seq + 1);
 }
 
-/* All up to ChangeCipherSpec, that, and Finished. */
+/* ChangeCipherSpec and Finished. */
+static void send_finished(struct psk_client_out *out, uint16_t seq, bool is_first)
+{
+    struct psk_client *client = out->client;
+    uint8_t message[PSK_MESSAGE_OUT_MAX];
+    static const uint8_t change[] = {1};
+    if (is_first) {
+        make_verify_data(client->client_verify_data, client, "client finished");
+    }
+    psk_out_record(out, PSK_CONTENT_CCS, 0, change, sizeof(change));
+    client->is_send_protected = true;
+    message[0] = PSK_FINISHED;
+    psk_store(message + 1, HF_VERIFY_DATA_LEN, 3);
+    memcpy(message + 4, client->client_verify_data, HF_VERIFY_DATA_LEN);
+    psk_out_message(out, 1, seq, message, 4 + HF_VERIFY_DATA_LEN, is_first);
+}
+
 static void send_final_flight(struct psk_client_out *out, bool is_first)
 {
     struct psk_client *client = out->client;
     uint16_t seq = (uint16_t)(client->message_seq + 1);
     seq = client->is_certificate ? psk_certificate_send(out, seq, is_first)
                                  : send_identity(out, seq, is_first);
-    if (client->state == PSK_CLIENT_FAILED) {
-        return;
+    if (client->state != PSK_CLIENT_FAILED) {
+        send_finished(out, seq, is_first);
     }
-    if (is_first) {
-        make_verify_data(client->client_verify_data, client, "client finished");
-    }
-    static const uint8_t change[] = {1};
-    psk_out_record(out, PSK_CONTENT_CCS, 0, change, sizeof(change));
-    client->is_send_protected = true;
-    uint8_t message[PSK_MESSAGE_OUT_MAX] = {PSK_FINISHED};
-    psk_store(message + 1, HF_VERIFY_DATA_LEN, 3);
-    memcpy(message + 4, client->client_verify_data, HF_VERIFY_DATA_LEN);
-    psk_out_message(out, 1, seq, message, 4 + HF_VERIFY_DATA_LEN, is_first);
 }
 
 void psk_client_resend(struct psk_client_out *out)
@@ -407,7 +413,7 @@ void psk_client_send_record(struct psk_client *client, const struct psk_client_r
 
 const char *psk_client_state_name(enum psk_client_state state)
 {
-    static const char *const names[] = {"new", "await_hello", "await_finished",
-                                        "open", "closed", "failed"};
+    static const char *const names[] = {"new",  "await_hello", "await_finished",
+                                        "open", "closed",      "failed"};
     return names[state];
 }

@@ -36,9 +36,9 @@ static void put_types(struct psk_writer *writer, uint16_t extension, struct hf_b
 
 void psk_certificate_extensions(struct psk_writer *writer, const struct psk_client *client)
 {
-    static const uint8_t fixed[] = {0, EXT_SUPPORTED_GROUPS,     0, 4, 0, 2, 0, 23,
-                                    0, EXT_EC_POINT_FORMATS,     0, 2, 1, 0,
-                                    0, EXT_SIGNATURE_ALGORITHMS, 0, 4, 0, 2, 4, 3};
+    static const uint8_t fixed[] = {
+        0, EXT_SUPPORTED_GROUPS,     0, 4, 0, 2, 0, 23, 0, EXT_EC_POINT_FORMATS, 0, 2, 1, 0,
+        0, EXT_SIGNATURE_ALGORITHMS, 0, 4, 0, 2, 4, 3};
     bool is_any = false;
     for (size_t i = 0; i < client->config.suite_count; i++) {
         is_any |= psk_certificate_is_suite(client->config.suites[i]);
@@ -193,11 +193,28 @@ static uint16_t send_verify(struct psk_client_out *out, uint16_t seq, bool is_fi
     return (uint16_t)(seq + 1);
 }
 
-uint16_t psk_certificate_send(struct psk_client_out *out, uint16_t seq, bool is_first)
+static uint16_t send_share(struct psk_client_out *out, uint16_t seq, bool is_first)
 {
     struct psk_client *client = out->client;
     uint8_t message[PSK_MESSAGE_OUT_MAX];
     struct psk_writer writer = {message, 0, sizeof(message), false};
+    psk_put_number(&writer, PSK_CLIENT_KEY_EXCHANGE, 1);
+    size_t body = psk_open(&writer, 3);
+    psk_put_number(&writer, HF_P256_POINT_LEN, 1);
+    psk_put(&writer, client->own_point, HF_P256_POINT_LEN);
+    psk_close(&writer, body, 3);
+    psk_out_message(out, 0, seq, message, writer.len, is_first);
+    if (is_first) {
+        struct hf_secret premaster = {.len = HF_P256_SCALAR_LEN};
+        memcpy(premaster.data, client->shared_secret, HF_P256_SCALAR_LEN);
+        psk_client_master(client, &premaster);
+    }
+    return (uint16_t)(seq + 1);
+}
+
+uint16_t psk_certificate_send(struct psk_client_out *out, uint16_t seq, bool is_first)
+{
+    struct psk_client *client = out->client;
     if (is_first) {
         make_share(out);
         if (client->state == PSK_CLIENT_FAILED) {
@@ -207,17 +224,7 @@ uint16_t psk_certificate_send(struct psk_client_out *out, uint16_t seq, bool is_
     if (client->has_request) {
         seq = send_certificate(out, seq, is_first);
     }
-    psk_put_number(&writer, PSK_CLIENT_KEY_EXCHANGE, 1);
-    size_t body = psk_open(&writer, 3);
-    psk_put_number(&writer, HF_P256_POINT_LEN, 1);
-    psk_put(&writer, client->own_point, HF_P256_POINT_LEN);
-    psk_close(&writer, body, 3);
-    psk_out_message(out, 0, seq++, message, writer.len, is_first);
-    if (is_first) {
-        struct hf_secret premaster = {.len = HF_P256_SCALAR_LEN};
-        memcpy(premaster.data, client->shared_secret, HF_P256_SCALAR_LEN);
-        psk_client_master(client, &premaster);
-    }
+    seq = send_share(out, seq, is_first);
     if (!client->has_request || client->config.credential == NULL) {
         return seq;
     }

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 /* A test tool that is misused, or broken, stops there. */
-#define PSK_CHECK(condition)                                                                 \
+#define PSK_CHECK(condition)                                                                       \
     do {                                                                                           \
         if (!(condition)) {                                                                        \
             abort();                                                                               \
@@ -104,8 +104,8 @@ void psk_out_alert(struct psk_client_out *out, uint8_t level, uint8_t descriptio
 size_t psk_client_payload_max(const struct psk_client *client);
 void psk_receive_datagram(struct psk_client_out *out, uint64_t now_us, uint8_t *bytes, size_t len,
                           psk_client_emit *data);
-void psk_receive_stream(struct psk_client_out *out, uint64_t now_us, uint8_t *bytes,
-                        size_t len, psk_client_emit *data);
+void psk_receive_stream(struct psk_client_out *out, uint64_t now_us, uint8_t *bytes, size_t len,
+                        psk_client_emit *data);
 void psk_receive_deferred(struct psk_client_out *out, uint64_t now_us, psk_client_emit *data);
 
 /* psk_client_message.c */

@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 #define DATA_MAX 65536
-#define OUTPUTS_MAX 64
+#define OUTPUTS_MAX 128
 #define EVENTS_MAX 64
 
 static uint8_t data[DATA_MAX];
