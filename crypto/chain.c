@@ -50,8 +50,7 @@ static bool is_expected(const struct hf_expected_peer *expected, const struct hf
     return expected->flavour == HF_FLAVOUR_RAW &&
            (expected->entity_id.len == 0 ||
             (expected->entity_id.len == pin->entity_id_len &&
-             hf_bytes_equal_public(expected->entity_id.data, pin->entity_id,
-                                   pin->entity_id_len)));
+             hf_bytes_equal_public(expected->entity_id.data, pin->entity_id, pin->entity_id_len)));
 }
 
 static enum hf_status open_raw(struct hf_job *job)

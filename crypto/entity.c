@@ -1,6 +1,6 @@
 /**
- * entity.c - entity identifiers by their grammar (TS-0001 7.2). Here, and not in the engine, because
- * certificates and pins carry them too.
+ * entity.c - entity identifiers by their grammar (TS-0001 7.2). Here, and not in the engine,
+ * because certificates and pins carry them too.
  */
 #include <handfast/base.h>
 

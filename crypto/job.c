@@ -40,7 +40,7 @@ static void count_batches(struct hf__job_thread *thread, enum hf_job_kind kind, 
     thread->counters.operations[kind] += count;
 }
 
-/* ---- verification: one queue for every signature ------------------------------------------- */
+/* ---- verification: one queue for every signature ---------------------------- */
 
 /* A peer's key that is no point of the curve is its certificate's fault, if it came in one. */
 static enum hf_status proof_status(const struct hf__job_item *item, enum hf_status status)
@@ -103,18 +103,18 @@ static void verify_job(struct hf__job_thread *thread, struct hf__job_item *item)
     struct hf_job *job = item->job;
 
     if (asks(item, HF_JOB_VERIFY))
-        verify_later(thread, item, HF__JOB_PROOF,
-                     &(struct hf_p256_verify){job->verify_key, job->verify_digest, item->proof,
-                                              HF_OK},
-                     NULL);
+        verify_later(
+            thread, item, HF__JOB_PROOF,
+            &(struct hf_p256_verify){job->verify_key, job->verify_digest, item->proof, HF_OK},
+            NULL);
     for (size_t i = 0; item->is_walking && i < item->walk.link_count; i++) {
         const struct hf_chain_link *link = &item->walk.links[i];
 
         if (!hf__job_cache_find(thread, job, link))
-            verify_later(thread, item, HF__JOB_LINK,
-                         &(struct hf_p256_verify){link->public_key, link->digest,
-                                                  link->signature, HF_OK},
-                         link);
+            verify_later(
+                thread, item, HF__JOB_LINK,
+                &(struct hf_p256_verify){link->public_key, link->digest, link->signature, HF_OK},
+                link);
     }
     if (asks(item, HF_JOB_SIGN) && !item->is_waiting)
         verify_later(thread, item, HF__JOB_SELF_CHECK,
@@ -123,7 +123,7 @@ static void verify_job(struct hf__job_thread *thread, struct hf__job_item *item)
                      NULL);
 }
 
-/* ---- the other kinds ----------------------------------------------------------------------- */
+/* ---- the other kinds ---------------------------- */
 
 /* What can be judged without a multiplication, cheapest first. */
 static void begin(struct hf__job_item *item, struct hf_job *job)
@@ -176,8 +176,8 @@ static void generate_all(struct hf__job_thread *thread, size_t item_count)
         if (!asks(item, HF_JOB_GENERATE) || is_failed(item) || take_pair(thread, item->job))
             continue;
         items[asked] = item;
-        operations[asked++] = (struct hf_p256_generate){item->job->private_key,
-                                                        item->job->public_key, HF_OK};
+        operations[asked++] =
+            (struct hf_p256_generate){item->job->private_key, item->job->public_key, HF_OK};
     }
     if (asked == 0)
         return;
@@ -186,8 +186,7 @@ static void generate_all(struct hf__job_thread *thread, size_t item_count)
     while (thread->may_keep_pairs && lanes <= HF_JOB_LANES_MAX && count % lanes > 0) {
         struct hf__job_pair *pair = &thread->pairs[count - asked];
 
-        operations[count++] =
-            (struct hf_p256_generate){pair->private_key, pair->public_key, HF_OK};
+        operations[count++] = (struct hf_p256_generate){pair->private_key, pair->public_key, HF_OK};
     }
     hf_p256_best()->generate(operations, count);
     count_batches(thread, HF_JOB_KIND_GENERATE, count);
@@ -250,8 +249,7 @@ static void sign_all(struct hf__job_thread *thread, size_t item_count)
             continue;
         items[count] = item;
         operations[count++] = (struct hf_p256_sign){hf__credential_key(item->job->credential),
-                                                    item->job->sign_digest, item->signature,
-                                                    HF_OK};
+                                                    item->job->sign_digest, item->signature, HF_OK};
     }
     if (count == 0)
         return;
@@ -261,7 +259,7 @@ static void sign_all(struct hf__job_thread *thread, size_t item_count)
         items[i]->sign = operations[i].status;
 }
 
-/* ---- the verdict ----------------------------------------------------------------------------- */
+/* ---- the verdict ---------------------------- */
 
 static enum hf_status first_failure(const struct hf__job_item *item)
 {

@@ -51,8 +51,7 @@ __attribute__((destructor)) static void thread_key_drop(void)
 
 static void *map_zero(size_t len)
 {
-    void *memory =
-        mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *memory = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     return memory == MAP_FAILED ? NULL : memory;
 }
@@ -158,8 +157,7 @@ bool hf__job_cache_find(struct hf__job_thread *thread, const struct hf_job *job,
         return false;
     set = cache_set(key, thread, link);
     for (size_t i = 0; i < CACHE_WAYS; i++) {
-        if (cache_is_useful(&set[i], job) &&
-            hf_bytes_equal_public(set[i].key, key, sizeof key)) {
+        if (cache_is_useful(&set[i], job) && hf_bytes_equal_public(set[i].key, key, sizeof key)) {
             thread->counters.links_cached++;
             return true;
         }

@@ -7,7 +7,7 @@
 
 #include "chain.h"
 
-#define HF__JOB_CHUNK 64    /**< jobs that share batches */
+#define HF__JOB_CHUNK 64     /**< jobs that share batches */
 #define HF__JOB_VERIFIES 128 /**< signatures that wait for a batch */
 
 /** What a signature in the queue is for. */
@@ -56,7 +56,8 @@ struct hf__job_thread {
     size_t verify_count;
 };
 
-/** hf__job_thread_view gives the calling thread's, or NULL without memory. It ends with the thread. */
+/** hf__job_thread_view gives the calling thread's, or NULL without memory. It dies with the thread.
+ */
 struct hf__job_thread *hf__job_thread_view(void);
 
 /** hf__job_cache_find tells whether the signature was verified under this trust and is still of

@@ -1,6 +1,6 @@
 /**
- * trust.c - what an authority believes of its peers: raw keys pinned by RFC 6920 digest. Anchors and
- * CRLs are not read yet: an hf_trust with any is refused, so that nobody relies on them.
+ * trust.c - what an authority believes of its peers: raw keys pinned by RFC 6920 digest. Anchors
+ * and CRLs are not read yet: an hf_trust with any is refused, so that nobody relies on them.
  *
  * Immutable once open; shared by counting.
  */

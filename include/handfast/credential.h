@@ -13,22 +13,22 @@
 
 HF_BEGIN_DECLS
 
-#define HF_P256_POINT_LEN 65    /**< uncompressed: 04, x, y */
+#define HF_P256_POINT_LEN 65 /**< uncompressed: 04, x, y */
 #define HF_P256_SCALAR_LEN 32
 #define HF_P256_SIGNATURE_MAX 72 /**< bytes of a DER ECDSA-Sig-Value */
-#define HF_CHAIN_DEPTH_MAX 8    /**< certificates of a chain, the peer's own included */
+#define HF_CHAIN_DEPTH_MAX 8     /**< certificates of a chain, the peer's own included */
 #define HF_REVOCATION_HANDLE_LEN 16
 
 /** What kind of credential a peer holds (TS-0003 8.1.2, 10.1). A bit each: authorities accept
  *  sets, a peer has exactly one. */
 enum hf_flavour {
     HF_FLAVOUR_NONE = 0,
-    HF_FLAVOUR_RAW = 1,     /**< raw public key, RFC 7250; TS-0003 10.1.2 */
-    HF_FLAVOUR_DEVICE = 2,  /**< hardware instance identifier; 10.1.1.4 */
-    HF_FLAVOUR_CSE_ID = 4,  /**< public domain name of a CSE-ID; 10.1.1.5 */
-    HF_FLAVOUR_AE_ID = 8,   /**< URI of an AE-ID; 10.1.1.6 */
+    HF_FLAVOUR_RAW = 1,      /**< raw public key, RFC 7250; TS-0003 10.1.2 */
+    HF_FLAVOUR_DEVICE = 2,   /**< hardware instance identifier; 10.1.1.4 */
+    HF_FLAVOUR_CSE_ID = 4,   /**< public domain name of a CSE-ID; 10.1.1.5 */
+    HF_FLAVOUR_AE_ID = 8,    /**< URI of an AE-ID; 10.1.1.6 */
     HF_FLAVOUR_NODE_ID = 16, /**< 10.1.1.8 */
-    HF_FLAVOUR_FQDN = 32,   /**< of a MAF or MEF; 10.1.1.7 */
+    HF_FLAVOUR_FQDN = 32,    /**< of a MAF or MEF; 10.1.1.7 */
 };
 
 /** hf_flavour_name gives "raw", "device", "cse-id", "ae-id", "node-id", "fqdn" or "none". */
@@ -46,24 +46,24 @@ struct hf_credential_source {
     struct hf_bytes key_pem;   /**< EC PRIVATE KEY or PRIVATE KEY, unencrypted. Secret. Empty: the
                                     key is with a remote signer */
     struct hf_bytes public_key_pem; /**< PUBLIC KEY; needed only for a remote key without chain */
-    uint64_t remote;           /**< without key_pem: the embedder's name for the remote key */
+    uint64_t remote;                /**< without key_pem: the embedder's name for the remote key */
 };
 
 /* X(name, text): what is odd about our own certificate, but was loaded all the same. Peers that
  * hold to TS-0003 10.1.1 may refuse it. */
-#define HF_CREDENTIAL_WARNING_MAP(X)                                                              \
-    X(VERSION, "the certificate is not of version 3")                                             \
-    X(KEY_USAGE_MISSING, "the certificate has no keyUsage (TS-0003 10.1.1.2)")                    \
-    X(KEY_USAGE, "the certificate's keyUsage lacks digitalSignature (TS-0003 10.1.1.2)")          \
-    X(SERVER_AUTH, "the certificate's extended key usage lacks serverAuth")                       \
-    X(CLIENT_AUTH, "the certificate's extended key usage lacks clientAuth")                       \
-    X(SIGNATURE, "a certificate is not signed with ECDSA and SHA-256 (TS-0003 10.1.1.1)")         \
-    X(ISSUER_KEY, "an issuer's key is not on P-256 (TS-0003 10.1.1.1)")                           \
-    X(NO_NAME, "the certificate has no subjectAltName: nobody can identify us by it")             \
-    X(WILDCARD, "the certificate has a wildcard name (forbidden by TS-0003 10.1.1)")              \
-    X(IS_CA, "the certificate is a CA's")                                                         \
-    X(ISSUER_NOT_CA, "an issuer of the chain is not marked as a CA")                              \
-    X(ROOT_SENT, "the chain includes the root, which peers have or do not trust")                 \
+#define HF_CREDENTIAL_WARNING_MAP(X)                                                               \
+    X(VERSION, "the certificate is not of version 3")                                              \
+    X(KEY_USAGE_MISSING, "the certificate has no keyUsage (TS-0003 10.1.1.2)")                     \
+    X(KEY_USAGE, "the certificate's keyUsage lacks digitalSignature (TS-0003 10.1.1.2)")           \
+    X(SERVER_AUTH, "the certificate's extended key usage lacks serverAuth")                        \
+    X(CLIENT_AUTH, "the certificate's extended key usage lacks clientAuth")                        \
+    X(SIGNATURE, "a certificate is not signed with ECDSA and SHA-256 (TS-0003 10.1.1.1)")          \
+    X(ISSUER_KEY, "an issuer's key is not on P-256 (TS-0003 10.1.1.1)")                            \
+    X(NO_NAME, "the certificate has no subjectAltName: nobody can identify us by it")              \
+    X(WILDCARD, "the certificate has a wildcard name (forbidden by TS-0003 10.1.1)")               \
+    X(IS_CA, "the certificate is a CA's")                                                          \
+    X(ISSUER_NOT_CA, "an issuer of the chain is not marked as a CA")                               \
+    X(ROOT_SENT, "the chain includes the root, which peers have or do not trust")                  \
     X(LONG, "the Certificate message is longer than 4,096 bytes: small peers may refuse it")
 
 /** Bits of hf_credential_warnings(). */
@@ -71,8 +71,8 @@ enum hf_credential_warning {
 #define HF_CREDENTIAL_WARNING_INDEX(name, text) HF__CREDENTIAL_WARNING_##name,
     HF_CREDENTIAL_WARNING_MAP(HF_CREDENTIAL_WARNING_INDEX)
 #undef HF_CREDENTIAL_WARNING_INDEX
-    HF_CREDENTIAL_WARNING_COUNT,
-#define HF_CREDENTIAL_WARNING_BIT(name, text)                                                     \
+        HF_CREDENTIAL_WARNING_COUNT,
+#define HF_CREDENTIAL_WARNING_BIT(name, text)                                                      \
     HF_CREDENTIAL_WARNING_##name = 1 << HF__CREDENTIAL_WARNING_##name,
     HF_CREDENTIAL_WARNING_MAP(HF_CREDENTIAL_WARNING_BIT)
 #undef HF_CREDENTIAL_WARNING_BIT
@@ -137,13 +137,13 @@ struct hf_trust_source {
     struct hf_bytes raw_keys;
     /** One CSE a line: `CSE-ID public-domain-name`, where the rule of TS-0001 7.2 does not hold. */
     struct hf_bytes names;
-    uint8_t flavours;            /**< accepted: a set of enum hf_flavour; none */
-    uint8_t depth_max;           /**< certificates, the peer's own included; 4 */
-    uint32_t chain_len_max;      /**< bytes of a peer's Certificate message; 8,192 */
+    uint8_t flavours;       /**< accepted: a set of enum hf_flavour; none */
+    uint8_t depth_max;      /**< certificates, the peer's own included; 4 */
+    uint32_t chain_len_max; /**< bytes of a peer's Certificate message; 8,192 */
     enum hf_crl_policy crl_expired;
-    bool crl_required;           /**< refuse a certificate no CRL answers for */
+    bool crl_required;              /**< refuse a certificate no CRL answers for */
     bool name_constraints_required; /**< refuse a chain whose issuers constrain no name */
-    uint64_t epoch;              /**< tells reloads apart; any number not used before */
+    uint64_t epoch;                 /**< tells reloads apart; any number not used before */
 };
 
 /** hf_trust_source_init sets the defaults. */
@@ -186,11 +186,11 @@ struct hf_expected_peer {
 
 /** Who a peer proved to be, as far as its certificate or raw key tells. */
 struct hf_peer_identity {
-    int64_t expires_s;         /**< last second the whole chain is valid; 0: no expiry */
-    uint8_t flavour;           /**< exactly one of enum hf_flavour */
-    uint8_t entity_kind;       /**< enum hf_entity_kind */
+    int64_t expires_s;   /**< last second the whole chain is valid; 0: no expiry */
+    uint8_t flavour;     /**< exactly one of enum hf_flavour */
+    uint8_t entity_kind; /**< enum hf_entity_kind */
     uint8_t handle_count;
-    uint16_t entity_id_len;    /**< 0: to be asked for (HF_REQUEST_IDENTITY) */
+    uint16_t entity_id_len; /**< 0: to be asked for (HF_REQUEST_IDENTITY) */
     uint16_t credential_id_len;
     uint8_t public_key[HF_P256_POINT_LEN];
     uint8_t handles[HF_CHAIN_DEPTH_MAX][HF_REVOCATION_HANDLE_LEN]; /**< hf_trust_is_revoked() */

@@ -46,25 +46,25 @@ struct hf_job {
     uint8_t signature[HF_P256_SIGNATURE_MAX]; /**< SIGN: out, DER */
     uint8_t signature_len;
 
-    uint8_t verify_digest[32]; /**< VERIFY: in */
+    uint8_t verify_digest[32];                       /**< VERIFY: in */
     uint8_t verify_signature[HF_P256_SIGNATURE_MAX]; /**< VERIFY: in, DER as received */
     uint8_t verify_signature_len;
     uint8_t verify_key[HF_P256_POINT_LEN]; /**< VERIFY: in; with CHAIN: out */
 
-    const struct hf_trust *trust; /**< CHAIN: by what it is judged */
-    bool peer_is_server;          /**< CHAIN: which extended key usage is wanted */
-    bool chain_is_raw;            /**< CHAIN: RFC 7250 was negotiated for the peer */
-    int64_t wall_s;               /**< CHAIN: now, UTC */
+    const struct hf_trust *trust;            /**< CHAIN: by what it is judged */
+    bool peer_is_server;                     /**< CHAIN: which extended key usage is wanted */
+    bool chain_is_raw;                       /**< CHAIN: RFC 7250 was negotiated for the peer */
+    int64_t wall_s;                          /**< CHAIN: now, UTC */
     const struct hf_expected_peer *expected; /**< CHAIN: NULL: read from the certificate */
-    const uint8_t *chain;         /**< CHAIN: in, the body of the Certificate message */
+    const uint8_t *chain;                    /**< CHAIN: in, the body of the Certificate message */
     uint32_t chain_len;
     struct hf_peer_identity peer; /**< CHAIN: out, all zero unless status is HF_OK or HF_WAITING */
 };
 
 /** hf_job_run does what the jobs ask, oldest first: the order of the array. Equal parts of all of
  *  them go through the lanes together. A remote credential's signature is left to the caller:
- *  status HF_WAITING, sign_digest set. Thread: any; jobs of one call are his until it returns. Cost:
- *  does not block; parsing X.509 allocates. */
+ *  status HF_WAITING, sign_digest set. Thread: any; jobs of one call are his until it returns.
+ *  Cost: does not block; parsing X.509 allocates. */
 HF_API void hf_job_run(struct hf_job *const *jobs, size_t job_count);
 
 /** hf_job_complete_signature takes a remote signer's answer to a job that is HF_WAITING: checks
@@ -108,9 +108,9 @@ struct hf_job_counters {
     /** Batches by number of operations: [kind][n - 1] counts those of n. */
     uint64_t batches[HF_JOB_KIND_COUNT][HF_JOB_LANES_MAX];
     uint64_t operations[HF_JOB_KIND_COUNT];
-    uint64_t links_cached;    /**< signatures of certificates found in the cache */
-    uint64_t pairs_ahead;     /**< key pairs taken from those made ahead */
-    uint64_t signatures_bad;  /**< our own that did not verify: a fault, or an attack */
+    uint64_t links_cached;   /**< signatures of certificates found in the cache */
+    uint64_t pairs_ahead;    /**< key pairs taken from those made ahead */
+    uint64_t signatures_bad; /**< our own that did not verify: a fault, or an attack */
 };
 
 /** hf_job_read_counters copies the calling thread's. */
