@@ -57,14 +57,14 @@ struct hf_listener {
     uint16_t datagram_len_max; /**< UDP payload the handshake fragments to; 256..4096 */
     uint16_t psk_hint_len;     /**< 0: no ServerKeyExchange (RFC 4279 5.2) */
     uint8_t psk_hint[HF_PSK_HINT_MAX];
-    /** By server name. The first is also for peers that send none, and, if no authority here has a
-     *  name, for those that do; otherwise an unknown name is refused. None: pre-shared keys only. */
+    /** By server name. The first is also for peers that send none, and, if no authority here has
+     *  a name, for those that do; otherwise an unknown name is refused. None: no certificates. */
     const struct hf_listener_authority *authorities;
     uint32_t authority_count;
 };
 
-/** hf_listener_init sets the suites with pre-shared keys, then those with certificates, the mandatory
- *  one of each first: a client that offers both may have no certificate, but has a key. No hint;
+/** hf_listener_init sets the suites with pre-shared keys, then those with certificates, of each the
+ *  mandatory one first: a client that offers both may have no certificate, but has a key. No hint;
  *  1,200 bytes. */
 HF_API void hf_listener_init(struct hf_listener *listener, enum hf_transport transport);
 

@@ -111,8 +111,8 @@ HF_API enum hf_status hf_engine_answer(struct hf_engine *engine, struct hf_ticke
 
 /** hf_engine_take_jobs gives the crypto jobs that handshakes wait for, oldest first, after taking
  *  the answers that are queued. Each is the caller's until hf_engine_give_job(), which may be in a
- *  later turn and in any order; the engine's own deadline (answer_us_max) ends the wait. Returns how
- *  many: 0 when there is nothing to do. */
+ *  later turn and in any order; the engine's own deadline (answer_us_max) ends the wait. Returns
+ *  how many: 0 when there is nothing to do. */
 HF_API HF_MUST_USE size_t hf_engine_take_jobs(struct hf_engine *engine, struct hf_job **jobs,
                                               size_t jobs_max);
 
