@@ -4,16 +4,17 @@
  */
 #include "answer.h"
 #include "association.h"
-#include "finish.h"
 #include "flight.h"
+#include "identity.h"
+#include "keys.h"
 #include "offer.h"
 #include "path.h"
-#include "identity.h"
 #include "steps.h"
 #include "stream.h"
 
-#define HF_VERIFIES_MAX 8 /* HelloVerifyRequests in one handshake; an honest one takes one or two  \
-                           */
+#define HF_VERIFIES_MAX                                                                            \
+    8 /* HelloVerifyRequests in one handshake; an honest one takes one or two                      \
+       */
 
 /** Writes the ClientHello as a flight of its own: the only message so far. */
 static void write_hello(const struct hf_engine *engine, struct hf_association *association,
@@ -24,7 +25,7 @@ static void write_hello(const struct hf_engine *engine, struct hf_association *a
     struct hf_flight_message message = hf_flight_open(handshake, HF_MESSAGE_CLIENT_HELLO);
     hf_offer_write(&message.writer, hf_dialer_of(engine, association), &handshake->terms,
                    association->client_random, cookie);
-    hf_flight_close(association, handshake, &message);
+    hf_flight_close(engine, association, &message);
 }
 
 enum hf_status hf_client_start(struct hf_engine *engine, struct hf_association *association,
@@ -118,23 +119,27 @@ enum hf_status hf_client_done(struct hf_engine *engine, struct hf_association *a
     hf_flight_hash(association, handshake, HF_MESSAGE_SERVER_HELLO_DONE, event->message_seq,
                    event->body);
     hf_flight_begin(handshake);
-    hf_flight_close_identity(engine, association, handshake);
+    struct hf_flight_message message = hf_flight_open(handshake, HF_MESSAGE_CLIENT_KEY_EXCHANGE);
+    hf_writer_u16(&message.writer, handshake->identity_len);
+    message.tail = HF_TAIL_IDENTITY;
+    hf_flight_close(engine, association, &message);
     if (association->flags & HF_ASSOCIATION_EMS)
-        hf_finish_session_hash(handshake);
+        hf_keys_session_hash(handshake);
     hf_answer_expect(engine, association, HF_PENDING_KEY, true);
     hf_association_arm(engine, association);
     return HF_OK;
 }
 
-static void write_finished(struct hf_association *association, struct hf_handshake *handshake)
+static void write_finished(const struct hf_engine *engine, struct hf_association *association,
+                           struct hf_handshake *handshake)
 {
-    hf_finish_verify_data(association->verify_data, handshake, "client finished");
+    hf_keys_verify_data(association->verify_data, handshake, "client finished");
     if (hf_is_datagram(association))
         association->datagram.reply_seq = handshake->send_seq;
     hf_flight_change(handshake);
     struct hf_flight_message message = hf_flight_open(handshake, HF_MESSAGE_FINISHED);
     hf_writer_bytes(&message.writer, association->verify_data, HF_VERIFY_DATA_LEN);
-    hf_flight_close(association, handshake, &message);
+    hf_flight_close(engine, association, &message);
 }
 
 enum hf_status hf_client_key(struct hf_engine *engine, struct hf_association *association,
@@ -151,8 +156,9 @@ enum hf_status hf_client_key(struct hf_engine *engine, struct hf_association *as
         return HF_E_CREDENTIAL_EXPIRED;
     if (handshake->is_misnamed)
         return HF_E_IDENTITY_REFUSED;
-    HF_TRY(hf_finish_secrets(engine, association));
-    write_finished(association, handshake);
+    HF_TRY(hf_keys_psk(engine, association));
+    hf_keys_begin(engine, association);
+    write_finished(engine, association, handshake);
     hf_flight_await(engine, association);
     association->flags |= HF_ASSOCIATION_WRITE_PROTECTED;
     hf_association_arm(engine, association);
@@ -166,7 +172,7 @@ enum hf_status hf_client_finished(struct hf_engine *engine, struct hf_associatio
     uint8_t expected[HF_VERIFY_DATA_LEN];
     if (event->body.len != HF_VERIFY_DATA_LEN)
         return HF_E_DECODE;
-    hf_finish_verify_data(expected, handshake, "server finished");
+    hf_keys_verify_data(expected, handshake, "server finished");
     if (!hf_ct_equal(expected, event->body.data, HF_VERIFY_DATA_LEN) && !HF_FUZZ_ACCEPT)
         return HF_E_FINISHED;
     hf_flight_answered(handshake);

@@ -189,8 +189,14 @@ static enum hf_status take_protected(struct hf_arrival *arrival, struct hf_assoc
 static bool is_before_keys(const struct hf_association *association)
 {
     return association->state == HF_STATE_CL_AWAIT_CCS ||
-           (association->state >= HF_STATE_SV_AWAIT_EXCHANGE &&
+           (association->state > HF_STATE_SV_AWAIT_HELLO &&
             association->state <= HF_STATE_SV_AWAIT_CCS);
+}
+
+static bool is_before_change(const struct hf_association *association)
+{
+    return association->state == HF_STATE_SV_AWAIT_CCS ||
+           association->state == HF_STATE_CL_AWAIT_CCS;
 }
 
 static enum hf_status keep(struct hf_engine *engine, struct hf_association *association,
@@ -275,7 +281,7 @@ static enum hf_status take_epoch0(struct hf_arrival *arrival, struct hf_associat
         return drop(engine, HF_DROP_RECORD_TYPE);
     if (record->len != 1 || record->body[0] != 1) /* must not take the place of the real one */
         return drop(engine, HF_DROP_MALFORMED);
-    if (target->state == HF_STATE_SV_AWAIT_EXCHANGE || target->state == HF_STATE_SV_AWAIT_KEY)
+    if (is_before_keys(target) && !is_before_change(target))
         return keep(engine, target, record);
     const struct hf_machine_event event = {.kind = HF_MACHINE_CHANGE_CIPHER_SPEC,
                                            .body = {record->body, record->len}};
@@ -312,8 +318,7 @@ static bool is_ready(const struct hf_association *association, const struct hf_r
     if (record->epoch > 0)
         return association->flags & HF_ASSOCIATION_READ_PROTECTED;
     if (record->type == HF_TYPE_CHANGE_CIPHER_SPEC)
-        return association->state == HF_STATE_SV_AWAIT_CCS ||
-               association->state == HF_STATE_CL_AWAIT_CCS;
+        return is_before_change(association);
     struct hf_reader reader = hf_reader_of((struct hf_bytes){record->body, record->len});
     struct hf_fragment fragment;
     return hf_fragment_read(&fragment, &reader) != HF_OK ||

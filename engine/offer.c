@@ -3,6 +3,8 @@
  */
 #include "offer.h"
 
+#include "hello.h"
+
 enum {
     EXTENSION_SERVER_NAME = 0,
     EXTENSION_MAX_FRAGMENT_LENGTH = 1,
@@ -25,7 +27,7 @@ static bool is_offered(const struct hf_dialer *dialer, uint16_t suite)
     bool is_found = false;
     for (size_t i = 0; i < dialer->suite_count; i++)
         is_found |= dialer->suites[i] == suite;
-    return is_found;
+    return is_found && hf_hello_key_exchange(suite) == HF_KEY_EXCHANGE_PSK;
 }
 
 /** RFC 7366 is for block ciphers only. */
@@ -78,9 +80,12 @@ void hf_offer_write(struct hf_writer *writer, const struct hf_dialer *dialer,
         hf_writer_u8(writer, (uint8_t)cookie.len);
         hf_writer_bytes(writer, cookie.data, cookie.len);
     }
-    hf_writer_u16(writer, (uint16_t)(2 * dialer->suite_count));
-    for (size_t i = 0; i < dialer->suite_count; i++)
-        hf_writer_u16(writer, dialer->suites[i]);
+    size_t suites = hf_writer_open(writer, 2);
+    for (size_t i = 0; i < dialer->suite_count; i++) {
+        if (is_offered(dialer, dialer->suites[i]))
+            hf_writer_u16(writer, dialer->suites[i]);
+    }
+    hf_writer_close(writer, suites, 2);
     hf_writer_u16(writer, 1 << 8); /* one compression method: null */
     write_extensions(writer, dialer, terms);
 }

@@ -1,14 +1,16 @@
 /**
  * server.c - the steps of the server's handshake, in the order they happen: hello, key exchange,
- * key, ChangeCipherSpec, Finished, identity. Plain PSK (RFC 4279 2) for TLS 1.2 and DTLS 1.2 alike.
+ * key, ChangeCipherSpec, Finished, identity. Plain PSK (RFC 4279 2) for TLS 1.2 and DTLS 1.2 alike;
+ * what certificates have instead of key exchange and key is in certify.c.
  */
 #include "association.h"
 #include "answer.h"
-#include "finish.h"
+#include "certify.h"
 #include "flight.h"
 #include "fragment.h"
 #include "hello.h"
 #include "identity.h"
+#include "keys.h"
 #include "steps.h"
 #include "stream.h"
 
@@ -49,15 +51,15 @@ static void write_hello_flight(struct hf_engine *engine, struct hf_association *
     struct hf_flight_message message = hf_flight_open(handshake, HF_MESSAGE_SERVER_HELLO);
     hf_hello_write(&message.writer, &handshake->terms, hf_wire_version(association),
                    association->server_random);
-    hf_flight_close(association, handshake, &message);
+    hf_flight_close(engine, association, &message);
     if (listener->psk_hint_len > 0) { /* RFC 4279 2: no hint, no ServerKeyExchange */
         message = hf_flight_open(handshake, HF_MESSAGE_SERVER_KEY_EXCHANGE);
         hf_writer_u16(&message.writer, listener->psk_hint_len);
         hf_writer_bytes(&message.writer, listener->psk_hint, listener->psk_hint_len);
-        hf_flight_close(association, handshake, &message);
+        hf_flight_close(engine, association, &message);
     }
     message = hf_flight_open(handshake, HF_MESSAGE_SERVER_HELLO_DONE);
-    hf_flight_close(association, handshake, &message);
+    hf_flight_close(engine, association, &message);
 }
 
 enum hf_status hf_server_hello(struct hf_engine *engine, struct hf_association *association,
@@ -73,9 +75,15 @@ enum hf_status hf_server_hello(struct hf_engine *engine, struct hf_association *
     apply_terms(association, handshake, &terms);
     hf_flight_hash(association, handshake, HF_MESSAGE_CLIENT_HELLO, event->message_seq,
                    event->body);
-    write_hello_flight(engine, association, handshake);
     handshake->deadline_us = engine->now_us + engine->config.handshake_us_max;
-    hf_flight_await(engine, association);
+    if (hf_hello_key_exchange(terms.suite) == HF_KEY_EXCHANGE_PSK) {
+        handshake->way = HF_WAY_PSK;
+        write_hello_flight(engine, association, handshake);
+        hf_flight_await(engine, association);
+    } else {
+        handshake->way = HF_WAY_CERTIFICATE;
+        HF_TRY(hf_certify_begin(engine, association));
+    }
     hf_association_arm(engine, association);
     return HF_OK;
 }
@@ -92,7 +100,7 @@ enum hf_status hf_server_exchange(struct hf_engine *engine, struct hf_associatio
     hf_flight_hash(association, handshake, HF_MESSAGE_CLIENT_KEY_EXCHANGE, event->message_seq,
                    event->body);
     if (association->flags & HF_ASSOCIATION_EMS)
-        hf_finish_session_hash(handshake); /* before parking: what comes later is not part of it */
+        hf_keys_session_hash(handshake); /* before parking: what comes later is not part of it */
     bool is_askable = identity.len > 0 && identity.len <= engine->config.identity_len_max;
     size_t len = identity.len < engine->config.identity_len_max ? identity.len
                                                                 : engine->config.identity_len_max;
@@ -116,10 +124,8 @@ enum hf_status hf_server_key(struct hf_engine *engine, struct hf_association *as
         handshake->refusal = HF_E_KEY_UNKNOWN;
     else if (hf_association_is_expired(engine, association))
         handshake->refusal = HF_E_KEY_EXPIRED;
-    HF_TRY(hf_finish_secrets(engine, association));
-    if (hf_is_datagram(association)) /* until the rest of the peer's flight is here */
-        handshake->retransmit_us = engine->now_us + handshake->retransmit_after;
-    hf_association_arm(engine, association);
+    HF_TRY(hf_keys_psk(engine, association));
+    hf_keys_begin(engine, association);
     return HF_OK;
 }
 
@@ -130,14 +136,14 @@ enum hf_status hf_server_finished(struct hf_engine *engine, struct hf_associatio
     uint8_t expected[HF_VERIFY_DATA_LEN];
     if (event->body.len != HF_VERIFY_DATA_LEN)
         return HF_E_DECODE;
-    hf_finish_verify_data(expected, handshake, "client finished");
+    hf_keys_verify_data(expected, handshake, "client finished");
     if (!hf_ct_equal(expected, event->body.data, HF_VERIFY_DATA_LEN) && !HF_FUZZ_ACCEPT)
         return HF_E_FINISHED;
     if (handshake->refusal != HF_OK && !HF_FUZZ_ACCEPT)
         return handshake->refusal; /* nobody knows a decoy key; and if: it opens nothing */
     hf_flight_answered(handshake);
     hf_flight_hash(association, handshake, HF_MESSAGE_FINISHED, event->message_seq, event->body);
-    hf_finish_verify_data(association->verify_data, handshake, "server finished");
+    hf_keys_verify_data(association->verify_data, handshake, "server finished");
     if (hf_is_datagram(association)) {
         association->datagram.finished_seq = event->message_seq;
         association->datagram.reply_seq = handshake->send_seq;
@@ -157,7 +163,8 @@ enum hf_status hf_server_bind(struct hf_engine *engine, struct hf_association *a
         return HF_E_SOURCE_UNAVAILABLE;
     if (!hf_is_datagram(association) && handshake->assembly.received > 0)
         return HF_E_UNEXPECTED_MESSAGE; /* bytes behind Finished, in its record */
-    if (handshake->answer_kind != HF_ANSWER_IDENTITY)
+    if (handshake->answer_kind != HF_ANSWER_IDENTITY ||
+        !hf_certify_is_admitted(engine, association))
         return HF_E_IDENTITY_REFUSED;
     HF_TRY(hf_stream_keep(engine, association));
     hf_flight_final(engine, association);

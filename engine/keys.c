@@ -1,18 +1,12 @@
 /**
- * finish.c - see finish.h.
+ * keys.c - see keys.h.
  */
-#include "finish.h"
+#include "keys.h"
 
 #include "association.h"
 #include "fragment.h"
 #include "hello.h"
 #include "steps.h"
-
-void hf_finish_session_hash(struct hf_handshake *handshake)
-{
-    struct hf_sha256 hash = handshake->transcript;
-    hf_sha256_final(handshake->session_hash, &hash);
-}
 
 /** The key of an identity nobody knows: the same each time it is asked for, known to no one. */
 static void make_decoy(struct hf_secret *out, const struct hf_engine *engine,
@@ -27,19 +21,9 @@ static void make_decoy(struct hf_secret *out, const struct hf_engine *engine,
     hf_wipe(mac, sizeof mac);
 }
 
-static void queue_keylog(struct hf_engine *engine, const struct hf_association *association)
+enum hf_status hf_keys_psk(struct hf_engine *engine, struct hf_association *association)
 {
-    if (!engine->config.keylog)
-        return;
-    struct hf_event *event = hf_association_event(engine, association, HF_EVENT_KEYLOG);
-    memcpy(event->client_random, association->client_random, HF_RANDOM_LEN);
-    memcpy(event->master_secret, association->master_secret, HF_MASTER_SECRET_LEN);
-}
-
-static enum hf_status derive_master(const struct hf_engine *engine,
-                                    struct hf_association *association,
-                                    struct hf_handshake *handshake)
-{
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
     struct hf_secret premaster = {0};
     enum hf_status status = HF_OK;
     const uint8_t *session_hash =
@@ -63,11 +47,19 @@ static enum hf_status derive_master(const struct hf_engine *engine,
     return status;
 }
 
-enum hf_status hf_finish_secrets(struct hf_engine *engine, struct hf_association *association)
+static void queue_keylog(struct hf_engine *engine, const struct hf_association *association)
+{
+    if (!engine->config.keylog)
+        return;
+    struct hf_event *event = hf_association_event(engine, association, HF_EVENT_KEYLOG);
+    memcpy(event->client_random, association->client_random, HF_RANDOM_LEN);
+    memcpy(event->master_secret, association->master_secret, HF_MASTER_SECRET_LEN);
+}
+
+void hf_keys_begin(struct hf_engine *engine, struct hf_association *association)
 {
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
     bool is_client = hf_is_client(association);
-    HF_TRY(derive_master(engine, association, handshake));
     hf_hmac_key_init(&handshake->master,
                      (struct hf_bytes){association->master_secret, HF_MASTER_SECRET_LEN});
     hf_record_keys_derive(
@@ -77,11 +69,19 @@ enum hf_status hf_finish_secrets(struct hf_engine *engine, struct hf_association
         &handshake->master, association->client_random, association->server_random);
     association->write_seq = hf_is_datagram(association) ? UINT64_C(1) << 48 : 0;
     queue_keylog(engine, association);
-    return HF_OK;
+    if (hf_is_datagram(association) && !is_client) /* until the rest of the peer's flight is here */
+        handshake->retransmit_us = engine->now_us + handshake->retransmit_after;
+    hf_association_arm(engine, association);
 }
 
-enum hf_status hf_finish_ccs(struct hf_engine *engine, struct hf_association *association,
-                             const struct hf_machine_event *event)
+void hf_keys_session_hash(struct hf_handshake *handshake)
+{
+    struct hf_sha256 hash = handshake->transcript;
+    hf_sha256_final(handshake->session_hash, &hash);
+}
+
+enum hf_status hf_keys_ccs(struct hf_engine *engine, struct hf_association *association,
+                           const struct hf_machine_event *event)
 {
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
     if (event->body.len != 1 || event->body.data[0] != 1)
@@ -94,8 +94,8 @@ enum hf_status hf_finish_ccs(struct hf_engine *engine, struct hf_association *as
     return HF_OK;
 }
 
-void hf_finish_verify_data(uint8_t out[HF_VERIFY_DATA_LEN], const struct hf_handshake *handshake,
-                           const char *label)
+void hf_keys_verify_data(uint8_t out[HF_VERIFY_DATA_LEN], const struct hf_handshake *handshake,
+                         const char *label)
 {
     uint8_t digest[HF_SHA256_LEN];
     struct hf_sha256 hash = handshake->transcript;
