@@ -3,6 +3,7 @@
  */
 #include "certificate.h"
 
+#include "p256.h"
 #include "private.h"
 
 static const uint8_t oid_ec_public_key[] = {0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01};
@@ -21,9 +22,9 @@ enum hf_status hf__certificate_read_key(const uint8_t **out, CBS *in)
     struct hf_bytes oid, parameters;
     uint8_t unused_bits;
     if (!CBS_get_asn1(in, &info, CBS_ASN1_SEQUENCE) ||
-        !CBS_get_asn1(&info, &algorithm, CBS_ASN1_SEQUENCE) ||
-        !hf__der_get_oid(&oid, &algorithm) || !CBS_get_asn1(&info, &bits, CBS_ASN1_BITSTRING) ||
-        CBS_len(&info) != 0 || !CBS_get_u8(&bits, &unused_bits))
+        !CBS_get_asn1(&info, &algorithm, CBS_ASN1_SEQUENCE) || !hf__der_get_oid(&oid, &algorithm) ||
+        !CBS_get_asn1(&info, &bits, CBS_ASN1_BITSTRING) || CBS_len(&info) != 0 ||
+        !CBS_get_u8(&bits, &unused_bits))
         return HF_E_BAD_CERTIFICATE;
     if (!hf__bytes_equal(oid, (struct hf_bytes){oid_ec_public_key, sizeof oid_ec_public_key}))
         return HF_E_CERTIFICATE_KEY;

@@ -12,8 +12,8 @@
 
 #define HF__SERIAL_LEN_MAX 20 /**< RFC 5280 4.1.2.2 */
 #define HF__EXTENSIONS_MAX 24
-#define HF__NAMES_MAX 16      /**< of a subjectAltName */
-#define HF__SUBTREES_MAX 64   /**< of a nameConstraints */
+#define HF__NAMES_MAX 16    /**< of a subjectAltName */
+#define HF__SUBTREES_MAX 64 /**< of a nameConstraints */
 
 /** Bits of keyUsage as in the first octet (RFC 5280 4.2.1.3). */
 enum hf__key_usage {
@@ -83,7 +83,8 @@ HF_MUST_USE bool hf__certificate_is_issued_by(const struct hf__certificate *cert
                                               const struct hf__certificate *issuer);
 
 /** hf__constraint_check judges all names of `certificate` by the nameConstraints of `issuer`
- *  (RFC 5280 4.2.1.10). Errors: HF_E_CERTIFICATE_CONSTRAINT, HF_E_CERTIFICATE_CONSTRAINT_UNKNOWN. */
+ *  (RFC 5280 4.2.1.10). Errors: HF_E_CERTIFICATE_CONSTRAINT, HF_E_CERTIFICATE_CONSTRAINT_UNKNOWN.
+ */
 HF_MUST_USE enum hf_status hf__constraint_check(const struct hf__certificate *certificate,
                                                 const struct hf__certificate *issuer);
 

@@ -308,8 +308,8 @@ enum hf_status hf__certificate_read_extensions(struct hf__certificate *out, CBS 
         }
         oids[count++] = extension.oid;
         enum extension_kind kind = kind_of(extension.oid);
-        is_surprising |= kind == EXTENSION_REFUSED ||
-                         (extension.is_critical && !may_be_critical(kind));
+        is_surprising |=
+            kind == EXTENSION_REFUSED || (extension.is_critical && !may_be_critical(kind));
         if (!read_extension(out, kind, extension.value))
             return HF_E_BAD_CERTIFICATE;
     }

@@ -2,9 +2,9 @@
  * chain.c - the walk along a peer's chain: RFC 5280 6.1 and 6.3 for the certificates as they were
  * sent, and pins for raw public keys (RFC 7250).
  *
- * A path is the peer's certificate, then each issuer in the order of the message (RFC 5246 7.4.2), up
- * to the first one that an anchor issued. Nothing is searched for, so there is nothing to lead the
- * search astray. Behind the path the message may hold that anchor, and nothing else. Any doubt
+ * A path is the peer's certificate, then each issuer in the order of the message (RFC 5246 7.4.2),
+ * up to the first one that an anchor issued. Nothing is searched for, so there is nothing to lead
+ * the search astray. Behind the path the message may hold that anchor, and nothing else. Any doubt
  * is a refusal: the walk never accepts what X509_verify_cert would refuse, but for otherName
  * constraints and URIs without a scheme, which it cannot judge (name_constraint.c).
  */
@@ -133,9 +133,8 @@ static enum hf_status read_path(struct path *path, const struct hf_trust *trust,
         return HF_OK;
     if (!CBS_get_u24_length_prefixed(&list, &entry) || CBS_len(&list) != 0)
         return HF_E_CHAIN_BROKEN;
-    return hf__bytes_equal(hf__der_view(&entry), path->anchor->certificate.der)
-               ? HF_OK
-               : HF_E_CHAIN_BROKEN;
+    return hf__bytes_equal(hf__der_view(&entry), path->anchor->certificate.der) ? HF_OK
+                                                                                : HF_E_CHAIN_BROKEN;
 }
 
 static enum hf_status check_validity(const struct hf__certificate *certificate, int64_t wall_s)
@@ -311,8 +310,8 @@ static enum hf_status open_x509(struct hf_chain_walk *walk)
     HF__TRY(check_path(&path, job));
     HF__TRY(check_constraints(&path, job->trust->name_constraints_required));
     HF__TRY(check_revocation(walk, &path));
-    HF__TRY(hf__peer_identify(&job->peer, job->trust, &path.certificates[0], flavours,
-                              job->expected));
+    HF__TRY(
+        hf__peer_identify(&job->peer, job->trust, &path.certificates[0], flavours, job->expected));
     HF__TRY(take_key(job, path.certificates[0].public_key));
     job->peer.expires_s = expiry_of(&path);
     add_certificate_links(walk, &path);

@@ -56,8 +56,8 @@ bool hf__der_get_time(int64_t *out_s, CBS *in)
     if (century < 19 || text.data[12] != 'Z' || !is_date(year, field[1], field[2]) ||
         field[3] > 23 || field[4] > 59 || field[5] > 59)
         return false;
-    *out_s = days_of(year, field[1], field[2]) * SECONDS_PER_DAY + field[3] * 3600 +
-             field[4] * 60 + field[5];
+    *out_s = days_of(year, field[1], field[2]) * SECONDS_PER_DAY + field[3] * 3600 + field[4] * 60 +
+             field[5];
     return true;
 }
 

@@ -6,8 +6,7 @@
  */
 #include "name.h"
 
-static const uint8_t oid_email_address[] = {0x2a, 0x86, 0x48, 0x86, 0xf7,
-                                            0x0d, 0x01, 0x09, 0x01};
+static const uint8_t oid_email_address[] = {0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x01};
 
 /* The length of the UTF-8 sequence at `text`, 0 if it is none; no noncharacters. */
 static size_t utf8_sequence(struct hf_bytes text)
@@ -126,9 +125,8 @@ bool hf__name_get(struct hf__name *out, CBS *in)
             if (!get_attribute(&attribute, &set))
                 return false;
             out->hash = hash_attribute(out->hash, &attribute);
-            out->has_email |=
-                hf__bytes_equal(attribute.oid, (struct hf_bytes){oid_email_address,
-                                                                 sizeof oid_email_address});
+            out->has_email |= hf__bytes_equal(
+                attribute.oid, (struct hf_bytes){oid_email_address, sizeof oid_email_address});
         }
     }
     return true;
@@ -154,8 +152,7 @@ bool hf__name_is_within(struct hf_bytes name, struct hf_bytes base)
         return false;
     while (CBS_len(&base_sets) > 0) {
         if (!CBS_get_asn1(&base_sets, &base_set, CBS_ASN1_SET) ||
-            !CBS_get_asn1(&name_sets, &name_set, CBS_ASN1_SET) ||
-            !is_same_set(name_set, base_set))
+            !CBS_get_asn1(&name_sets, &name_set, CBS_ASN1_SET) || !is_same_set(name_set, base_set))
             return false;
     }
     return true;

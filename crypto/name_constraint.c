@@ -36,25 +36,24 @@ static bool ends_with(struct hf_bytes text, struct hf_bytes suffix)
     return true;
 }
 
-static struct hf_bytes without_last_dot(struct hf_bytes name)
+/* Verifiers differ in what a dot at the end means. */
+static bool ends_with_dot(struct hf_bytes name)
 {
-    if (name.len > 0 && name.data[name.len - 1] == '.')
-        name.len--;
-    return name;
+    return name.len > 0 && name.data[name.len - 1] == '.';
 }
 
 static enum relation dns_relation(struct hf_bytes name, struct hf_bytes base)
 {
     if (base.len == 0)
         return INSIDE;
-    if (memchr(name.data, '*', name.len))
-        return UNCLEAR; /* it stands for names within and without */
-    name = without_last_dot(name);
-    base = without_last_dot(base);
+    if (memchr(name.data, '*', name.len)) /* it stands for names within and without */
+        return UNCLEAR;
+    if (ends_with_dot(name) || ends_with_dot(base))
+        return UNCLEAR;
     if (!ends_with(name, base))
         return OUTSIDE;
-    bool is_whole = name.len == base.len || (base.len > 0 && base.data[0] == '.') ||
-                    name.data[name.len - base.len - 1] == '.';
+    bool is_whole =
+        name.len == base.len || base.data[0] == '.' || name.data[name.len - base.len - 1] == '.';
     return is_whole ? INSIDE : OUTSIDE;
 }
 
@@ -92,11 +91,11 @@ static enum relation uri_relation(struct hf_bytes uri, struct hf_bytes base)
 
 static bool starts_with(struct hf_bytes bytes, struct hf_bytes prefix)
 {
-    return bytes.len >= prefix.len &&
-           hf_bytes_equal_public(bytes.data, prefix.data, prefix.len);
+    return bytes.len >= prefix.len && hf_bytes_equal_public(bytes.data, prefix.data, prefix.len);
 }
 
-/* HardwareModuleName (RFC 4108 5): all modules of a type and those of the types below it, or one. */
+/* HardwareModuleName (RFC 4108 5): all modules of a type and those of the types below it, or one.
+ */
 static enum relation module_relation(struct hf_bytes module, struct hf_bytes base)
 {
     CBS left = hf__der_of(module), right = hf__der_of(base);

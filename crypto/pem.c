@@ -1,82 +1,65 @@
 /**
- * pem.c - PEM blocks. The base64 is BoringSSL's, a line at a time.
+ * pem.c - PEM block by block, by BoringSSL's parser. It frees with a wipe, so keys may pass here.
  */
 #include "pem.h"
 
-#include "private.h"
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/mem.h>
+#include <openssl/pem.h>
 
-#include <openssl/base64.h>
-
-#include <stdlib.h>
+#include <limits.h>
 #include <string.h>
 
-#define LINE_CHARS 64
-#define LINE_BYTES (LINE_CHARS / 4 * 3)
-
-/* Moves `text` behind the next `mark` and gives what was before it. */
-static bool skip_behind(struct hf_bytes *before, struct hf_bytes *text, const char *mark)
+const char *hf__pem_open(struct hf__pem *out, struct hf_bytes text)
 {
-    size_t len = strlen(mark);
-    const uint8_t *found = text->len ? memmem(text->data, text->len, mark, len) : NULL;
-    if (!found)
-        return false;
-    *before = (struct hf_bytes){text->data, (size_t)(found - text->data)};
-    *text = (struct hf_bytes){found + len, text->len - before->len - len};
-    return true;
+    out->bio = NULL;
+    out->failure = NULL;
+    ERR_clear_error();
+    if (text.len > INT_MAX)
+        out->failure = "a PEM file is too long";
+    else
+        out->bio = BIO_new_mem_buf(text.data, (int)text.len);
+    if (!out->bio && !out->failure)
+        out->failure = "out of memory";
+    return out->failure;
 }
 
-bool hf__pem_next(struct hf__pem *out, bool *is_bad, struct hf_bytes *text)
+void hf__pem_close(struct hf__pem *pem)
 {
-    struct hf_bytes ignored, end;
-    *is_bad = false;
-    if (!skip_behind(&ignored, text, "-----BEGIN "))
-        return false;
-    *is_bad = true;
-    if (!skip_behind(&out->label, text, "-----") || !skip_behind(&out->body, text, "-----END ") ||
-        !skip_behind(&end, text, "-----"))
-        return false;
-    *is_bad = false;
-    return true;
+    BIO_free(pem->bio);
 }
 
-bool hf__pem_label_is(const struct hf__pem *pem, const char *label)
+bool hf__pem_next(struct hf__pem_block *out, struct hf__pem *pem)
 {
-    return pem->label.len == strlen(label) &&
-           hf_bytes_equal_public(pem->label.data, label, pem->label.len);
-}
+    long len = 0;
 
-/* Takes up to a line's worth of characters that are not white space. */
-static size_t take_chars(uint8_t out[LINE_CHARS], struct hf_bytes *body)
-{
-    size_t len = 0;
-    while (len < LINE_CHARS && body->len > 0) {
-        uint8_t byte = body->data[0];
-        *body = (struct hf_bytes){body->data + 1, body->len - 1};
-        if (byte != '\n' && byte != '\r' && byte != ' ' && byte != '\t')
-            out[len++] = byte;
+    if (PEM_read_bio(pem->bio, &out->name, &out->header, &out->data, &len)) {
+        out->len = (size_t)len;
+        return true;
     }
-    return len;
+    if (ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE)
+        ERR_clear_error();
+    else
+        pem->failure = "a PEM block does not parse";
+    return false;
 }
 
-enum hf_status hf__pem_decode(struct hf_bytes *out, const struct hf__pem *pem)
+void hf__pem_block_wipe(struct hf__pem_block *block)
 {
-    struct hf_bytes body = pem->body;
-    uint8_t line[LINE_CHARS];
-    size_t len = 0, line_len;
-    bool is_ended = false; /* by a line that is not full, or padded */
-    uint8_t *data = malloc(body.len + LINE_BYTES);
-    if (!data)
-        return HF_E_MEMORY;
-    while ((line_len = take_chars(line, &body)) > 0) {
-        size_t decoded;
-        if (is_ended || line_len % 4 != 0 ||
-            !EVP_DecodeBase64(data + len, &decoded, LINE_BYTES, line, line_len)) {
-            free(data);
-            return HF_E_CONFIG;
-        }
-        is_ended = decoded < LINE_BYTES;
-        len += decoded;
-    }
-    *out = (struct hf_bytes){data, len};
-    return HF_OK;
+    OPENSSL_free(block->name);
+    OPENSSL_free(block->header);
+    OPENSSL_free(block->data);
+}
+
+bool hf__pem_is(const struct hf__pem_block *block, const char *name)
+{
+    size_t len = strlen(name);
+
+    return strlen(block->name) == len && hf_bytes_equal_public(block->name, name, len);
+}
+
+const char *hf__pem_failure(const struct hf__pem *pem)
+{
+    return pem->failure;
 }

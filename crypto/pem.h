@@ -1,25 +1,36 @@
 /**
- * pem.h - PEM blocks (RFC 7468) in a text: found, named and decoded one by one.
+ * pem.h - PEM block by block. Private to crypto/.
  */
 #ifndef HF_PEM_H
 #define HF_PEM_H
 
 #include "crypto.h"
 
+/** PEM text, read block by block. */
 struct hf__pem {
-    struct hf_bytes label; /**< between "BEGIN " and the dashes */
-    struct hf_bytes body;  /**< base64, with its white space */
+    void *bio;
+    const char *failure;
 };
 
-/** hf__pem_next gives the next block of `text` and moves on. Text between blocks is skipped. Returns
- *  false at the end; then `*is_bad` tells whether a block was begun and not ended. */
-HF_MUST_USE bool hf__pem_next(struct hf__pem *out, bool *is_bad, struct hf_bytes *text);
+struct hf__pem_block {
+    char *name;
+    char *header; /**< "" unless there are lines like Proc-Type */
+    uint8_t *data;
+    size_t len;
+};
 
-/** hf__pem_label_is compares a label. */
-HF_MUST_USE bool hf__pem_label_is(const struct hf__pem *pem, const char *label);
+/** hf__pem_open returns NULL, or what is wrong. Close in any case. */
+HF_MUST_USE const char *hf__pem_open(struct hf__pem *out, struct hf_bytes text);
+void hf__pem_close(struct hf__pem *pem);
 
-/** hf__pem_decode gives the bytes of a block. Owns: the caller frees out->data. Errors: HF_E_CONFIG:
- *  no base64; HF_E_MEMORY. */
-HF_MUST_USE enum hf_status hf__pem_decode(struct hf_bytes *out, const struct hf__pem *pem);
+/** hf__pem_next gives the next block, to be wiped; false at the end, or at a failure. */
+HF_MUST_USE bool hf__pem_next(struct hf__pem_block *out, struct hf__pem *pem);
+void hf__pem_block_wipe(struct hf__pem_block *block);
+
+/** hf__pem_is compares the label of a block. */
+bool hf__pem_is(const struct hf__pem_block *block, const char *name);
+
+/** hf__pem_failure returns NULL if everything was read, or what is wrong. */
+const char *hf__pem_failure(const struct hf__pem *pem);
 
 #endif

@@ -2,8 +2,8 @@
  * revocation.c - reading CRLs (RFC 5280 5), and the handles by which revocation is asked for.
  *
  * Taken are complete CRLs by the certificates' own issuer: whatever narrows the scope of a CRL or
- * says that it speaks for somebody else - an issuingDistributionPoint, a delta indicator, a critical
- * extension of an entry - makes it one that is not loaded at all.
+ * says that it speaks for somebody else - an issuingDistributionPoint, a delta indicator, a
+ * critical extension of an entry - makes it one that is not loaded at all.
  */
 #include "revocation.h"
 
@@ -101,8 +101,8 @@ static enum hf_status read_entry(struct hf__handles *revoked, const struct hf__n
     uint8_t handle[HF_REVOCATION_HANDLE_LEN];
     if (!CBS_get_asn1(entries, &entry, CBS_ASN1_SEQUENCE) ||
         !CBS_get_asn1(&entry, &serial, CBS_ASN1_INTEGER) ||
-        !CBS_is_valid_asn1_integer(&serial, &is_negative) ||
-        !hf__der_get_time(&when_s, &entry) || (CBS_len(&entry) > 0 && !is_plain_entry(entry)))
+        !CBS_is_valid_asn1_integer(&serial, &is_negative) || !hf__der_get_time(&when_s, &entry) ||
+        (CBS_len(&entry) > 0 && !is_plain_entry(entry)))
         return HF_E_CONFIG;
     if (is_negative || CBS_len(&serial) > HF__SERIAL_LEN_MAX)
         return HF_OK; /* no certificate that is taken has such a number */

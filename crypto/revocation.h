@@ -52,12 +52,12 @@ struct hf__crl {
     int64_t next_update_s;
     uint8_t digest[32];
     uint8_t signature[64];
-    uint32_t is_verified;    /**< atomic: 0 no, 1 being written, 2 under `public_key` */
+    uint32_t is_verified; /**< atomic: 0 no, 1 being written, 2 under `public_key` */
     uint8_t public_key[65];
 };
 
-/** hf__crl_read reads a CRL that fills `der` and adds its entries to `revoked`. Errors: HF_E_CONFIG,
- *  with `*why`, HF_E_MEMORY. Whatever the outcome hf__crl_wipe() releases `out`. */
+/** hf__crl_read reads a CRL that fills `der` and adds its entries to `revoked`. Errors:
+ * HF_E_CONFIG, with `*why`, HF_E_MEMORY. Whatever the outcome hf__crl_wipe() releases `out`. */
 HF_MUST_USE enum hf_status hf__crl_read(struct hf__crl *out, struct hf__handles *revoked,
                                         const char **why, struct hf_bytes der);
 
@@ -66,7 +66,8 @@ void hf__crl_wipe(struct hf__crl *crl);
 /** hf__crl_is_of tells whether the CRL answers for what `issuer` signed. */
 HF_MUST_USE bool hf__crl_is_of(const struct hf__crl *crl, const struct hf__certificate *issuer);
 
-/** hf__crl_is_verified tells whether the signature is known to be good under the key. Thread: any. */
+/** hf__crl_is_verified tells whether the signature is known to be good under the key. Thread: any.
+ */
 HF_MUST_USE bool hf__crl_is_verified(const struct hf__crl *crl, const uint8_t public_key[65]);
 
 /** hf__crl_remember notes that it is; only the first key is kept. Thread: any. */

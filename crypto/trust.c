@@ -17,27 +17,6 @@
     (HF_FLAVOUR_DEVICE | HF_FLAVOUR_CSE_ID | HF_FLAVOUR_AE_ID | HF_FLAVOUR_NODE_ID |               \
      HF_FLAVOUR_FQDN)
 
-const char *hf_flavour_name(enum hf_flavour flavour)
-{
-    switch (flavour) {
-    case HF_FLAVOUR_RAW:
-        return "raw";
-    case HF_FLAVOUR_DEVICE:
-        return "device";
-    case HF_FLAVOUR_CSE_ID:
-        return "cse-id";
-    case HF_FLAVOUR_AE_ID:
-        return "ae-id";
-    case HF_FLAVOUR_NODE_ID:
-        return "node-id";
-    case HF_FLAVOUR_FQDN:
-        return "fqdn";
-    case HF_FLAVOUR_NONE:
-        break;
-    }
-    return "none";
-}
-
 void hf_trust_source_init(struct hf_trust_source *source)
 {
     memset(source, 0, sizeof *source);

@@ -59,8 +59,8 @@ struct hf_trust {
 const struct hf__pin *hf__trust_find_pin(const struct hf_trust *trust, const uint8_t *digest,
                                          size_t digest_len);
 
-/** hf__trust_find_anchor gives the one anchor that may have issued `certificate`; NULL for none, and
- *  for several, among which nothing but signatures could tell. */
+/** hf__trust_find_anchor gives the one anchor that may have issued `certificate`; NULL for none,
+ * and for several, among which nothing but signatures could tell. */
 const struct hf__anchor *hf__trust_find_anchor(const struct hf_trust *trust,
                                                const struct hf__certificate *certificate);
 
@@ -74,8 +74,8 @@ const struct hf__crl *hf__trust_find_crl(const struct hf_trust *trust,
 
 /** hf__trust_cse_id derives an absolute CSE-ID from a public domain name (TS-0001 7.2): as
  *  configured; below the name of a configured IN-CSE, as a CSE of the same provider; otherwise as
- *  `//{what follows the first label}/{first label}`. In: `host` in lower case. Returns its length, 0
- *  if there is none. */
+ *  `//{what follows the first label}/{first label}`. In: `host` in lower case. Returns its length,
+ * 0 if there is none. */
 size_t hf__trust_cse_id(uint8_t out[HF_ENTITY_ID_MAX], const struct hf_trust *trust,
                         struct hf_bytes host);
 

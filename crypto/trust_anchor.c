@@ -1,6 +1,6 @@
 /**
- * trust_anchor.c - anchors and CRLs of an hf_trust: read, verified as far as their issuers are known,
- * indexed by name.
+ * trust_anchor.c - anchors and CRLs of an hf_trust: read, verified as far as their issuers are
+ * known, indexed by name.
  */
 #include "trust.h"
 
@@ -71,22 +71,32 @@ static int anchor_order(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
-/* Blocks of a text, all of which must have one of two labels. */
-static enum hf_status count_blocks(size_t *count, const char **why, struct hf_bytes pem,
-                                   const char *label, const char *other)
+/** What is done with the bytes of a block. */
+typedef enum hf_status take_block(struct hf_trust *trust, const char **why, struct hf_bytes der);
+
+/* Counts blocks, or with `take` takes them. All must have the label. */
+static enum hf_status each_block(size_t *count, struct hf_trust *trust, const char **why,
+                                 struct hf_bytes pem, const char *label, take_block *take)
 {
-    struct hf__pem block;
-    bool is_bad;
+    struct hf__pem reader;
+    struct hf__pem_block block;
+    enum hf_status status = HF_OK;
     *count = 0;
-    while (hf__pem_next(&block, &is_bad, &pem)) {
-        if (!hf__pem_label_is(&block, label) && !hf__pem_label_is(&block, other)) {
-            *why = "a PEM block is of another kind";
-            return HF_E_CONFIG;
-        }
+    *why = hf__pem_open(&reader, pem);
+    while (!*why && status == HF_OK && hf__pem_next(&block, &reader)) {
         ++*count;
+        if (!hf__pem_is(&block, label) || block.header[0] != 0) {
+            *why = "a PEM block is of another kind";
+            status = HF_E_CONFIG;
+        } else if (take) {
+            status = take(trust, why, (struct hf_bytes){block.data, block.len});
+        }
+        hf__pem_block_wipe(&block);
     }
-    *why = "a PEM block does not end";
-    return is_bad ? HF_E_CONFIG : HF_OK;
+    if (!*why)
+        *why = hf__pem_failure(&reader);
+    hf__pem_close(&reader);
+    return status == HF_OK && *why ? HF_E_CONFIG : status;
 }
 
 /* Two that share a name must be told apart by their key identifiers. */
@@ -129,30 +139,30 @@ static enum hf_status write_issuer_names(struct hf_trust *trust)
     return HF_OK;
 }
 
+static enum hf_status take_anchor(struct hf_trust *trust, const char **why, struct hf_bytes der)
+{
+    if (hf__trust_is_anchor(trust, der))
+        return HF_OK; /* given twice */
+    struct hf__anchor *anchor = &trust->anchors[trust->anchor_count];
+    anchor->der = malloc(der.len);
+    if (!anchor->der)
+        return HF_E_MEMORY;
+    trust->anchor_count++;
+    memcpy(anchor->der, der.data, der.len);
+    HF__TRY(read_anchor(anchor, why, (struct hf_bytes){anchor->der, der.len}));
+    return hf__handles_add(&trust->anchor_handles, anchor->handle);
+}
+
 enum hf_status hf__trust_read_anchors(struct hf_trust *trust, const char **why, struct hf_bytes pem)
 {
-    struct hf__pem block;
-    bool is_bad;
     size_t count;
-    HF__TRY(count_blocks(&count, why, pem, "CERTIFICATE", "X509 CERTIFICATE"));
+    HF__TRY(each_block(&count, trust, why, pem, "CERTIFICATE", NULL));
     if (count == 0)
         return HF_OK;
     trust->anchors = calloc(count, sizeof *trust->anchors);
     if (!trust->anchors)
         return HF_E_MEMORY;
-    while (hf__pem_next(&block, &is_bad, &pem)) {
-        struct hf_bytes der;
-        *why = "a PEM block is not base64";
-        HF__TRY(hf__pem_decode(&der, &block));
-        if (hf__trust_is_anchor(trust, der)) { /* given twice */
-            free((void *)(uintptr_t)der.data);
-            continue;
-        }
-        struct hf__anchor *anchor = &trust->anchors[trust->anchor_count++];
-        anchor->der = (uint8_t *)(uintptr_t)der.data;
-        HF__TRY(read_anchor(anchor, why, der));
-        HF__TRY(hf__handles_add(&trust->anchor_handles, anchor->handle));
-    }
+    HF__TRY(each_block(&count, trust, why, pem, "CERTIFICATE", take_anchor));
     qsort(trust->anchors, trust->anchor_count, sizeof *trust->anchors, anchor_order);
     hf__handles_sort(&trust->anchor_handles);
     HF__TRY(check_names(trust, why));
@@ -184,27 +194,23 @@ static int crl_order(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
+static enum hf_status take_crl(struct hf_trust *trust, const char **why, struct hf_bytes der)
+{
+    struct hf__crl *crl = &trust->crls[trust->crl_count++];
+    HF__TRY(hf__crl_read(crl, &trust->revoked, why, der));
+    return verify_crl(trust, why, crl);
+}
+
 enum hf_status hf__trust_read_crls(struct hf_trust *trust, const char **why, struct hf_bytes pem)
 {
-    struct hf__pem block;
-    bool is_bad;
     size_t count;
-    HF__TRY(count_blocks(&count, why, pem, "X509 CRL", "X509 CRL"));
+    HF__TRY(each_block(&count, trust, why, pem, "X509 CRL", NULL));
     if (count == 0)
         return HF_OK;
     trust->crls = calloc(count, sizeof *trust->crls);
     if (!trust->crls)
         return HF_E_MEMORY;
-    while (hf__pem_next(&block, &is_bad, &pem)) {
-        struct hf__crl *crl = &trust->crls[trust->crl_count++];
-        struct hf_bytes der;
-        *why = "a PEM block is not base64";
-        HF__TRY(hf__pem_decode(&der, &block));
-        enum hf_status status = hf__crl_read(crl, &trust->revoked, why, der);
-        free((void *)(uintptr_t)der.data);
-        HF__TRY(status);
-        HF__TRY(verify_crl(trust, why, crl));
-    }
+    HF__TRY(each_block(&count, trust, why, pem, "X509 CRL", take_crl));
     qsort(trust->crls, trust->crl_count, sizeof *trust->crls, crl_order);
     hf__handles_sort(&trust->revoked);
     return HF_OK;

@@ -1,6 +1,6 @@
 /**
- * trust_key.c - raw public keys that are pinned by a digest of their SubjectPublicKeyInfo (RFC 6920,
- * TS-0003 10.1.2): the text they come in, and how they are found.
+ * trust_key.c - raw public keys that are pinned by a digest of their SubjectPublicKeyInfo (RFC
+ * 6920, TS-0003 10.1.2): the text they come in, and how they are found.
  */
 #include "trust.h"
 

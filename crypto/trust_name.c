@@ -1,6 +1,6 @@
 /**
- * trust_name.c - CSE-IDs and public domain names (TS-0001 7.2): the rule, and the configured list of
- * those for whom it does not hold. Also words and lines, which all lists are made of.
+ * trust_name.c - CSE-IDs and public domain names (TS-0001 7.2): the rule, and the configured list
+ * of those for whom it does not hold. Also words and lines, which all lists are made of.
  */
 #include "trust.h"
 
@@ -154,9 +154,9 @@ enum hf_status hf__trust_read_names(struct hf_trust *trust, const char **why, st
 static const struct hf__cse *find_cse(const struct hf_trust *trust, struct hf_bytes host)
 {
     struct hf__cse wanted = {.host = host};
-    return trust->cse_count == 0 ? NULL
-                                 : bsearch(&wanted, trust->cses, trust->cse_count,
-                                           sizeof *trust->cses, cse_order);
+    return trust->cse_count == 0
+               ? NULL
+               : bsearch(&wanted, trust->cses, trust->cse_count, sizeof *trust->cses, cse_order);
 }
 
 size_t hf__trust_cse_id(uint8_t out[HF_ENTITY_ID_MAX], const struct hf_trust *trust,
