@@ -1,6 +1,6 @@
 /**
- * credential_chain.h - our own certificate chain as bytes to send, and what is odd about it. Private
- * to crypto/.
+ * credential_chain.h - our own certificate chain as bytes to send, and what is odd about it.
+ * Private to crypto/.
  */
 #ifndef HF_CREDENTIAL_CHAIN_H
 #define HF_CREDENTIAL_CHAIN_H

@@ -236,7 +236,8 @@ static void set_crl(struct chain_world *world, const char *key, char *value)
 static void set_names(struct chain_world *world, char *value)
 {
     size_t len = 0;
-    for (char *at = strtok(value, ","); at; at = strtok(NULL, ",")) {
+    char *rest = NULL;
+    for (char *at = strtok_r(value, ",", &rest); at; at = strtok_r(NULL, ",", &rest)) {
         char *host = strchr(at, '@');
         *host = ' ';
         len += (size_t)snprintf(world->names + len, sizeof world->names - len, "%s\n", at);
