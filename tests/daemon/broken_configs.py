@@ -41,6 +41,7 @@ BROKEN = [
     ("\n\n# a comment\nnonsense = 1\n", 4, "nonsense"),
     ("/* two\nlines */\nnonsense = 1\n", 3, "nonsense"),
     ("// slashes\nnonsense = 1\n", 2, "nonsense"),
+    ("\n\nauthority# a comment\n", 4, "end of file"),
     ("process {\n", 1, "not closed"),
     ("\nlog { level = info\n", 2, "not closed"),
     ("process { } }\n", 1, "brace"),
