@@ -80,6 +80,7 @@ static void check_settled(const uint8_t *data, size_t len)
 {
     char error[HF_OPTIONS_ERROR_MAX] = "";
     struct hf_config engine;
+    struct hf_quota quotas[HF_QUOTAS_MAX];
     const char *why = NULL;
     if (!hf_daemon_config_settle(&config, error)) {
         check_error(error, data, len);
@@ -88,7 +89,7 @@ static void check_settled(const uint8_t *data, size_t len)
     for (uint32_t i = 0; i < config.socket_count; i++)
         FUZZ_CHECK(config.details[i].authority_index < config.authority_count);
     for (uint32_t shard = 0; shard < config.shard_count; shard++) {
-        hf_daemon_config_engine(&engine, &config, shard);
+        hf_daemon_config_engine(&engine, quotas, &config, shard);
         FUZZ_CHECK(hf_config_check(&why, &engine) == HF_OK);
     }
     again = config;

@@ -319,7 +319,7 @@ static bool prepare_text(char *text)
             complain(line_of(text, at), "a comment that does not end");
             return false;
         }
-        is_begin = behind != at || strchr(" \t\r\n{}(),=+", *at) != NULL;
+        is_begin = behind != at || strchr(" \t\r\n{}(),=+*\"'", *at) != NULL;
         if (behind != at) {
             at = behind;
         } else if (*at == '"' || *at == '\'') {

@@ -219,10 +219,21 @@ struct update {
     sem_t done;
 };
 
+static void update_limits(struct hf_loop *loop, const struct update *update)
+{
+    struct hf_config engine;
+    struct hf_quota quotas[HF_QUOTAS_MAX];
+    hf_daemon_config_engine(&engine, quotas, update->config, update->shard->index);
+    enum hf_status status = hf_engine_update_limits(hf_loop_engine(loop), &engine);
+    if (status != HF_OK)
+        hf_log_message(HF_LOG_ERROR, "reload_failed", "limits: %s", hf_status_text(status));
+}
+
 /* All of it was checked before it came here. */
-static void update_listeners(struct hf_loop *loop, void *arg)
+static void update_all(struct hf_loop *loop, void *arg)
 {
     struct update *update = arg;
+    update_limits(loop, update);
     for (uint32_t i = 0; i < update->config->socket_count; i++) {
         enum hf_status status =
             hf_engine_update_listener(hf_loop_engine(loop), i, &update->config->listeners[i]);
@@ -238,7 +249,7 @@ bool hf_shard_update(struct hf_shard *shard, const struct hf_daemon_config *conf
 {
     struct update update = {.shard = shard, .config = config};
     sem_init(&update.done, 0, 0);
-    bool is_taken = hf_loop_post(shard->loop, update_listeners, &update);
+    bool is_taken = hf_loop_post(shard->loop, update_all, &update);
     while (is_taken && sem_wait(&update.done) != 0)
         continue;
     sem_destroy(&update.done);
@@ -320,9 +331,10 @@ static bool open_loop(struct hf_shard *shard)
 {
     const struct hf_shard_shared *shared = shard->shared;
     struct hf_config engine;
+    struct hf_quota quotas[HF_QUOTAS_MAX];
     struct hf_loop_config config;
     struct hf_loop_upstream upstreams[HF_LISTENERS_MAX];
-    hf_daemon_config_engine(&engine, shared->config, shard->index);
+    hf_daemon_config_engine(&engine, quotas, shared->config, shard->index);
     hf_daemon_config_loop(&config, shared->config);
     hf_forward_loop(upstreams, &config, shared->config);
     memcpy(engine.cookie_secret, shared->cookie_secret, sizeof(engine.cookie_secret));
