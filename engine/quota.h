@@ -11,7 +11,8 @@
 void hf_quota_init(struct hf_engine *engine, const struct hf_config *config);
 
 /** hf_quota_admit tells whether one more handshake may begin at the listener, and takes it from the
- *  rate. In: whether it is to replace an association that is there. Errors: HF_E_AUTHORITY_LIMIT. */
+ *  rate. In: whether it is to replace an association that is there.
+ *  Errors: HF_E_AUTHORITY_LIMIT. */
 HF_MUST_USE enum hf_status hf_quota_admit(struct hf_engine *engine, uint32_t listener_index,
                                           bool is_restart);
 

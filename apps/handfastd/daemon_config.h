@@ -71,7 +71,8 @@ struct hf_daemon_authority {
     char psk_file[HF_PATH_TEXT_MAX];
     char key_store[HF_PATH_TEXT_MAX];
     uint64_t remove_percent_max; /**< a reload that removes more must be forced */
-    uint64_t associations_max, handshakes_max, handshakes_per_second; /**< all shards; 0: no limit */
+    /* Of all shards; 0: no limit of its own. */
+    uint64_t associations_max, handshakes_max, handshakes_per_second;
     uint32_t line;
 };
 
@@ -91,7 +92,7 @@ struct hf_daemon_config {
     bool is_seccomp;
     char keylog_file[HF_PATH_TEXT_MAX];
     bool is_dtls_notified_on_stop;
-    struct hf_address upstream_prefix; /**< /64 of associations' own addresses; port 0: none given */
+    struct hf_address upstream_prefix; /**< /64 of associations' own addresses; port 0: none */
     bool has_metrics;
     struct hf_address metrics;
     char control_socket[HF_SOCKET_TEXT_MAX];

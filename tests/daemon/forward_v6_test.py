@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""forward_v6_test.py HANDFASTD - datagrams to and from an IPv6 upstream: what forward_test.py asks of
-an IPv4 one, and what an address that holds the whole handle adds. In a network namespace of its
+"""forward_v6_test.py HANDFASTD - datagrams to and from an IPv6 upstream: what forward_test.py asks
+of an IPv4 one, and what an address that holds the whole handle adds. In a network namespace of its
 own, where a prefix is routed to loopback; without the right to make one all of it is skipped."""
 import ipaddress
 import os

@@ -222,7 +222,7 @@ class OperationTest(OperationFixture):
         self.assertIn(False, outcomes)
         rate = 'handfast_authority_refused_total{authority="main",limit="rate"}'
         daemon.wait_for_metric('handfast_authority_associations{authority="main"}', 2)
-        self.assertGreaterEqual(daemon.metric(rate), 1)
+        daemon.wait_for_metric(rate, outcomes.count(False))
         for client in clients + free:
             self.assertTrue(client.asks_whoami())
         self.assertEqual(daemon.stop(), 0)
