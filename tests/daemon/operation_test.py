@@ -348,7 +348,12 @@ class OperationTest(OperationFixture):
         self.assertEqual((authority["kind"], authority["serving"]), ("key-store", True))
         openssl(daemon, "tls", identity="stranger")
         daemon.wait_for("reason=key_unknown")
-        self.assertEqual(daemon.ask("why", "stranger")["keys"], {"main": None})
+        self.assertEqual(daemon.ask("why", "stranger")["keys"], {"main": "absent"})
+        self.assertEqual(daemon.ask("why", "dev")["keys"], {"main": "present"})
+        self.psk("add", "former", "--not-after", "2020-01-01", key=KEY)
+        self.assertEqual(daemon.ask("why", "former")["keys"], {"main": "expired"})
+        self.assertIn("which has expired", daemon.tell("why", "former"))
+        self.psk("rm", "former")
         self.psk("rm", "dev")
         dev.wait_end()
         self.assertTrue(other.asks_whoami())
@@ -357,9 +362,9 @@ class OperationTest(OperationFixture):
         daemon.ask("reload")
         self.assertTrue(other.asks_whoami())
         found = 'handfast_key_store_answers_total{authority="main",outcome="found"}'
-        self.assertEqual(daemon.metric(found), 3)
+        self.assertEqual(daemon.metric(found), 6)  # three handshakes, three times "why"
         self.assertEqual(daemon.metric("handfast_key_store_serving"), 1)
-        self.assertEqual(daemon.metric("handfast_key_store_retired_total"), 1)
+        daemon.wait_for_metric("handfast_key_store_retired_total", 2)
         self.assertEqual(daemon.stop(), 0)
 
     # ---- what it gives up
