@@ -2,8 +2,8 @@
  * ending.h - ends the associations of a shard whose key is gone: a walk over all of its records, a
  * slice a turn, however many there are and however many keys went.
  *
- * One walk at a time. What is asked for while one is under way waits, and what waits is put together
- * into one walk where it can be.
+ * One walk at a time. What is asked for while one is under way waits, and what waits is put
+ * together into one walk where it can be.
  */
 #ifndef HF_ENDING_H
 #define HF_ENDING_H

@@ -36,7 +36,7 @@ static _Atomic uint32_t errors;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t retired[8192];
 static size_t retired_count;
-static uint64_t kept[8192]; /* the last time */
+static uint64_t kept_contexts[8192]; /* the last time */
 static size_t kept_count;
 static uint64_t kept_newest;
 static int kept_times;
@@ -129,7 +129,7 @@ static inline void handle_kept(const uint64_t *contexts, size_t count, uint64_t 
     (void)arg;
     pthread_mutex_lock(&lock);
     kept_count = count < 8192 ? count : 8192;
-    memcpy(kept, contexts, kept_count * sizeof(*contexts));
+    memcpy(kept_contexts, contexts, kept_count * sizeof(*contexts));
     kept_newest = newest;
     kept_times++;
     pthread_mutex_unlock(&lock);

@@ -32,7 +32,7 @@ static void test_process_is_replaced(void **state)
 static bool is_kept(uint64_t context)
 {
     for (size_t i = 0; i < kept_count; i++)
-        if (kept[i] == context)
+        if (kept_contexts[i] == context)
             return true;
     return false;
 }
@@ -81,7 +81,7 @@ static void test_what_is_kept_after_damage(void **state)
     assert_false(is_kept(later));
     assert_true(kept_newest >= later); /* so that it counts as gone */
     for (size_t i = 1; i < kept_count; i++)
-        assert_true(kept[i - 1] < kept[i]);
+        assert_true(kept_contexts[i - 1] < kept_contexts[i]);
     uint64_t newest = kept_newest;
     pthread_mutex_unlock(&lock);
     assert_true(await_kind(service, "device-00003", HF_ANSWER_PSK));
