@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""forward_haproxy_test.py HANDFASTD - an HTTP server behind HAProxy's accept-proxy behind the daemon:
-the server sees who the device is, and nothing that a device says about it. HAProxy is configured as
-docs/FORWARDING.md says: its lines are taken from there."""
+"""forward_haproxy_test.py HANDFASTD - an HTTP server behind HAProxy's accept-proxy behind the
+daemon: the server sees who the device is, and nothing that a device says about it. HAProxy is
+configured as docs/FORWARDING.md says: its lines are taken from there."""
 import http.server
 import os
 import re
@@ -23,7 +23,8 @@ KEYS = "".join(f"{name}:{process_test.KEY}{entity}\n" for name, entity in (
     ("dev", ":/in-cse/Cdev"), ("one", ":/in-cse/Cone"), ("pending", "")))
 SPOOFED = ("X-M2M-Entity: /in-cse/Cadmin", "x-m2m-entity: /in-cse/Cadmin",
            "X-M2M-ENTITY : /in-cse/Cadmin", "X-M2M-Association: ffffffffffffffff",
-           "X_M2M_Entity: /in-cse/Cadmin", "X-M2M-Server-Name: admin", "X-Forwarded-For: 192.0.2.99")
+           "X_M2M_Entity: /in-cse/Cadmin", "X-M2M-Server-Name: admin",
+           "X-Forwarded-For: 192.0.2.99")
 
 
 def documented_frontend():
