@@ -8,6 +8,7 @@
 #include "flight.h"
 #include "hello.h"
 #include "machine.h"
+#include "quota.h"
 
 #define HF_RESTART_US_MIN 1000000 /* how often a peer may begin again beside a live association */
 
@@ -54,6 +55,8 @@ static void count_refusal(struct hf_engine *engine, enum hf_status status)
         hf_drop_count(engine, HF_DROP_HANDSHAKE_LIMIT);
     else if (status == HF_E_PREFIX_LIMIT)
         hf_drop_count(engine, HF_DROP_PREFIX_LIMIT);
+    else if (status == HF_E_AUTHORITY_LIMIT)
+        hf_drop_count(engine, HF_DROP_AUTHORITY_LIMIT);
     else
         hf_drop_count(engine, HF_DROP_ASSOCIATION_LIMIT);
 }
@@ -88,8 +91,10 @@ static struct hf_association *admit(struct hf_arrival *arrival, struct hf_associ
     if (!make_way(engine, former))
         return NULL;
     uint32_t former_index = is_restart ? hf_association_index(engine, former) : HF_NONE;
-    enum hf_status status = hf_association_open(&association, engine,
-                                                arrival->datagram->listener_index, &arrival->path);
+    uint32_t listener_index = arrival->datagram->listener_index;
+    enum hf_status status = hf_quota_admit(engine, listener_index, is_restart);
+    if (status == HF_OK)
+        status = hf_association_open(&association, engine, listener_index, &arrival->path);
     if (status != HF_OK) {
         count_refusal(engine, status);
         return NULL;
@@ -143,7 +148,8 @@ static bool is_begun_anew(const struct hf_engine *engine, const struct hf_associ
                           const struct hf_fragment *fragment)
 {
     const struct hf_handshake *handshake = hf_handshake_of(engine, association);
-    if (!handshake || association->state > HF_STATE_SV_AWAIT_EXCHANGE)
+    enum hf_state state = (enum hf_state)association->state;
+    if (!handshake || (state > HF_STATE_SV_AWAIT_OFFER && !hf_state_is_flight_out(state)))
         return false;
     int had = association->state > HF_STATE_SV_AWAIT_HELLO; /* the hello itself is counted */
     return (int16_t)(fragment->message_seq + had - handshake->receive_seq) > 0;
@@ -171,7 +177,7 @@ static void answer_again(struct hf_engine *engine, struct hf_association *associ
                          const struct hf_fragment *fragment)
 {
     const struct hf_handshake *handshake = hf_handshake_of(engine, association);
-    if (association->state == HF_STATE_SV_AWAIT_EXCHANGE &&
+    if (hf_state_is_flight_out((enum hf_state)association->state) &&
         (uint16_t)(fragment->message_seq + 1) == handshake->receive_seq) {
         hf_flight_again(engine, association, false);
         hf_association_arm(engine, association);

@@ -3,6 +3,7 @@
  * listener offers. Neither is on the packet path.
  */
 #include "association.h"
+#include "authority.h"
 
 uint32_t hf_engine_association_slots(const struct hf_engine *engine)
 {
@@ -33,11 +34,12 @@ enum hf_status hf_engine_update_listener(struct hf_engine *engine, uint32_t list
 {
     struct hf_config config = engine->config;
     if (listener_index >= engine->config.listener_count ||
-        engine->listeners[listener_index].transport != listener->transport)
+        engine->listeners[listener_index].transport != listener->transport ||
+        engine->listeners[listener_index].quota_index != listener->quota_index)
         return HF_E_ARGUMENT;
     config.listeners = listener;
     config.listener_count = 1;
     HF_TRY(hf_config_check(NULL, &config));
-    engine->listeners[listener_index] = *listener;
+    hf_authority_adopt(engine, listener_index, listener);
     return HF_OK;
 }
