@@ -360,8 +360,8 @@ static void datagram_forward(struct hf_loop *loop, const struct hf_completion *c
     enum hf_status status = HF_E_ARGUMENT;
     if (datagram_destination(&destination, &completion->controls))
         status = datagram_addressee(&entry, loop, &destination, completion->index);
-    if (status == HF_OK && !datagram_is_from(&loop->upstreams->of_listener[entry.listener_index],
-                                             completion->name))
+    if (status == HF_OK &&
+        !datagram_is_from(&loop->upstreams->of_listener[entry.listener_index], completion->name))
         status = HF_E_ARGUMENT;
     if (status == HF_OK)
         status = hf_loop_send(loop, entry.association, data);
