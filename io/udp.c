@@ -79,6 +79,7 @@ enum hf_status hf_udp_receive(struct hf_datagram *datagram, struct hf_loop *loop
     hf_socket_address_load(&datagram->path.peer, completion->name);
     datagram->path.local = socket->address;
     datagram->listener_index = socket->listener_index;
+    datagram->is_client = false;
     datagram->ecn = 0;
     udp_read_controls(datagram, &completion->controls);
     datagram->data = completion->data;
