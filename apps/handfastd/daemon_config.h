@@ -11,9 +11,9 @@
 
 #define HF_SHARDS_MAX 64
 #define HF_AUTHORITIES_MAX 16
-#define HF_NAME_MAX 48         /**< of a listener or an authority, with its NUL */
-#define HF_PATH_TEXT_MAX 1024  /**< of a file's name, with its NUL */
-#define HF_SOCKET_TEXT_MAX 108 /**< of a Unix socket (unix(7)), with its NUL */
+#define HF_NAME_MAX 48              /**< of a listener or an authority, with its NUL */
+#define HF_PATH_TEXT_MAX 1024       /**< of a file's name, with its NUL */
+#define HF_SOCKET_TEXT_MAX 108      /**< of a Unix socket (unix(7)), with its NUL */
 #define HF_SERVER_NAME_TEXT_MAX 256 /**< of a server name, with its NUL */
 #define HF_OPTIONS_ERROR_MAX 1536
 
@@ -89,8 +89,8 @@ struct hf_daemon_authority {
     char crl[HF_PATH_TEXT_MAX];
     char client_rpk[HF_PATH_TEXT_MAX];
     char names[HF_PATH_TEXT_MAX]; /**< CSE-IDs and their public domain names */
-    uint64_t flavours;            /**< set of enum hf_flavour; 0: cse-id, ae-id, and raw with pins */
-    int crl_expired;              /**< enum hf_crl_policy */
+    uint64_t flavours; /**< set of enum hf_flavour; 0: cse-id, ae-id, and raw with pins */
+    int crl_expired;   /**< enum hf_crl_policy */
     bool is_crl_required, is_name_constraint_required;
     uint64_t remove_percent_max; /**< a reload that removes more must be forced */
     uint32_t line;
@@ -130,7 +130,7 @@ struct hf_daemon_config {
     uint64_t handshakes_per_prefix; /**< per shard */
     uint64_t handshake_us, hello_us, idle_us, retransmit_us;
     bool is_constrained;
-    uint64_t proofs_max; /**< half-open handshakes with certificates, all shards together */
+    uint64_t proofs_max;       /**< half-open handshakes with certificates, all shards together */
     uint64_t warn_expiry_days; /**< --check: fail if something expires within */
 };
 

@@ -314,9 +314,7 @@ static const struct hf_setting_choice identities[] = {
     {"plain", HF_LOG_IDENTITIES_PLAIN}, {"hashed", HF_LOG_IDENTITIES_HASHED}, {NULL, 0}};
 
 static const struct hf_setting_choice frameworks[] = {
-    {"psk", HF_DAEMON_FRAMEWORK_PSK},
-    {"certificate", HF_DAEMON_FRAMEWORK_CERTIFICATE},
-    {NULL, 0}};
+    {"psk", HF_DAEMON_FRAMEWORK_PSK}, {"certificate", HF_DAEMON_FRAMEWORK_CERTIFICATE}, {NULL, 0}};
 static const struct hf_setting_choice flavours[] = {{"device", HF_FLAVOUR_DEVICE},
                                                     {"cse-id", HF_FLAVOUR_CSE_ID},
                                                     {"ae-id", HF_FLAVOUR_AE_ID},
