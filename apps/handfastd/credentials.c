@@ -137,6 +137,19 @@ static uint64_t next_epoch(void)
     return ++epoch;
 }
 
+/* A file of CRLs without one would revoke nothing, and nobody would know. */
+static bool has_all(const struct hf_credentials *credentials, char *error,
+                    const struct hf_daemon_authority *config)
+{
+    int64_t anchors_s, crls_s;
+    hf_trust_validity(&anchors_s, &crls_s, credentials->trust);
+    if (config->client_ca[0] != '\0' && anchors_s == 0)
+        return fail(error, config->client_ca, "no certificate in it");
+    if (config->crl[0] != '\0' && crls_s == 0)
+        return fail(error, config->crl, "no CRL in it");
+    return true;
+}
+
 static bool open_trust(struct hf_credentials *out, char *error,
                        const struct hf_daemon_authority *config)
 {
@@ -164,6 +177,8 @@ static bool open_trust(struct hf_credentials *out, char *error,
                      "authority \"%s\": client-ca, crl, client-rpk or names: %s", config->name,
                      why);
     }
+    if (is_good)
+        is_good = has_all(out, error, config);
     file_wipe(&anchors);
     file_wipe(&crls);
     file_wipe(&raw_keys);
