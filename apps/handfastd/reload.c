@@ -50,9 +50,10 @@ void hf_daemon_serve(struct hf_daemon_config *config,
 static bool check_served(struct hf_daemon *daemon, struct hf_daemon_reload *reload)
 {
     struct hf_config engine;
+    struct hf_quota quotas[HF_QUOTAS_MAX];
     const char *why = "";
     hf_daemon_serve(&daemon->wanted, daemon->shared.authorities, true);
-    hf_daemon_config_engine(&engine, &daemon->wanted, 0);
+    hf_daemon_config_engine(&engine, quotas, &daemon->wanted, 0);
     if (hf_config_check(&why, &engine) == HF_OK)
         return true;
     snprintf(reload->error, sizeof(reload->error), "certificates: %s", why);
