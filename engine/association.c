@@ -7,6 +7,7 @@
 #include "limits.h"
 #include "machine.h"
 #include "proof.h"
+#include "quota.h"
 #include "stream.h"
 
 uint32_t hf_association_index(const struct hf_engine *engine,
@@ -148,7 +149,8 @@ static void init_record(struct hf_association *association, const struct hf_engi
     enum hf_transport transport =
         is_client ? engine->dialers[index].transport : engine->listeners[index].transport;
     association->state = is_client ? HF_STATE_CL_START : HF_STATE_SV_START;
-    association->flags = is_client ? HF_ASSOCIATION_CLIENT : 0;
+    if (is_client)
+        association->flags |= HF_ASSOCIATION_CLIENT;
     association->listener_index = (uint8_t)index;
     association->identity = HF_NONE;
     association->heard_tick = engine->now_tick;
@@ -170,6 +172,7 @@ enum hf_status hf_association_open(struct hf_association **out, struct hf_engine
 {
     uint32_t slot;
     HF_TRY(handshake_take(&slot, engine, role, path));
+    hf_quota_wake(engine);
     uint32_t record = hf_pool_take(&engine->associations);
     if (record == HF_NONE) {
         hf_limits_prefix_count(engine, hf_handshake_at(engine, slot)->prefix_cell, -1);
@@ -179,8 +182,10 @@ enum hf_status hf_association_open(struct hf_association **out, struct hf_engine
     }
     struct hf_association *association = hf_association_at(engine, record);
     uint32_t generation = association->generation + 1;
+    uint16_t flags = association->flags & HF_ASSOCIATION_REST_DUE;
     memset(association, 0, sizeof *association);
     association->generation = generation ? generation : 1;
+    association->flags = flags;
     association->handshake = slot;
     association->path = *path;
     init_record(association, engine, role, index);
@@ -188,6 +193,7 @@ enum hf_status hf_association_open(struct hf_association **out, struct hf_engine
     handshake->association = record;
     handshake->predecessor = HF_NONE;
     handshake->begun_us = engine->now_us;
+    hf_quota_begin(engine, association);
     *out = association;
     return HF_OK;
 }
@@ -195,6 +201,9 @@ enum hf_status hf_association_open(struct hf_association **out, struct hf_engine
 void hf_association_establish(struct hf_engine *engine, struct hf_association *association)
 {
     handshake_give(engine, association);
+    hf_quota_establish(engine, association);
+    if (engine->config.reuse_us_min)
+        association->flags |= HF_ASSOCIATION_REST_DUE;
     engine->counters.associations++;
     engine->counters.handshakes[HF_OK]++;
     association->heard_tick = engine->now_tick; /* a slow key source is not the peer's silence */
@@ -262,6 +271,7 @@ void hf_association_end(struct hf_engine *engine, struct hf_association *associa
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
     if (failure)
         queue_end(engine, association, handshake, failure);
+    hf_quota_end(engine, association, handshake != NULL);
     unlink_path(engine, association);
     if (handshake) {
         engine->counters.handshakes[failure ? failure->status : HF_E_ASSOCIATION_LIMIT]++;
@@ -275,10 +285,12 @@ void hf_association_end(struct hf_engine *engine, struct hf_association *associa
     uint32_t index = hf_association_index(engine, association);
     hf_wheel_disarm(&engine->wheel, index);
     uint32_t generation = association->generation;
+    uint16_t flags = association->flags & HF_ASSOCIATION_REST_DUE;
     hf_wipe(association, sizeof *association);
     association->generation = generation;
+    association->flags = flags;
     association->handshake = HF_NONE; /* callers up the stack look whether it still has one */
-    hf_pool_give(&engine->associations, index);
+    hf_quota_rest(engine, association);
 }
 
 void hf_association_leave(struct hf_engine *engine, struct hf_association *association,
