@@ -150,7 +150,7 @@ enum hf_status hf_resume_find(bool *is_found, struct hf_engine *engine,
     if (!is_fitting(&session, engine, association, hello))
         goto done;
     if (!hello->has_extended_master_secret) {
-        status = HF_E_NO_EXTENDED_MASTER_SECRET; /* RFC 7627 5.3: abort */
+        status = HF_E_RESUMED_WITHOUT; /* RFC 7627 5.3: abort */
         goto done;
     }
     if (!lend_names(engine, association, &handshake->terms, &session))

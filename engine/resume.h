@@ -16,7 +16,7 @@
 
 /** hf_resume_find looks whether `hello` offers a session that these terms admit; then it is kept in
  *  the handshake, and the names are the association's until the source has answered. Errors:
- *  HF_E_NO_EXTENDED_MASTER_SECRET (RFC 7627 5.3: it was negotiated then). */
+ *  HF_E_RESUMED_WITHOUT (RFC 7627 5.3: it was negotiated then). */
 HF_MUST_USE enum hf_status hf_resume_find(bool *is_found, struct hf_engine *engine,
                                           struct hf_association *association,
                                           const struct hf_hello *hello);
