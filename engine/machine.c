@@ -239,8 +239,7 @@ enum hf_status hf_machine_fail(struct hf_engine *engine, struct hf_association *
                         failure.alert == HF_ALERT_CLOSE_NOTIFY ? HF_ALERT_LEVEL_WARNING
                                                                : HF_ALERT_LEVEL_FATAL,
                         failure.alert);
-    if (status == HF_E_PEER_ALERT ||
-        (failure.alert != HF_ALERT_CLOSE_NOTIFY && failure.alert != HF_ALERT_NONE))
+    if (failure.alert != HF_ALERT_CLOSE_NOTIFY && failure.alert != HF_ALERT_NONE)
         hf_resume_forget(engine, association);
     if (status == HF_E_PEER_ALERT && association->handshake != HF_NONE)
         failure.alert = hf_handshake_of(engine, association)->failure.alert; /* the one received */
