@@ -39,7 +39,8 @@ static void cookie_for(uint8_t out[HF_COOKIE_LEN], const struct hf_secret_keys *
 static uint64_t period_now(const struct hf_engine *engine)
 {
     /* Nodes that share a secret share no monotonic clock. */
-    uint64_t now_us = engine->secrets.is_shared ? (uint64_t)engine->wall_s * 1000000 : engine->now_us;
+    uint64_t now_us =
+        engine->secrets.is_shared ? (uint64_t)engine->wall_s * 1000000 : engine->now_us;
     return now_us / engine->config.cookie_us_max;
 }
 
@@ -58,7 +59,7 @@ bool hf_cookie_check(const struct hf_engine *engine, const struct hf_path_key *p
     uint64_t period = period_now(engine);
     if (front->cookie.data[0] != (uint8_t)period)
         period--; /* wraps to a period that never was, at worst */
-    /* The secret of now; the one before it; the one to come, where another node's clock is ahead. */
+    /* The secret of now; the one before it; the one to come: another node's clock may be ahead. */
     uint32_t active = hf_secrets_active(&engine->secrets, engine->wall_s);
     const uint32_t candidates[] = {active, active + 1, active - 1};
     bool is_ours = false;

@@ -122,7 +122,8 @@ enum hf_way {
 /** hf_state_is_parked tells whether only an event from outside leads out of a state. */
 static inline bool hf_state_is_parked(enum hf_state state)
 {
-    return state == HF_STATE_SV_AWAIT_SESSION || state == HF_STATE_SV_AWAIT_OFFER || state == HF_STATE_SV_AWAIT_KEY ||
+    return state == HF_STATE_SV_AWAIT_SESSION || state == HF_STATE_SV_AWAIT_OFFER ||
+           state == HF_STATE_SV_AWAIT_KEY ||
            state == HF_STATE_SV_AWAIT_PROOF || state == HF_STATE_SV_AWAIT_IDENTITY ||
            state == HF_STATE_CL_AWAIT_KEY || state == HF_STATE_CL_AWAIT_IDENTITY;
 }
