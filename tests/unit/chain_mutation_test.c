@@ -216,7 +216,7 @@ static const char *const lines[] = {
     "trust.flavours=node leaf.san=RID:2.25.77,URI:urn:x:1 leaf.akid=serial:1001 leaf.eku=client "
     "leaf.extra=2.5.29.31:300f300da00ba0098607783a2f2f612f62,"
     "2.5.29.32!:300a3008060667810c010201,1.3.6.1.4.1.99999.1:0500",
-    "crl.of=ca crl.revokes=11 crl.of=root trust.expired=refuse",
+    "crl.of=ca crl.revokes=11 crl.of=root trust.expired=refuse trust.crl=required",
     "peer.is=server trust.flavours=fqdn leaf.eku=server leaf.akid=issuer:DIR:O=sp.example;CN=root",
 };
 
