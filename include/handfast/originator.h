@@ -1,7 +1,7 @@
 /**
  * originator.h - may this peer say `From`? The check against impersonation that a CSE makes on each
- * request (TS-0003 7.2.1, TS-0004 7.3.2.1), from what an association proved. No state, no look-ups of
- * its own: the registrees are the application's.
+ * request (TS-0003 7.2.1, TS-0004 7.3.2.1), from what an association proved. No state, no look-ups
+ * of its own: the registrees are the application's.
  */
 #ifndef HANDFAST_ORIGINATOR_H
 #define HANDFAST_ORIGINATOR_H
@@ -27,12 +27,12 @@ enum hf_originator_operation {
 
 /** One request. */
 struct hf_originator {
-    struct hf_bytes own_cse_id;       /**< ours, absolute: "//m2msp.example/in-cse" */
-    bool has_association;             /**< false: the request came unprotected */
-    enum hf_entity_kind entity_kind;  /**< of the association: hf_association_info */
-    struct hf_bytes entity_id;        /**< likewise; AE-IDs of a list by one space each */
+    struct hf_bytes own_cse_id;      /**< ours, absolute: "//m2msp.example/in-cse" */
+    bool has_association;            /**< false: the request came unprotected */
+    enum hf_entity_kind entity_kind; /**< of the association: hf_association_info */
+    struct hf_bytes entity_id;       /**< likewise; AE-IDs of a list by one space each */
     enum hf_originator_operation operation;
-    struct hf_bytes from;             /**< as received; empty: absent */
+    struct hf_bytes from; /**< as received; empty: absent */
 
     /** Is it registered with us? In: an absolute CSE-ID or AE-ID, the provider's domain in lower
      *  case, during the call. May be NULL: then nobody is. */
@@ -42,10 +42,11 @@ struct hf_originator {
 
 /** hf_originator_check judges `From`. Identifiers are compared in their absolute form: what is
  *  relative is so to `own_cse_id`; a CSE-ID that starts with S is read as an AE-ID, as by
- *  hf_entity_kind_of(), unless it is the peer's own. In: identifiers of at most 512 bytes. Thread: any. Errors:
- *  BAD_REQUEST: `From` is absent where it must not be, malformed, or not an AE-ID-Stem from an AE;
- *  NOT_AUTHENTICATED: it is somebody else's; ASSOCIATION_REQUIRED: a CSE without an association, or
- *  one that registers under another's name. Spec: TS-0003 7.2.1; TS-0004 7.3.2.1, 7.4.4.2.1. */
+ *  hf_entity_kind_of(), unless it is the peer's own. In: identifiers of at most 512 bytes. Thread:
+ * any. Errors: BAD_REQUEST: `From` is absent where it must not be, malformed, or not an AE-ID-Stem
+ * from an AE; NOT_AUTHENTICATED: it is somebody else's; ASSOCIATION_REQUIRED: a CSE without an
+ * association, or one that registers under another's name. Spec: TS-0003 7.2.1;
+ * TS-0004 7.3.2.1, 7.4.4.2.1. */
 HF_API enum hf_originator_verdict hf_originator_check(const struct hf_originator *originator);
 
 /** hf_originator_verdict_name gives the standard's name of the code, in lower case. */

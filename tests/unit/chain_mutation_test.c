@@ -2,7 +2,8 @@
  * chain_mutation_test.c - random changes to chains, signed anew, put to the walk and to
  * X509_verify_cert: what we take, it takes, but for the two listed cases.
  *
- *     chain_mutation_test [COUNT [SEED]]    COUNT chains, 4,000 by default
+ *     chain_mutation_test [COUNT [SEED [FIRST]]]    COUNT chains, 4,000 by default, from number
+ * FIRST
  *
  * Only what we accept has to be shown to the other; of what we refuse a sample is, to see that the
  * changes are not all nonsense. A change that keeps the certificate well-formed leads further than
@@ -28,7 +29,7 @@
 #define ELEMENTS_MAX 512
 #define SAMPLE 16 /* of those refused, one in so many goes to the other as well */
 
-static uint64_t count_wanted = COUNT_DEFAULT, seed;
+static uint64_t count_wanted = COUNT_DEFAULT, seed, first;
 static uint64_t random_state;
 
 static uint32_t draw(uint32_t below)
@@ -269,6 +270,14 @@ static struct {
     uint64_t taken_by_both, listed, sampled, sampled_taken;
 } tally;
 
+/* The message in hexadecimal, for a finding. */
+static void show_message(void)
+{
+    for (size_t i = 0; i < world.message_len; i++)
+        fprintf(stderr, "%02x", world.message[i]);
+    fputc('\n', stderr);
+}
+
 /* One chain, put to both. */
 static void judge(struct hf_trust *trust, uint64_t number)
 {
@@ -283,9 +292,11 @@ static void judge(struct hf_trust *trust, uint64_t number)
         }
         return;
     }
-    if (!chain_world_oracle(&error, &world))
+    if (!chain_world_oracle(&error, &world)) {
+        show_message();
         fail_msg("seed %" PRIu64 ", chain %" PRIu64 ": taken, but X509_verify_cert says %s", seed,
                  number, X509_verify_cert_error_string(error));
+    }
     tally.listed += error != X509_V_OK;
     tally.taken_by_both += error == X509_V_OK;
 }
@@ -293,7 +304,7 @@ static void judge(struct hf_trust *trust, uint64_t number)
 static void test_changed_chains(void **state)
 {
     (void)state;
-    for (uint64_t i = 0; i < count_wanted; i++) {
+    for (uint64_t i = first; i < first + count_wanted; i++) {
         random_state = seed ^ i * 0xd1342543de82ef95u; /* each chain can be made alone */
         uint32_t index = draw(LINE_COUNT);
         world = worlds[index];
@@ -367,5 +378,7 @@ int main(int argc, char **argv)
         count_wanted = strtoull(argv[1], NULL, 10);
     if (argc > 2)
         seed = strtoull(argv[2], NULL, 10);
+    if (argc > 3)
+        first = strtoull(argv[3], NULL, 10);
     return cmocka_run_group_tests(tests, make_worlds, free_worlds);
 }
