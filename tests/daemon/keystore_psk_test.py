@@ -231,7 +231,8 @@ class PskTest(unittest.TestCase):
         self.assertIn("100 of the 200", self.psk("restore", "--force", backup))
         self.assertIn("100 keys", self.psk("check"))
         self.assertEqual(sorted(os.listdir(self.store)),
-                         ["audit.log", "committed", "current", "keys-2.mdb", "keys-2.mdb-lock", "writers"])
+                         ["audit.log", "committed", "current", "keys-2.mdb",
+                          "keys-2.mdb-lock", "writers"])
         self.store = self.path("elsewhere")
         self.assertIn("100 keys", self.psk("restore", backup))
         os.chmod(backup, 0o644)
