@@ -30,8 +30,10 @@ struct hf_loop_socket {
  *  are the loop's own concern and are not passed on. */
 struct hf_loop_upstream {
     uint32_t listener_index;
-    struct hf_address address; /**< DTLS: datagrams, on 127.0.0.0/8; TLS: a connection each */
+    struct hf_address address; /**< DTLS: datagrams, on 127.0.0.0/8 or IPv6 with a prefix; TLS: a
+                                    connection each */
     bool is_proxied; /**< a PROXY protocol header (version 2) on each stream and each datagram */
+    bool is_entity_told; /**< in its unique ID, too, for receivers that know no TLVs of ours */
 };
 
 /** What the embedder is told, on the loop's thread. Any member may be NULL. */
@@ -58,6 +60,8 @@ struct hf_loop_config {
     uint32_t socket_count;
     const struct hf_loop_upstream *upstreams; /**< at most one per listener; copied */
     uint32_t upstream_count;
+    struct hf_address upstream_prefix; /**< /64 of the associations' addresses towards IPv6
+                                            upstreams of datagrams, a local route; port 0: none */
     struct hf_loop_handlers handlers;
     uint32_t receive_buffers;     /**< datagram buffers, 2 KiB each; power of two; 1,024 */
     uint32_t connections_max;     /**< TLS connections; 4,096 */
