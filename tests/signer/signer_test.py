@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """signer_test.py HANDFAST_SIGNER - the signer as a process: its protocol, its keys, what it
-refuses. OpenSSL checks the signatures. SoftHSM2 is tried where it is installed; HF_SOFTHSM names the
-root of another place where it is."""
+refuses. OpenSSL checks the signatures. SoftHSM2 is tried where it is installed; HF_SOFTHSM names
+the root of another place where it is."""
 import os
 import shutil
 import signal
