@@ -2,6 +2,7 @@
  * config.c - defaults, and the judgement of a configuration.
  */
 #include "authority.h"
+#include "hello.h"
 
 void hf_listener_init(struct hf_listener *listener, enum hf_transport transport)
 {
@@ -30,14 +31,20 @@ void hf_listener_init(struct hf_listener *listener, enum hf_transport transport)
 void hf_dialer_init(struct hf_dialer *dialer, enum hf_transport transport)
 {
     struct hf_listener listener;
-    hf_listener_init(&listener, transport); /* what we accept is what we offer */
+    hf_listener_init(&listener, transport); /* what we accept is what we offer, for the most part */
     *dialer = (struct hf_dialer){
         .transport = transport,
         .suite_count = listener.suite_count,
         .encrypt_then_mac = true,
         .datagram_len_max = listener.datagram_len_max,
     };
-    memcpy(dialer->suites, listener.suites, sizeof dialer->suites);
+    uint8_t count = 0;
+    for (int is_psk = 0; is_psk < 2; is_psk++) {
+        for (size_t i = 0; i < listener.suite_count; i++) {
+            if ((hf_hello_key_exchange(listener.suites[i]) == HF_KEY_EXCHANGE_PSK) == is_psk)
+                dialer->suites[count++] = listener.suites[i];
+        }
+    }
 }
 
 void hf_config_init(struct hf_config *config)
@@ -168,7 +175,7 @@ static const char *check_dialer(const struct hf_dialer *dialer)
         return "dialer: datagram_len_max: 256 to 4096";
     if (len != 0 && len != 512 && len != 1024 && len != 2048 && len != 4096)
         return "dialer: max_fragment_len: 0, 512, 1024, 2048 or 4096";
-    return NULL;
+    return hf_authority_check_dialer(dialer);
 }
 
 enum hf_status hf_config_check(const char **why, const struct hf_config *config)

@@ -97,8 +97,13 @@ enum hf_state {
     HF_STATE_CL_START,          /**< created; nothing sent */
     HF_STATE_CL_AWAIT_HELLO,    /**< our hello is out, with or without cookie */
     HF_STATE_CL_AWAIT_EXCHANGE, /**< the server's hello is here */
-    HF_STATE_CL_AWAIT_DONE,     /**< its ServerKeyExchange too */
-    HF_STATE_CL_AWAIT_KEY,      /**< its flight is whole; the key source was asked */
+    HF_STATE_CL_AWAIT_CERTIFICATE, /**< likewise, and certificates were agreed on */
+    HF_STATE_CL_AWAIT_SHARE,       /**< the server's Certificate is here */
+    HF_STATE_CL_AWAIT_REQUEST,     /**< its ServerKeyExchange too */
+    HF_STATE_CL_AWAIT_DONE,        /**< all of its flight but the last message */
+    HF_STATE_CL_AWAIT_KEY,         /**< parked: the key source was asked */
+    HF_STATE_CL_AWAIT_PROOF,       /**< parked: the server's chain, signature, our share */
+    HF_STATE_CL_AWAIT_SIGN,        /**< parked: our signature over all messages so far */
     HF_STATE_CL_AWAIT_CCS,      /**< our Finished is out */
     HF_STATE_CL_AWAIT_FINISHED,
     HF_STATE_CL_AWAIT_IDENTITY, /**< the server's Finished verified */
@@ -118,7 +123,8 @@ static inline bool hf_state_is_parked(enum hf_state state)
 {
     return state == HF_STATE_SV_AWAIT_OFFER || state == HF_STATE_SV_AWAIT_KEY ||
            state == HF_STATE_SV_AWAIT_PROOF || state == HF_STATE_SV_AWAIT_IDENTITY ||
-           state == HF_STATE_CL_AWAIT_KEY || state == HF_STATE_CL_AWAIT_IDENTITY;
+           state == HF_STATE_CL_AWAIT_KEY || state == HF_STATE_CL_AWAIT_PROOF ||
+           state == HF_STATE_CL_AWAIT_SIGN || state == HF_STATE_CL_AWAIT_IDENTITY;
 }
 
 /** hf_state_is_flight_out tells whether our first flight is out and nothing has come back yet. */
@@ -270,6 +276,7 @@ struct hf_handshake {
     uint8_t answer_kind;
     enum hf_status refusal; /**< server: why the key is a decoy; HF_OK: it is not */
     bool is_identity_following;
+    uint8_t flavour;      /**< client: of the server's credential, or HF_FLAVOUR_NONE */
     bool is_named;        /**< client: it was said who must answer */
     bool is_misnamed;     /**< client: the key is not that entity's */
     uint8_t verify_count; /**< client: HelloVerifyRequests taken */

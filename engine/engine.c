@@ -171,8 +171,8 @@ enum hf_status hf_engine_open(struct hf_engine **out, const struct hf_config *co
     for (uint32_t i = 0; i < config->listener_count; i++)
         hf_authority_adopt(engine, i, &config->listeners[i]);
     engine->config.dialers = engine->dialers;
-    if (config->dialer_count > 0)
-        memcpy(engine->dialers, config->dialers, config->dialer_count * sizeof *config->dialers);
+    for (uint32_t i = 0; i < config->dialer_count; i++)
+        hf_authority_adopt_dialer(engine, i, &config->dialers[i]);
     engine->source = *source;
     engine->waiting_head = engine->waiting_tail = HF_NONE;
     engine->spoiled_head = engine->spoiled_tail = HF_NONE;
@@ -195,6 +195,8 @@ void hf_engine_close(struct hf_engine *engine)
         return;
     for (uint32_t i = 0; i < engine->config.listener_count; i++)
         hf_authority_release(engine, i);
+    for (uint32_t i = 0; i < engine->config.dialer_count; i++)
+        hf_authority_release_dialer(engine, i);
     hf_proof_close(engine);
     wipe_pool(&engine->associations);
     wipe_pool(&engine->handshakes);

@@ -19,6 +19,10 @@ hf_machine_step hf_certify_offer, hf_certify_certificate, hf_certify_share, hf_c
 hf_machine_step hf_client_start, hf_client_request, hf_client_verify, hf_client_hello,
     hf_client_hint, hf_client_done, hf_client_key, hf_client_finished, hf_client_bind;
 
+/* prove.c */
+hf_machine_step hf_prove_certificate, hf_prove_share, hf_prove_request, hf_prove_proof,
+    hf_prove_sign;
+
 /* keys.c: both roles */
 hf_machine_step hf_keys_ccs;
 

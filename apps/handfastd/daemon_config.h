@@ -112,6 +112,7 @@ struct hf_daemon_config {
     struct hf_daemon_listener common; /**< the command line's options for all listeners */
 
     uint64_t shard_count;
+    enum hf_loop_io io;
     char user[HF_NAME_MAX];
     bool is_seccomp;
     char keylog_file[HF_PATH_TEXT_MAX];

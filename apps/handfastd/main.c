@@ -124,6 +124,24 @@ static bool start_shards(struct hf_daemon *daemon)
     return true;
 }
 
+/* One line, unless shards differ: a limit may have sufficed for some of them only. */
+static void log_io(const struct hf_daemon *daemon)
+{
+    const char *last = NULL;
+    for (uint32_t i = 0; i < daemon->shard_count; i++) {
+        struct hf_log_line line;
+        const struct hf_loop *loop = hf_shard_loop(daemon->shards[i]);
+        if (last != NULL && strcmp(last, hf_loop_io_name(loop)) == 0)
+            continue;
+        last = hf_loop_io_name(loop);
+        hf_log_begin(&line, HF_LOG_NOTICE, HF_LOG_SLOT_UNLIMITED, "io_chosen", NULL);
+        hf_log_text(&line, "io", last);
+        hf_log_text(&line, "because", hf_loop_io_reason(loop));
+        hf_log_number(&line, "from_shard", i);
+        hf_log_end(&line);
+    }
+}
+
 static void log_listener(const struct hf_daemon *daemon, uint32_t index)
 {
     const struct hf_listener *listener = &daemon->started.listeners[index];
@@ -230,6 +248,7 @@ static bool start(struct process *process)
     hf_respond_init();
     if (!open_keylog(daemon) || !start_shards(daemon))
         return false;
+    log_io(daemon);
     for (uint32_t i = 0; i < daemon->started.socket_count; i++)
         log_listener(daemon, i);
     if (!start_metrics(process) || !start_control(process))

@@ -81,9 +81,15 @@ struct hf_dialer {
     bool extended_master_secret_needed; /**< offered in any case; refuse a server without it */
     uint16_t max_fragment_len; /**< RFC 6066 4: 512, 1024, 2048, 4096; 0: not asked for */
     uint16_t datagram_len_max; /**< UDP payload the handshake fragments to; 256..4096 */
+    /** What we show and by what servers are judged; a reference is taken of each. Suites with
+     *  certificates are offered if there is one of the first two, and the third. */
+    const struct hf_credential *x509; /**< shown as a certificate; NULL: none */
+    const struct hf_credential *raw;  /**< shown as a raw public key (RFC 7250); NULL: none */
+    const struct hf_trust *trust;
 };
 
-/** hf_dialer_init sets the mandatory suite first, then the others; 1,200 bytes. */
+/** hf_dialer_init sets the suites with certificates, then those with pre-shared keys, of each the
+ *  mandatory one first; 1,200 bytes. Suites there is no credential for are not offered. */
 HF_API void hf_dialer_init(struct hf_dialer *dialer, enum hf_transport transport);
 
 /** What the peers of the listeners of one authority may take of an engine together, so that one

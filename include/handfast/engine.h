@@ -78,9 +78,13 @@ struct hf_connect {
     struct hf_path path; /**< DTLS: `local` as hf_datagram.path.local will say it */
     uint64_t user;       /**< TLS: as for hf_engine_accept(); DTLS: not kept */
     struct hf_bytes server_name;  /**< SNI, sent in lower case; at most 255 bytes; empty: none */
-    struct hf_bytes psk_identity; /**< sent as it is; 1..identity_len_max */
-    struct hf_bytes entity_id;    /**< who must answer: the CSE-ID of Entity B (TS-0003 8.2.1);
-                                       empty: whom the key source names */
+    struct hf_bytes psk_identity; /**< sent as it is; at most identity_len_max. Empty: no suites
+                                       with pre-shared keys are offered */
+    enum hf_flavour flavour;      /**< of the server's certificate or raw key (TS-0003 8.1.2.3);
+                                       NONE: any that the dialer's trust accepts */
+    struct hf_bytes entity_id;    /**< who must answer: the CSE-ID of Entity B, or the FQDN of a MAF
+                                       (TS-0003 8.2.1, 8.1.2); empty: whom the key source or, with
+                                       flavour NONE or RAW, the certificate names */
 };
 
 /** hf_engine_connect begins a handshake as client: the ClientHello is output at once. TLS: bytes of

@@ -147,7 +147,9 @@ static void check_order(void)
     check(!can_avoid(HF_STATE_SV_AWAIT_IDENTITY, HF_STATE_SV_AWAIT_IDENTITY),
           "no server without an identity");
     check(!can_avoid(HF_STATE_CL_AWAIT_HELLO, HF_STATE_CL_AWAIT_HELLO), "no client without hello");
-    check(!can_avoid(HF_STATE_CL_AWAIT_KEY, HF_STATE_CL_AWAIT_KEY), "no client without a key");
+    check(!can_avoid(HF_STATE_CL_AWAIT_KEY, HF_STATE_CL_AWAIT_PROOF) &&
+              !can_avoid(HF_STATE_CL_AWAIT_KEY, HF_STATE_CL_AWAIT_SIGN),
+          "no client without the answer to a key, or a proof and our own");
     check(!can_avoid(HF_STATE_CL_AWAIT_CCS, HF_STATE_CL_AWAIT_CCS),
           "no client without ChangeCipherSpec");
     check(!can_avoid(HF_STATE_CL_AWAIT_FINISHED, HF_STATE_CL_AWAIT_FINISHED),
