@@ -296,7 +296,8 @@ def add_networks():
                 Certificate("dtls", is_plain=client is MBEDTLS), options, 7 * number + 3)
     for client in (OPENSSL, GNUTLS, MBEDTLS):
         add(f"network certificate {client.name} loss 10% and mtu 256 both ways", lossy, client,
-            Certificate("dtls", mtu=256, is_plain=client is MBEDTLS), NETWORKS[0][1], 4, (*ECHO, *IMPATIENT, "--mtu", "256"))
+            Certificate("dtls", mtu=256, is_plain=client is MBEDTLS), NETWORKS[0][1], 4,
+            (*ECHO, *IMPATIENT, "--mtu", "256"))
 
 
 for builder in (add_suites, add_identities, add_raw_keys, add_refusals, add_networks):

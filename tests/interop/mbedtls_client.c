@@ -1,6 +1,6 @@
 /**
- * mbedtls_client.c - a TLS/DTLS 1.2 client on Mbed TLS 2.28, by key or certificate: one handshake, one request, its
- * answer, an orderly close. A peer for the interop matrix, not a library of anything.
+ * mbedtls_client.c - a TLS/DTLS 1.2 client on Mbed TLS 2.28, with a key or a certificate: one
+ * handshake, one request, its answer, an orderly close. A peer for the interop matrix, not a library of anything.
  *
  * Prints "connected VERSION SUITE", "answer HEX" for each answer and "closed"; exits 0 only if all
  * three came about. On DTLS a request without an answer is sent again once a second.
@@ -211,7 +211,8 @@ static void client_parse_options(struct client_options *options, int argc, char 
     if (!is_good || optind != argc || options->host == NULL || options->port == NULL ||
         has_key == has_certificate || options->suites[0] == 0 || options->request_len == 0) {
         fprintf(stderr, "usage: mbedtls_client [--dtls] --host ADDR --port PORT --identity TEXT "
-                        "--key HEX | --cert FILE --key-file FILE --ca FILE --name NAME --suite TLS-PSK-WITH-... --request-hex HEX [--any-answer] "
+                        "--key HEX | --cert FILE --key-file FILE --ca FILE --name NAME "
+                        "--suite TLS-PSK-WITH-... --request-hex HEX [--any-answer] "
                         "[--count N] [--lossy] [--half-close] [--no-ems] [--no-etm] "
                         "[--maxfrag 512|1024|2048|4096] [--mtu BYTES] [--timeout-ms N]\n");
         exit(2);
