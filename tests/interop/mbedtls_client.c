@@ -1,6 +1,7 @@
 /**
  * mbedtls_client.c - a TLS/DTLS 1.2 client on Mbed TLS 2.28, with a key or a certificate: one
- * handshake, one request, its answer, an orderly close. A peer for the interop matrix, not a library of anything.
+ * handshake, one request, its answer, an orderly close. A peer for the interop matrix, not a
+ * library of anything.
  *
  * Prints "connected VERSION SUITE", "answer HEX" for each answer and "closed"; exits 0 only if all
  * three came about. On DTLS a request without an answer is sent again once a second.
