@@ -17,8 +17,8 @@ struct hf_loop;
 
 #define HF_LOOP_ERROR_MAX 320
 
-/** A socket to open. `listener_index` names the entry of config->engine.listeners it serves, or with
- *  `is_client`, which is for DTLS only, that of config->engine.dialers. */
+/** A socket to open. `listener_index` names the entry of config->engine.listeners it serves, or
+ *  with `is_client`, which is for DTLS only, that of config->engine.dialers. */
 struct hf_loop_socket {
     struct hf_address address; /**< port 0: the kernel chooses; see hf_loop_address() */
     enum hf_transport transport;
@@ -134,8 +134,8 @@ HF_MUST_USE enum hf_status hf_loop_send(struct hf_loop *loop, hf_association_id 
                                         struct hf_bytes data);
 
 /** hf_loop_connect dials, as hf_engine_connect() does: opens the connection first, within 5 s, on
- *  TLS; on DTLS sends from a socket of the dialer's. In: path.local with port 0 and no address: the
- *  kernel's choice; otherwise TLS is bound to it, and DTLS leaves from the socket that has it, a
+ *  TLS; on DTLS sends from a socket of the dialer's. In: path.local with port 0 and no address:
+ *  the kernel's choice; otherwise TLS is bound to it, and DTLS leaves from the socket that has it, a
  *  listener's too. Views are copied. Errors: HF_E_STATE (not within a turn of the loop: call it from
  *  a handler or a task; or there is no socket to dial from, or the loop stops); HF_E_ARGUMENT;
  *  HF_E_ASSOCIATION_LIMIT (connections_max), HF_E_MEMORY, HF_E_UNREACHABLE (refused at once).
@@ -172,7 +172,7 @@ struct hf_loop_counters {
     uint64_t receive_buffers_empty; /**< times all receive buffers were in use */
     uint64_t receive_queue_drops;   /**< dropped by the kernel: queue full, or cannot be DTLS */
     uint64_t completions_overflowed; /**< turns that found the completion queue overflown */
-    uint64_t dials, dials_failed; /**< hf_loop_connect(): handshakes begun; connections that failed */
+    uint64_t dials, dials_failed; /**< hf_loop_connect(): handshakes begun; connections failed */
     uint64_t accepts, accept_errors; /**< EMFILE and the like; accepting pauses for 100 ms */
     uint64_t connections_refused;    /**< over connections_max */
     uint64_t connections;            /**< gauge: open now */
