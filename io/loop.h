@@ -135,9 +135,9 @@ HF_MUST_USE enum hf_status hf_loop_send(struct hf_loop *loop, hf_association_id 
 
 /** hf_loop_connect dials, as hf_engine_connect() does: opens the connection first, within 5 s, on
  *  TLS; on DTLS sends from a socket of the dialer's. In: path.local with port 0 and no address:
- *  the kernel's choice; otherwise TLS is bound to it, and DTLS leaves from the socket that has it, a
- *  listener's too. Views are copied. Errors: HF_E_STATE (not within a turn of the loop: call it from
- *  a handler or a task; or there is no socket to dial from, or the loop stops); HF_E_ARGUMENT;
+ *  the kernel's choice; otherwise TLS is bound to it, and DTLS leaves from the socket that has it,
+ *  a listener's too. Views are copied. Errors: HF_E_STATE (not within a turn of the loop: call it
+ *  from a handler or a task; or there is no socket to dial from, or the loop stops); HF_E_ARGUMENT;
  *  HF_E_ASSOCIATION_LIMIT (connections_max), HF_E_MEMORY, HF_E_UNREACHABLE (refused at once).
  *  Thread: the loop's. */
 HF_MUST_USE enum hf_status hf_loop_connect(struct hf_loop *loop, const struct hf_connect *connect);
