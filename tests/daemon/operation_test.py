@@ -230,6 +230,33 @@ class OperationTest(OperationFixture):
             self.assertTrue(client.asks_whoami())
         self.assertEqual(daemon.stop(), 0)
 
+    def test_limits_go_by_the_name_that_is_asked_for(self):
+        """Two authorities at one listener: each has its own share, the first until it is known."""
+        second = self.path("keys2")
+        write_keys(second, f"dev:{KEY}:/in-cse/Csecond\n")
+        daemon = self.start_daemon(
+            re.sub(r"(transport = \w+\n)", r"\1    authority = {main, second}\n",
+                   GOOD.replace("shards = 2", "shards = 1"))
+            + f'authority "second" {{\n psk-file = "{second}"\n server-name = second.example\n'
+              ' associations-max = 1\n}\n')
+        names = ("-servername", "second.example")
+        one = operation_fixture.Client(daemon, options=names)
+        self.addCleanup(one.close)
+        self.assertTrue(one.asks_whoami())
+        refused = operation_fixture.Client(daemon, options=names)
+        self.addCleanup(refused.close)
+        self.assertFalse(refused.asks_whoami())
+        daemon.wait_for("event=handshake_failed reason=authority_limit")
+        for _ in range(3):
+            self.assertTrue(self.client(daemon).asks_whoami())
+        daemon.wait_for_metric('handfast_authority_associations{authority="second"}', 1)
+        daemon.wait_for_metric('handfast_authority_associations{authority="main"}', 3)
+        self.assertEqual(
+            daemon.metric('handfast_authority_refused_total{authority="second",'
+                          'limit="associations"}'), 1)
+        self.assertTrue(one.asks_whoami())
+        self.assertEqual(daemon.stop(), 0)
+
     def test_a_reload_changes_timers(self):
         daemon = self.start_daemon()
         silent = self.client(daemon)
