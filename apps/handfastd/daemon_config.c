@@ -393,7 +393,8 @@ static const char *fixed_in_process(const struct hf_daemon_config *running,
     if (!is_same_address(&running->upstream_prefix, &wanted->upstream_prefix))
         return "upstream-prefix";
     if (running->is_session_tickets != wanted->is_session_tickets ||
-        running->session_cache != wanted->session_cache || running->session_us != wanted->session_us)
+        running->session_cache != wanted->session_cache ||
+        running->session_us != wanted->session_us)
         return "tickets, cache and lifetime of sessions";
     if (running->is_dtls_notified_on_stop != wanted->is_dtls_notified_on_stop)
         return "dtls-notify-on-stop";
