@@ -561,6 +561,7 @@ const struct hf_setting *hf_settings(size_t *out_count)
 const char *hf_settings_section_name(enum hf_settings_section section)
 {
     static const char *const names[HF_SECTION_COUNT] = {
-        NULL, "process", "sessions", "metrics", "control", "log", "limits", "listener", "authority"};
+        NULL,  "process", "sessions", "metrics",  "control",
+        "log", "limits",  "listener", "authority"};
     return names[section];
 }
