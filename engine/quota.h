@@ -1,6 +1,7 @@
 /**
- * quota.h - the shares of authorities: how many associations and half-open handshakes the listeners
- * of one may hold, how many they may begin - what we dial ourselves is nobody's -; and records that rest before they are used again.
+ * quota.h - the shares of authorities: how many associations and half-open handshakes the peers of
+ * one may hold, how many they may begin - what we dial ourselves is nobody's -; and records that
+ * rest before they are used again.
  */
 #ifndef HF_QUOTA_H
 #define HF_QUOTA_H
