@@ -131,6 +131,11 @@ struct hf_daemon_config {
     uint64_t log_rate;
     char audit_file[HF_PATH_TEXT_MAX];
 
+    bool is_session_tickets;
+    uint64_t session_cache; /**< sessions, all shards together; 0: none */
+    uint64_t session_us;
+    char shared_secrets[HF_PATH_TEXT_MAX]; /**< "": drawn at random */
+
     uint64_t handshakes_max;        /**< all shards together */
     uint64_t associations_max;      /**< all shards together */
     uint64_t handshakes_per_prefix; /**< per shard */
@@ -158,6 +163,11 @@ HF_MUST_USE bool hf_daemon_config_settle(struct hf_daemon_config *config,
 HF_MUST_USE bool hf_daemon_config_fixed(char error[HF_OPTIONS_ERROR_MAX],
                                         const struct hf_daemon_config *running,
                                         const struct hf_daemon_config *wanted);
+
+/** hf_daemon_config_authority gives the index of the authority that answers at a listener to a
+ *  server name (none: empty). */
+uint32_t hf_daemon_config_authority(const struct hf_daemon_config *config, uint32_t listener_index,
+                                    struct hf_bytes server_name);
 
 /** hf_daemon_config_engine gives one shard's engine; `out` points into `config` and `quotas`. */
 void hf_daemon_config_engine(struct hf_config *out, struct hf_quota quotas[HF_QUOTAS_MAX],
