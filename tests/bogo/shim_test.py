@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""shim_test.py SHIM - the shim, driven as BoringSSL's runner would drive it: OpenSSL is the peer, and
-this program carries bytes, or frames datagrams and commands, between the two."""
+"""shim_test.py SHIM - the shim, driven as BoringSSL's runner would drive it: OpenSSL is the peer,
+and this program carries bytes, or frames datagrams and commands, between the two."""
 import re
 import socket
 import struct
