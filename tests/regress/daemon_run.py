@@ -30,6 +30,8 @@ from harness import Fail, Process, Skip  # noqa: E402
 KEY = "8f1d2c3b4a5968778695a4b3c2d1e0f1"
 NEW_KEY = "00112233445566778899aabbccddeeff"
 KEYS = f"device:{KEY}:/in-cse/Cdevice\n".encode()
+# What the daemons stand on: HF_TEST_IO=epoll or uring; otherwise what they choose.
+IO = ["--io", os.environ["HF_TEST_IO"]] if "HF_TEST_IO" in os.environ else []
 PATIENCE = 20
 FLOOD_ADDRESS = "127.0.0.2"  # another prefix than the good clients' 127.0.0.1
 
@@ -79,7 +81,8 @@ class Daemon:
         write_keys(self.key_file, keys)
         self.process = Process([binary, "--psk-file", self.key_file, "--log-format", "logfmt",
                                 "--dtls", "127.0.0.1:0", "--tls", "127.0.0.1:0", "--metrics",
-                                "127.0.0.1:0", "--shards", "2", "--respond", "whoami", *options])
+                                "127.0.0.1:0", "--shards", "2", "--respond", "whoami", *IO,
+                                *options])
         self.process.expect(rb"event=ready[^\n]*\n", PATIENCE, "the daemon to be ready")
         found = re.findall(rb"event=listening transport=(\w+) address=\S+?:(\d+)\s",
                            self.process.output)
