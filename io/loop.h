@@ -34,6 +34,10 @@ struct hf_loop_upstream {
                                     connection each */
     bool is_proxied; /**< a PROXY protocol header (version 2) on each stream and each datagram */
     bool is_entity_told; /**< in its unique ID, too, for receivers that know no TLVs of ours */
+    /** TLS: the association outlives its connection to the upstream. An end of that, or a refusal,
+     *  is passed on only while an answer is due or within a second of one; otherwise another
+     *  connection is made when the device next speaks, and tried for so long. 0: it does not. */
+    uint64_t keep_us_max;
 };
 
 /** What the embedder is told, on the loop's thread. Any member may be NULL. */
@@ -46,6 +50,10 @@ struct hf_loop_handlers {
      *  so no event. */
     void (*refused)(struct hf_loop *loop, uint32_t listener_index, enum hf_status status,
                     void *arg);
+    /** sign is handed a job that waits for the signature of a remote key. Whoever takes it gives it
+     *  back with hf_loop_give_job(), exactly once, in this turn or a later one. False, or without
+     *  it: nobody can sign, and the handshake fails. */
+    bool (*sign)(struct hf_loop *loop, struct hf_job *job, void *arg);
     void *arg;
 };
 
@@ -122,6 +130,9 @@ HF_MUST_USE enum hf_status hf_loop_send(struct hf_loop *loop, hf_association_id 
  *  closed once what is queued has been sent. */
 void hf_loop_end(struct hf_loop *loop, hf_association_id association, enum hf_close how);
 
+/** hf_loop_give_job gives back a job that `sign` took, answered or not. Thread: the loop's. */
+void hf_loop_give_job(struct hf_loop *loop, struct hf_job *job);
+
 /** Something to do on the loop's thread. */
 typedef void hf_loop_task(struct hf_loop *loop, void *arg);
 
@@ -159,6 +170,8 @@ struct hf_loop_counters {
     uint64_t upstream_drops_too_long;   /**< longer than a record or a receive buffer */
     uint64_t upstream_drops_full;       /**< more than a turn's output holds */
     uint64_t upstream_connects;         /**< connections to upstreams made */
+    uint64_t upstream_kept;             /**< ends and refusals that the association outlived */
+    uint64_t upstream_retries;          /**< connecting again, for what a device has said */
     uint64_t upstream_refusals;         /**< refused, or no descriptor: the association ended */
     uint64_t upstream_timeouts;         /**< not connected in 5 s: the association ended */
     uint64_t upstream_resets;           /**< broken by the upstream: the association ended */

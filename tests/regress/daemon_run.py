@@ -25,13 +25,11 @@ import traceback
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "interop"))
-from harness import Fail, Process, Skip  # noqa: E402
+from harness import IO, Fail, Process, Skip  # noqa: E402
 
 KEY = "8f1d2c3b4a5968778695a4b3c2d1e0f1"
 NEW_KEY = "00112233445566778899aabbccddeeff"
 KEYS = f"device:{KEY}:/in-cse/Cdevice\n".encode()
-# What the daemons stand on: HF_TEST_IO=epoll or uring; otherwise what they choose.
-IO = ["--io", os.environ["HF_TEST_IO"]] if "HF_TEST_IO" in os.environ else []
 PATIENCE = 20
 FLOOD_ADDRESS = "127.0.0.2"  # another prefix than the good clients' 127.0.0.1
 
