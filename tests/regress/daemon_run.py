@@ -79,8 +79,7 @@ class Daemon:
         write_keys(self.key_file, keys)
         self.process = Process([binary, "--psk-file", self.key_file, "--log-format", "logfmt",
                                 "--dtls", "127.0.0.1:0", "--tls", "127.0.0.1:0", "--metrics",
-                                "127.0.0.1:0", "--shards", "2", "--respond", "whoami", *IO,
-                                *options])
+                                "127.0.0.1:0", "--shards=2", "--respond=whoami", *IO, *options])
         self.process.expect(rb"event=ready[^\n]*\n", PATIENCE, "the daemon to be ready")
         found = re.findall(rb"event=listening transport=(\w+) address=\S+?:(\d+)\s",
                            self.process.output)
