@@ -72,7 +72,7 @@ struct hf_daemon_listener {
     enum hf_upstream_kind upstream_kind;          /**< what follows for this listener ... */
     struct hf_address upstream;                   /**< ... once settled */
     bool is_proxy_protocol;
-    int is_entity_told; /**< in the header's unique ID */
+    int is_entity_told;            /**< in the header's unique ID */
     uint32_t line, authority_line; /**< in the configuration file; 0: from the command line */
 };
 
@@ -136,6 +136,7 @@ struct hf_daemon_config {
     uint64_t handshake_us, hello_us, idle_us, retransmit_us;
     uint64_t quarantine_us; /**< before an association's upstream address is another's */
     bool is_constrained;
+    uint64_t chain_cache_max;  /**< signatures of CA certificates remembered by each shard */
     uint64_t proofs_max;       /**< half-open handshakes with certificates, all shards together */
     uint64_t warn_expiry_days; /**< --check: fail if something expires within */
 };
