@@ -165,6 +165,11 @@ HF_MUST_USE bool hf_daemon_config_fixed(char error[HF_OPTIONS_ERROR_MAX],
                                         const struct hf_daemon_config *running,
                                         const struct hf_daemon_config *wanted);
 
+/** hf_daemon_config_authority gives the index of the authority that answers at a listener to a
+ *  server name (none: empty). */
+uint32_t hf_daemon_config_authority(const struct hf_daemon_config *config, uint32_t listener_index,
+                                    struct hf_bytes server_name);
+
 /** hf_daemon_config_engine gives one shard's engine; `out` points into `config` and `quotas`. */
 void hf_daemon_config_engine(struct hf_config *out, struct hf_quota quotas[HF_QUOTAS_MAX],
                              const struct hf_daemon_config *config, uint32_t shard_index);

@@ -40,6 +40,7 @@ void hf_daemon_serve(struct hf_daemon_config *config,
                 hf_authority_serve_prepared(out, authority);
             else
                 hf_authority_serve(out, authority);
+            out->quota_index = (uint8_t)details->authority_indexes[j];
         }
         config->listeners[i].authorities = config->served[i];
         config->listeners[i].authority_count = details->authority_count;
