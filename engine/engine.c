@@ -11,6 +11,7 @@
 #include "path.h"
 #include "proof.h"
 #include "quota.h"
+#include "recall.h"
 #include "record.h"
 #include "stream.h"
 
@@ -47,7 +48,8 @@ static struct hf_slot_layout slot_layout(const struct hf_config *config)
     slot.identity = round_line(sizeof(struct hf_handshake));
     slot.kept = slot.identity + round_line(config->identity_len_max);
     slot.message = slot.kept + round_line(slot.kept_max);
-    slot.stride = slot.message + round_line(config->message_len_max + 4);
+    slot.session = slot.message + round_line(config->message_len_max + 4);
+    slot.stride = slot.session + (config->dialer_count > 0 ? round_line(HF_RECALL_LEN) : 0);
     return slot;
 }
 

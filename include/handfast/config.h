@@ -83,6 +83,7 @@ struct hf_dialer {
     bool extended_master_secret_needed; /**< offered in any case; refuse a server without it */
     uint16_t max_fragment_len; /**< RFC 6066 4: 512, 1024, 2048, 4096; 0: not asked for */
     uint16_t datagram_len_max; /**< UDP payload the handshake fragments to; 256..4096 */
+    bool sessions; /**< ask for sessions that can be resumed: HF_EVENT_SESSION, hf_connect; off */
     /** What we show and by what servers are judged; a reference is taken of each. Suites with
      *  certificates are offered if there is one of the first two, and the third. */
     const struct hf_credential *x509; /**< shown as a certificate; NULL: none */

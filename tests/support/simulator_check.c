@@ -241,6 +241,8 @@ static void take_event(struct sim *sim, const struct hf_event *event)
     case HF_EVENT_HANDSHAKE_FAILED:
         take_end(client, association, event);
         break;
+    case HF_EVENT_SESSION: /* a client's: nobody dials here */
+        break;
     case HF_EVENT_KEYLOG:
         client->has_keylog = true;
         memcpy(client->master_secret, event->master_secret, HF_MASTER_SECRET_LEN);
