@@ -96,8 +96,8 @@ struct hf_connect {
      *  credential in date, the dialer of its reference point; the peer must prove the same entity
      *  and credential as by SA1. `entity_id` is the pair's then. NULL: an SA1 of our own. */
     const struct hf_pair *pair;
-    /** A session to resume, as HF_EVENT_SESSION gave it for such an order; one that does not fit, or
-     *  no longer, is passed over. Empty: none. Secret. */
+    /** A session to resume, as HF_EVENT_SESSION gave it for such an order; one that does not fit,
+     *  or no longer, is passed over. Empty: none. Secret. */
     struct hf_bytes session;
 };
 
@@ -218,7 +218,7 @@ struct hf_event {
     bool is_client;          /**< we dialled: hf_engine_connect() */
     enum hf_framework framework; /**< as far as it has come: HF_FRAMEWORK_NONE before the hello */
     uint8_t ecn;           /**< HF_EVENT_DATA on DTLS */
-    struct hf_bytes data;  /**< HF_EVENT_DATA, _SESSION: valid until the next hf_engine_begin_turn() */
+    struct hf_bytes data;  /**< HF_EVENT_DATA, _SESSION: valid until the next turn begins */
     struct hf_path path;   /**< of the association */
     struct hf_failure failure; /**< HF_EVENT_CLOSED, HF_EVENT_HANDSHAKE_FAILED */
     uint8_t psk_identity[HF_EVENT_IDENTITY_MAX]; /**< HANDSHAKE_FAILED: its first octets */
