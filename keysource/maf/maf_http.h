@@ -108,8 +108,8 @@ struct hf_maf_request {
     struct hf_bytes body;
 };
 
-/** hf_maf_http_write_request gives the length, 0 when it does not fit `out_max` or a view holds what
- *  would break a line. */
+/** hf_maf_http_write_request gives the length, 0 when it does not fit `out_max` or a view holds
+ *  what would break a line. */
 HF_MUST_USE size_t hf_maf_http_write_request(char *out, size_t out_max,
                                              const struct hf_maf_request *request);
 

@@ -316,6 +316,6 @@ def leftovers(files):
 
 
 RULES = [include_public, include_engine, include_crypto, include_keysource, include_maf,
-         include_keystore, include_io, include_apps, only_crypto_sees_openssl, no_memcmp, no_unbounded_strings,
-         no_process_matters, no_struct_typedefs, line_length, file_length, function_length,
-         file_banner, header_guard, whitespace, leftovers]
+         include_keystore, include_io, include_apps, only_crypto_sees_openssl, no_memcmp,
+         no_unbounded_strings, no_process_matters, no_struct_typedefs, line_length, file_length,
+         function_length, file_banner, header_guard, whitespace, leftovers]

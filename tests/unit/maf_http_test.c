@@ -177,7 +177,7 @@ static void test_broken(void **state)
     breaks(HF_MAF_CLIENT, "GET / HTTP/1.1\r\n\r\n", 400);
     breaks(HF_MAF_CLIENT, "\x16\x03\x03\x01\x02", 400);
     breaks(HF_MAF_SERVER, "HTTP/1.1 200 OK\r\n\r\n", 400);
-    breaks(HF_MAF_SERVER, "GET /\r\n\r\n", 400); /* HTTP/0.9 */
+    breaks(HF_MAF_SERVER, "GET /\r\n\r\n", 505); /* HTTP/0.9 */
     breaks(HF_MAF_SERVER, "GET / HTTP/2.0\r\n\r\n", 505);
     breaks(HF_MAF_SERVER, "POST / HTTP/1.1\r\nContent-Length: 99999\r\n\r\n", 413);
     breaks(HF_MAF_SERVER, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400);
