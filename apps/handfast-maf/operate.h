@@ -31,8 +31,8 @@ struct hf_operation {
     char client_id[HF_ENTITY_ID_MAX + 1]; /**< who, as TLS authenticated */
     bool has_body;
     struct hf_maf_resource resource; /**< the body, if there is one */
-    bool is_key_exported;       /**< `resource.key` is that of the session, `resource_id` its name */
-    uint8_t fresh_id[16];       /**< randomness, for an identifier */
+    bool is_key_exported;            /**< key and resource_id of it are those of the session */
+    uint8_t fresh_id[16];            /**< randomness, for an identifier */
     /* Out. */
     unsigned rsc;
     const char *why; /**< static text for people; NULL when it went well */

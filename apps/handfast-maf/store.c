@@ -10,7 +10,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
+#include <linux/limits.h>
 #include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>

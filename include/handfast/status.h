@@ -47,6 +47,15 @@ enum hf_status_class {
     X(E_KEY_MISMATCH, AUTH, 20, "key_mismatch", "the peer's key is not the one we hold")         \
     X(E_IDENTITY_REFUSED, AUTH, 49, "identity_refused", "the entity is not admitted")            \
     X(E_FINISHED, AUTH, 51, "finished", "the Finished message does not verify")                  \
+    X(E_BAD_CERTIFICATE, PEER, 42, "bad_certificate", "a certificate or raw key does not parse") \
+    X(E_CERTIFICATE_TYPE, PEER, 43, "certificate_type", "a kind of credential not accepted here") \
+    X(E_CERTIFICATE_KEY, PEER, 43, "certificate_key", "a key that is not an uncompressed P-256") \
+    X(E_RAW_KEY_UNKNOWN, AUTH, 46, "raw_key_unknown", "the peer's raw public key is not pinned") \
+    X(E_PEER_NAME, AUTH, 42, "peer_name", "the peer is not the one that was dialled")            \
+    X(E_CHAIN_SIGNATURE, AUTH, 42, "chain_signature", "a certificate's signature is wrong")      \
+    X(E_BAD_SIGNATURE, AUTH, 51, "bad_signature", "the peer's signature does not verify")        \
+    X(E_SIGNATURE, CRYPTO, 80, "signature", "our own signature did not verify: a fault")         \
+    X(E_SIGNER, LIMIT, 80, "signer", "the remote signer did not sign")                           \
     X(E_BAD_RECORD_MAC, CRYPTO, 20, "bad_record_mac", "a record does not authenticate")          \
     X(E_FORGERY_LIMIT, CRYPTO, 255, "forgery_limit", "too many records failed to authenticate")  \
     X(E_SEQUENCE_LIMIT, LIMIT, 255, "sequence_limit", "the record numbers are used up")          \

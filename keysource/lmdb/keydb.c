@@ -37,7 +37,14 @@ bool hf_keydb__fail_lmdb(char error[HF_KEYDB_ERROR_MAX], const char *path, int c
     case MDB_PAGE_FULL:
     case MDB_INCOMPATIBLE:
     case MDB_NOTFOUND:
+    case MDB_BAD_TXN: /* what follows a damaged page within one transaction */
+    case MDB_BAD_DBI:
+    case MDB_BAD_VALSIZE:
+    case MDB_VERSION_MISMATCH:
+    case EINVAL:
         return hf_keydb__fail_damaged(error, path, mdb_strerror(code));
+    case ENOMEM: /* the size of the mapping is read from the file */
+        return hf_keydb__fail(error, path, "the key store is damaged, or memory is short");
     case MDB_READERS_FULL:
         return hf_keydb__fail(error, path, "too many processes read the key store");
     case ENOSPC:

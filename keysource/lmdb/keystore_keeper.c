@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define IDLE_MS 60000
+#define ENDING_MS 50 /* a handler may run late: under a sanitizer it does */
 
 static struct hf_keystore_shared *keeper_shared; /* for the signal handler */
 
@@ -100,7 +101,9 @@ void hf_keystore_keeper_run(struct hf_keystore_shared *shared,
             report_death(shared, number, status);
         }
         bool is_ending = atomic_load(&shared->is_ending);
-        if (child != 0 && (is_ending || atomic_load(&shared->kill_wanted) == number))
+        bool is_killed =
+            child != 0 && (is_ending || atomic_load(&shared->kill_wanted) == number);
+        if (is_killed)
             (void)kill(child, SIGKILL);
         if (is_ending && child == 0)
             _exit(0);
@@ -108,6 +111,6 @@ void hf_keystore_keeper_run(struct hf_keystore_shared *shared,
             number = atomic_load(&shared->start_wanted);
             child = start_reader(shared, number, config, life_fd);
         }
-        hf_keystore_futex_wait(&shared->orders, seen, IDLE_MS);
+        hf_keystore_futex_wait(&shared->orders, seen, is_killed ? ENDING_MS : IDLE_MS);
     }
 }

@@ -378,7 +378,8 @@ struct text {
     bool is_bad;
 };
 
-__attribute__((format(__printf__, 2, 3))) static void put(struct text *text, const char *format, ...)
+__attribute__((format(__printf__, 2, 3))) static void put(struct text *text,
+                                                          const char *format, ...)
 {
     va_list list;
     if (text->is_bad)

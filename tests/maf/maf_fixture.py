@@ -1,5 +1,5 @@
-"""maf_fixture.py - a handfast-maf as a process, and clients of it made of openssl s_client: somebody
-else's TLS. Every port is one the kernel chose."""
+"""maf_fixture.py - a handfast-maf as a process, and clients of it made of openssl s_client:
+somebody else's TLS. Every port is one the kernel chose."""
 import json
 import os
 import re

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""maf_kill_test.py HANDFAST-MAF [--times N] - kill -9 under registration load, again and again: every
-key that was acknowledged is there afterwards, with its value."""
+"""maf_kill_test.py HANDFAST-MAF [--times N] - kill -9 under registration load, again and again:
+every key that was acknowledged is there afterwards, with its value."""
 import base64
 import hashlib
 import random

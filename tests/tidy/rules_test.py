@@ -29,6 +29,10 @@ CASES = [
     (rules.include_apps, "apps/handfastd/x.c", "#include <jansson.h>\n", '#include "machine.h"\n'),
     (rules.only_crypto_sees_openssl, "apps/handfastd/x.c", "#include <stdio.h>\n",
      "#include <openssl/rand.h>\n"),
+    (rules.only_crypto_sees_openssl, "apps/handfast/pki_make.c", "#include <openssl/x509.h>\n",
+     None),
+    (rules.only_crypto_sees_openssl, "apps/handfast/connect.c", "#include <stdio.h>\n",
+     "#include <openssl/x509.h>\n"),
     (rules.no_memcmp, "engine/x.c", "/* memcmp leaks */ int a;\n", "int a = memcmp(b, c, 4);\n"),
     (rules.no_unbounded_strings, "apps/x.c", 'puts("strcpy");\n', "strcpy(a, b);\n"),
     (rules.no_process_matters, "engine/x.c", "snprintf(a, 4, b);\n", "printf(b);\n"),
@@ -62,6 +66,8 @@ class RulesTest(unittest.TestCase):
 
     def test_sin_is_caught(self):
         for rule, path, _, sin in CASES:
+            if sin is None:
+                continue
             with self.subTest(rule=rule.__name__, text=sin[:60]):
                 self.assertNotEqual(list(rule({path: sin})), [])
 

@@ -42,7 +42,7 @@ static enum hf_maf_outcome judge(struct hf_maf_resource *out, const char *body)
 }
 
 #define ANSWER(id, expires, source, admin, suid, key)                                              \
-    "{\"sec:symmKeyReg\":{\"resourceID\":" id ",\"expirationTime\":" expires                          \
+    "{\"sec:symmKeyReg\":{\"resourceID\":" id ",\"expirationTime\":" expires           \
     ",\"sourceID\":" source ",\"adminFQDN\":" admin ",\"SUID\":" suid ",\"keyValue\":" key "}}"
 #define Q(text) "\"" text "\""
 
