@@ -234,7 +234,7 @@ enum hf_status hf_credential_open(struct hf_credential **out, const char **why,
     credential->references = 1;
     *why = fill(credential, &is_memory_out, source);
     // BoringSSL says in its queue why an allocation failed, and nowhere else.
-    if (*why && ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_MALLOC_FAILURE)
+    if (*why && ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE)
         is_memory_out = true;
     ERR_clear_error();
     if (!*why) {

@@ -157,6 +157,31 @@ HF_MUST_USE enum hf_status hf_record_open(size_t *plain_offset, size_t *plain_le
                                           const struct hf_record_header *header, uint8_t *data,
                                           size_t len);
 
+/* ---- what we seal for ourselves ------------------------------------------------------------ */
+
+/** A synthetic nonce in front, a tag behind. */
+#define HF_SEAL_EXPANSION 32
+
+/** A key that seals what a peer keeps for us (RFC 5077 4). Secret: wipe. */
+struct hf_seal_key {
+    struct hf_hmac_key nonce_key;
+    struct hf_hmac_key cipher_key;
+};
+
+/** hf_seal_key_init derives it from `secret`, any length; `label` keeps uses apart. */
+void hf_seal_key_init(struct hf_seal_key *key, struct hf_bytes secret, const char *label);
+
+/** hf_seal writes in_len + HF_SEAL_EXPANSION bytes to `out`, not overlapping. Deterministic: equal
+ *  input gives equal output, so a sealed thing can be made again; otherwise nothing shows. Each
+ *  nonce has a cipher key of its own, so that no number of seals brings two under one nonce. */
+void hf_seal(uint8_t *out, const struct hf_seal_key *key, struct hf_bytes aad, const uint8_t *in,
+             size_t in_len);
+
+/** hf_unseal writes in_len - HF_SEAL_EXPANSION bytes to `out`; false, and zero, for anything that
+ *  hf_seal() with this key and `aad` did not make. */
+HF_MUST_USE bool hf_unseal(uint8_t *out, const struct hf_seal_key *key, struct hf_bytes aad,
+                           const uint8_t *in, size_t in_len);
+
 #ifdef HF_UNSAFE_FUZZING
 /** Fuzzing only: MACs and verify_data always match. CMake refuses it in a release build. */
 #define HF_FUZZ_ACCEPT 1

@@ -108,7 +108,10 @@ static enum hf_status keep_names(struct hf_engine *engine, struct hf_association
 {
     struct hf_association_info former = {0};
     hf_identity_copy(&former, engine, association->identity);
+    uint8_t handles[HF_CHAIN_DEPTH_MAX * HF_REVOCATION_HANDLE_LEN];
+    size_t handle_count = hf_identity_handles(handles, engine, association->identity);
     struct hf_identity identity = {
+        .handles = {handles, handle_count * HF_REVOCATION_HANDLE_LEN},
         .entity_id = answer->entity_id,
         .credential_id = answer->credential_id,
         .server_name = {handshake->terms.server_name, handshake->terms.server_name_len},
@@ -153,7 +156,8 @@ enum hf_status hf_engine_answer(struct hf_engine *engine, struct hf_ticket ticke
         ticket.slot < engine->handshakes.touched ? hf_handshake_at(engine, ticket.slot) : NULL;
     if (!handshake || handshake->generation != ticket.generation || handshake->seq != ticket.seq ||
         handshake->association == HF_NONE || handshake->pending == HF_PENDING_NONE ||
-        handshake->is_answered || engine->now_us > handshake->answer_deadline_us) {
+        handshake->pending == HF_PENDING_JOB || handshake->is_answered ||
+        engine->now_us > handshake->answer_deadline_us) {
         engine->counters.answers_stale++;
         return HF_E_STALE;
     }
@@ -193,7 +197,8 @@ void hf_answer_run(struct hf_engine *engine)
             continue; /* the handshake ended meanwhile */
         struct hf_association *association = hf_association_at(engine, handshake->association);
         uint32_t generation = association->generation;
-        const struct hf_machine_event event = {.kind = HF_MACHINE_ANSWER};
+        const struct hf_machine_event event = {
+            .kind = handshake->pending == HF_PENDING_JOB ? HF_MACHINE_JOB : HF_MACHINE_ANSWER};
         if (handshake->is_answered && handshake->pending != HF_PENDING_NONE) {
             handshake->is_answered = false;
             hf_machine_run(engine, association, &event);

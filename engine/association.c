@@ -6,6 +6,7 @@
 #include "identity.h"
 #include "limits.h"
 #include "machine.h"
+#include "proof.h"
 #include "stream.h"
 
 uint32_t hf_association_index(const struct hf_engine *engine,
@@ -105,6 +106,7 @@ static enum hf_status handshake_take(uint32_t *out, struct hf_engine *engine,
     handshake->is_queued = is_queued;
     handshake->prefix_cell = cell;
     handshake->retransmit_us = UINT64_MAX;
+    handshake->proof = HF_NONE;
     handshake->failure = (struct hf_failure){HF_OK, HF_ALERT_NONE, "", "", ""};
     hf_sha256_init(&handshake->transcript);
     hf_limits_prefix_count(engine, cell, 1);
@@ -117,13 +119,14 @@ static void handshake_give(struct hf_engine *engine, struct hf_association *asso
 {
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
     uint32_t index = association->handshake;
-    if (handshake->pending != HF_PENDING_NONE) {
+    if (handshake->pending == HF_PENDING_KEY || handshake->pending == HF_PENDING_IDENTITY) {
         engine->counters.parked--;
         if (!handshake->is_answered && engine->source.cancel)
             engine->source.cancel((struct hf_ticket){index, handshake->generation, handshake->seq},
                                   engine->source.arg);
     }
     spoiled_unlink(engine, handshake);
+    hf_proof_give(engine, handshake);
     hf_limits_prefix_count(engine, handshake->prefix_cell, -1);
     uint32_t generation = handshake->generation;
     bool is_queued = handshake->is_queued;

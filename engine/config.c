@@ -1,19 +1,26 @@
 /**
  * config.c - defaults, and the judgement of a configuration.
  */
-#include "core.h"
+#include "authority.h"
 
 void hf_listener_init(struct hf_listener *listener, enum hf_transport transport)
 {
-    static const uint16_t orders[2][4] = {
+    enum { COUNT = 8 };
+    static const uint16_t orders[2][COUNT] = {
         [HF_TRANSPORT_TLS] = {HF_SUITE_PSK_AES_128_CBC_SHA256, HF_SUITE_PSK_AES_128_GCM_SHA256,
-                              HF_SUITE_PSK_AES_128_CCM, HF_SUITE_PSK_AES_128_CCM_8},
+                              HF_SUITE_PSK_AES_128_CCM, HF_SUITE_PSK_AES_128_CCM_8,
+                              HF_SUITE_ECDHE_ECDSA_AES_128_CBC_SHA256,
+                              HF_SUITE_ECDHE_ECDSA_AES_128_GCM_SHA256,
+                              HF_SUITE_ECDHE_ECDSA_AES_128_CCM, HF_SUITE_ECDHE_ECDSA_AES_128_CCM_8},
         [HF_TRANSPORT_DTLS] = {HF_SUITE_PSK_AES_128_CCM_8, HF_SUITE_PSK_AES_128_CCM,
-                               HF_SUITE_PSK_AES_128_GCM_SHA256, HF_SUITE_PSK_AES_128_CBC_SHA256},
+                               HF_SUITE_PSK_AES_128_GCM_SHA256, HF_SUITE_PSK_AES_128_CBC_SHA256,
+                               HF_SUITE_ECDHE_ECDSA_AES_128_CCM_8, HF_SUITE_ECDHE_ECDSA_AES_128_CCM,
+                               HF_SUITE_ECDHE_ECDSA_AES_128_GCM_SHA256,
+                               HF_SUITE_ECDHE_ECDSA_AES_128_CBC_SHA256},
     };
     *listener = (struct hf_listener){
         .transport = transport,
-        .suite_count = 4,
+        .suite_count = COUNT,
         .encrypt_then_mac = true,
         .datagram_len_max = 1200,
     };
@@ -25,6 +32,7 @@ void hf_config_init(struct hf_config *config)
     *config = (struct hf_config){
         .associations_max = 16384,
         .handshakes_max = 4096,
+        .proofs_max = 1024,
         .identity_len_max = 1024,
         .message_len_max = 4096,
         .deferred_len_max = 1024,
@@ -106,7 +114,7 @@ static const char *check_listener(const struct hf_listener *listener)
     if (listener->transport != HF_TRANSPORT_TLS && listener->transport != HF_TRANSPORT_DTLS)
         return "listener: unknown transport";
     if (listener->suite_count < 1 || listener->suite_count > HF_SUITES_MAX)
-        return "listener: 1 to 8 suites";
+        return "listener: 1 to 16 suites";
     for (size_t i = 0; i < listener->suite_count; i++) {
         if (!hf_suite_name(listener->suites[i]))
             return "listener: unknown suite";
@@ -115,7 +123,7 @@ static const char *check_listener(const struct hf_listener *listener)
         return "listener: datagram_len_max: 256 to 4096";
     if (listener->psk_hint_len > HF_PSK_HINT_MAX)
         return "listener: psk_hint_len: at most 128";
-    return NULL;
+    return hf_authority_check(listener);
 }
 
 enum hf_status hf_config_check(const char **why, const struct hf_config *config)

@@ -17,6 +17,7 @@
 #include "wheel.h"
 
 #include <handfast/engine.h>
+#include <handfast/job.h>
 #include <stdlib.h>
 
 /** HF_ASSERT guards against our own bugs only: nothing a peer sends may reach it. Always on. */
@@ -47,6 +48,7 @@ enum {
     HF_MESSAGE_HELLO_VERIFY_REQUEST = 3,
     HF_MESSAGE_CERTIFICATE = 11,
     HF_MESSAGE_SERVER_KEY_EXCHANGE = 12,
+    HF_MESSAGE_CERTIFICATE_REQUEST = 13,
     HF_MESSAGE_SERVER_HELLO_DONE = 14,
     HF_MESSAGE_CERTIFICATE_VERIFY = 15,
     HF_MESSAGE_CLIENT_KEY_EXCHANGE = 16,
@@ -79,14 +81,39 @@ enum hf_state {
     HF_STATE_FREE = 0,
     HF_STATE_SV_START,          /**< created; nothing received */
     HF_STATE_SV_AWAIT_HELLO,    /**< TLS: accepted; DTLS: cookie verified, hello still arriving */
+    HF_STATE_SV_AWAIT_OFFER,    /**< parked: our key share is being made and signed */
     HF_STATE_SV_AWAIT_EXCHANGE, /**< our flight is out; ClientKeyExchange is due */
     HF_STATE_SV_AWAIT_KEY,      /**< parked: the key source was asked */
+    HF_STATE_SV_AWAIT_CERTIFICATE, /**< our flight is out; the peer's Certificate is due */
+    HF_STATE_SV_AWAIT_SHARE,       /**< its ClientKeyExchange */
+    HF_STATE_SV_AWAIT_VERIFY,      /**< its CertificateVerify */
+    HF_STATE_SV_AWAIT_PROOF,       /**< parked: its chain, its signature and the shared secret */
     HF_STATE_SV_AWAIT_CCS,
     HF_STATE_SV_AWAIT_FINISHED,
     HF_STATE_SV_AWAIT_IDENTITY, /**< Finished verified; who is it? */
     HF_STATE_OPEN,
     HF_STATE_COUNT,
 };
+
+/** Which rows of the machine a handshake takes where there are several for one event. */
+enum hf_way {
+    HF_WAY_ANY = 0,
+    HF_WAY_PSK,
+    HF_WAY_CERTIFICATE,
+};
+
+/** hf_state_is_parked tells whether only an event from outside leads out of a state. */
+static inline bool hf_state_is_parked(enum hf_state state)
+{
+    return state == HF_STATE_SV_AWAIT_OFFER || state == HF_STATE_SV_AWAIT_KEY ||
+           state == HF_STATE_SV_AWAIT_PROOF || state == HF_STATE_SV_AWAIT_IDENTITY;
+}
+
+/** hf_state_is_flight_out tells whether our first flight is out and nothing has come back yet. */
+static inline bool hf_state_is_flight_out(enum hf_state state)
+{
+    return state == HF_STATE_SV_AWAIT_EXCHANGE || state == HF_STATE_SV_AWAIT_CERTIFICATE;
+}
 
 /** Flags of an association. */
 enum {
@@ -160,6 +187,13 @@ struct hf_terms {
     bool is_ems, is_etm, is_secure_renegotiation;
     uint8_t max_fragment_code;  /**< RFC 6066 4, 0: none */
     uint16_t record_size_limit; /**< RFC 8449, 0: none */
+    uint8_t authority_index;
+    bool is_name_known;     /**< an authority has it: RFC 6066 3 has us say so */
+    bool has_point_formats; /**< offered with a suite that uses curves (RFC 8422 5.2) */
+    bool has_server_type;   /**< RFC 7250: negotiated, and so is what follows */
+    bool has_client_type;
+    bool is_server_raw;
+    bool is_client_raw;
     uint8_t server_name_len;
     uint8_t server_name[255];
 };
@@ -183,6 +217,7 @@ enum hf_pending {
     HF_PENDING_NONE = 0,
     HF_PENDING_KEY,
     HF_PENDING_IDENTITY,
+    HF_PENDING_JOB,
 };
 
 /** A half-open handshake. The variable parts follow at offsets of struct hf_engine. */
@@ -210,6 +245,8 @@ struct hf_handshake {
     uint32_t kept_len;    /**< TLS: bytes held back; DTLS: early records */
     uint32_t prefix_cell; /**< which counter of half-open per prefix to give back */
     uint32_t spoiled_next, spoiled_prev;
+    uint32_t proof;  /**< slot of a certificate handshake, or HF_NONE */
+    uint8_t way;     /**< enum hf_way */
     uint8_t pending; /**< enum hf_pending */
     bool is_answered;
     bool is_queued;  /**< in the ring of answers to take; outlives the handshake in its slot */
@@ -231,6 +268,7 @@ struct hf_slot_layout {
 };
 
 #define HF_PREFIX_CELLS 4096
+#define HF_SERVER_NAME_MAX 256 /* with its NUL */
 
 struct hf_engine {
     struct hf_config config;
@@ -244,6 +282,7 @@ struct hf_engine {
 
     struct hf_pool associations;
     struct hf_pool handshakes;
+    struct hf_pool proofs;
     struct hf_pool identities;
     struct hf_pool streams;
     struct hf_slot_layout slot;
@@ -253,7 +292,11 @@ struct hf_engine {
 
     uint32_t *answers; /**< ring of handshake slots with an answer to take */
     uint32_t answers_head, answers_count, answers_max;
-    uint32_t *streams_spent; /**< stream buffers whose views die with the turn */
+    uint32_t *jobs; /**< ring of proof slots whose job is to be taken */
+    uint32_t jobs_head, jobs_count;
+    struct hf_listener_authority *authorities; /**< HF_LISTENER_AUTHORITIES_MAX for each listener */
+    char *server_names;                        /**< HF_SERVER_NAME_MAX for each of them */
+    uint32_t *streams_spent;                   /**< stream buffers whose views die with the turn */
     uint32_t streams_spent_count;
     uint32_t waiting_head, waiting_tail; /**< associations that wait for a stream buffer */
     uint32_t spoiled_head, spoiled_tail; /**< half-open handshakes to sacrifice first */

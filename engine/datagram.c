@@ -171,7 +171,7 @@ static enum hf_status take_protected(struct hf_arrival *arrival, struct hf_assoc
 
 static bool is_before_keys(const struct hf_association *association)
 {
-    return association->state >= HF_STATE_SV_AWAIT_EXCHANGE &&
+    return association->state > HF_STATE_SV_AWAIT_HELLO &&
            association->state <= HF_STATE_SV_AWAIT_CCS;
 }
 
@@ -239,7 +239,7 @@ static enum hf_status take_epoch0(struct hf_arrival *arrival, struct hf_associat
         return drop(engine, HF_DROP_RECORD_TYPE);
     if (record->len != 1 || record->body[0] != 1) /* must not take the place of the real one */
         return drop(engine, HF_DROP_MALFORMED);
-    if (target->state == HF_STATE_SV_AWAIT_EXCHANGE || target->state == HF_STATE_SV_AWAIT_KEY)
+    if (is_before_keys(target) && target->state != HF_STATE_SV_AWAIT_CCS)
         return keep(engine, target, record);
     const struct hf_machine_event event = {.kind = HF_MACHINE_CHANGE_CIPHER_SPEC,
                                            .body = {record->body, record->len}};

@@ -3,10 +3,12 @@
  */
 #include "answer.h"
 #include "association.h"
+#include "authority.h"
 #include "flight.h"
 #include "identity.h"
 #include "machine.h"
 #include "path.h"
+#include "proof.h"
 #include "record.h"
 #include "stream.h"
 
@@ -52,6 +54,28 @@ static uint32_t output_count_max(const struct hf_config *config)
     return config->output_len_max / HF_CACHE_LINE_LEN;
 }
 
+/** Slots for certificate handshakes: more than handshakes would be of no use. */
+static uint32_t proof_count_max(const struct hf_config *config)
+{
+    return config->proofs_max < config->handshakes_max ? config->proofs_max
+                                                       : config->handshakes_max;
+}
+
+/** What follows the pools. */
+static void lay_out_rings(struct layout *layout, struct hf_engine *engine,
+                          const struct hf_config *config)
+{
+    size_t authority_count = (size_t)config->listener_count * HF_LISTENER_AUTHORITIES_MAX;
+    engine->answers_max = config->handshakes_max + 1;
+    engine->answers = place(layout, engine->answers_max * sizeof *engine->answers);
+    engine->jobs = place(layout, proof_count_max(config) * sizeof *engine->jobs);
+    engine->authorities = place(layout, authority_count * sizeof *engine->authorities);
+    engine->server_names = place(layout, authority_count * HF_SERVER_NAME_MAX);
+    engine->streams_spent = place(layout, config->stream_buffers_max * sizeof(uint32_t));
+    engine->locals = place(layout, config->local_addresses_max * sizeof *engine->locals);
+    engine->prefix_cells = place(layout, HF_PREFIX_CELLS * sizeof *engine->prefix_cells);
+}
+
 /** Lays the engine out in `layout`; the engine itself comes first. */
 static void lay_out(struct layout *layout, const struct hf_config *config)
 {
@@ -67,8 +91,12 @@ static void lay_out(struct layout *layout, const struct hf_config *config)
     hf_pool_init(&engine->handshakes,
                  place(layout, (size_t)config->handshakes_max * engine->slot.stride),
                  engine->slot.stride, config->handshakes_max);
-    hf_pool_init(&engine->identities, place(layout, (size_t)count * 2 * HF_IDENTITY_BLOCK_LEN),
-                 HF_IDENTITY_BLOCK_LEN, count * 2);
+    uint32_t proof_count = proof_count_max(config);
+    size_t proof_stride = round_line(sizeof(struct hf_proof)) + round_line(config->message_len_max);
+    hf_pool_init(&engine->proofs, place(layout, proof_count * proof_stride), proof_stride,
+                 proof_count);
+    hf_pool_init(&engine->identities, place(layout, (size_t)count * 3 * HF_IDENTITY_BLOCK_LEN),
+                 HF_IDENTITY_BLOCK_LEN, count * 3);
     hf_pool_init(&engine->streams,
                  place(layout, config->stream_buffers_max * sizeof(struct hf_stream_buffer)),
                  sizeof(struct hf_stream_buffer), config->stream_buffers_max);
@@ -81,11 +109,7 @@ static void lay_out(struct layout *layout, const struct hf_config *config)
         .events = place(layout, config->events_max * sizeof(struct hf_event)),
         .event_max = config->events_max,
     };
-    engine->answers_max = config->handshakes_max + 1;
-    engine->answers = place(layout, engine->answers_max * sizeof *engine->answers);
-    engine->streams_spent = place(layout, config->stream_buffers_max * sizeof(uint32_t));
-    engine->locals = place(layout, config->local_addresses_max * sizeof *engine->locals);
-    engine->prefix_cells = place(layout, HF_PREFIX_CELLS * sizeof *engine->prefix_cells);
+    lay_out_rings(layout, engine, config);
     if (!layout->memory)
         return;
     hf_random(engine->siphash_key, sizeof engine->siphash_key);
@@ -142,9 +166,8 @@ enum hf_status hf_engine_open(struct hf_engine **out, const struct hf_config *co
     engine->memory_len = len;
     engine->config = *config;
     engine->config.listeners = engine->listeners;
-    if (config->listener_count > 0)
-        memcpy(engine->listeners, config->listeners,
-               config->listener_count * sizeof *config->listeners);
+    for (uint32_t i = 0; i < config->listener_count; i++)
+        hf_authority_adopt(engine, i, &config->listeners[i]);
     engine->source = *source;
     engine->waiting_head = engine->waiting_tail = HF_NONE;
     engine->spoiled_head = engine->spoiled_tail = HF_NONE;
@@ -163,8 +186,12 @@ void hf_engine_close(struct hf_engine *engine)
 {
     if (!engine)
         return;
+    for (uint32_t i = 0; i < engine->config.listener_count; i++)
+        hf_authority_release(engine, i);
+    hf_proof_close(engine);
     wipe_pool(&engine->associations);
     wipe_pool(&engine->handshakes);
+    wipe_pool(&engine->proofs);
     wipe_pool(&engine->identities);
     wipe_pool(&engine->streams);
     hf_wipe(engine->outbox.events, engine->outbox.event_max * sizeof *engine->outbox.events);
@@ -205,7 +232,8 @@ uint64_t hf_engine_next_us(const struct hf_engine *engine)
     uint32_t tick;
     bool is_buffer_due =
         engine->waiting_head != HF_NONE && engine->streams.used < engine->streams.count;
-    if (engine->answers_count > 0 || engine->streams_spent_count > 0 || is_buffer_due)
+    if (engine->answers_count > 0 || engine->jobs_count > 0 || engine->streams_spent_count > 0 ||
+        is_buffer_due)
         return engine->now_us;
     if (!hf_wheel_next(&tick, &engine->wheel))
         return UINT64_MAX;
@@ -386,6 +414,7 @@ void hf_engine_counters(struct hf_counters *out, const struct hf_engine *engine)
 {
     *out = engine->counters;
     out->handshakes_open = engine->handshakes.used;
+    out->proofs_open = engine->proofs.used;
     out->events_pending = engine->outbox.event_count;
     out->stream_buffers = engine->streams.used;
     out->memory_len = engine->memory_len;

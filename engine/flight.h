@@ -10,16 +10,26 @@
 /** hf_flight_begin forgets the last flight. */
 void hf_flight_begin(struct hf_handshake *handshake);
 
+/** What a message ends with that need not be copied: it lies in an object the handshake's proof
+ * slot holds a reference to. */
+enum hf_tail {
+    HF_TAIL_NONE = 0,
+    HF_TAIL_CERTIFICATE,  /**< our Certificate message */
+    HF_TAIL_RAW_KEY,      /**< likewise, with a raw public key */
+    HF_TAIL_ISSUER_NAMES, /**< certificate_authorities of a CertificateRequest */
+};
+
 /** A message being written into the flight. */
 struct hf_flight_message {
-    struct hf_writer writer; /**< write the body here */
+    struct hf_writer writer; /**< write the body here, or its beginning */
     uint8_t type;
+    enum hf_tail tail;
 };
 
 struct hf_flight_message hf_flight_open(struct hf_handshake *handshake, uint8_t type);
 
 /** hf_flight_close counts the message and adds it to the transcript. */
-void hf_flight_close(struct hf_association *association, struct hf_handshake *handshake,
+void hf_flight_close(const struct hf_engine *engine, struct hf_association *association,
                      const struct hf_flight_message *message);
 
 /** hf_flight_send sends the flight, fragmented to what path and peer allow. */

@@ -143,7 +143,8 @@ static bool is_begun_anew(const struct hf_engine *engine, const struct hf_associ
                           const struct hf_fragment *fragment)
 {
     const struct hf_handshake *handshake = hf_handshake_of(engine, association);
-    if (!handshake || association->state > HF_STATE_SV_AWAIT_EXCHANGE)
+    enum hf_state state = (enum hf_state)association->state;
+    if (!handshake || (state > HF_STATE_SV_AWAIT_OFFER && !hf_state_is_flight_out(state)))
         return false;
     int had = association->state > HF_STATE_SV_AWAIT_HELLO; /* the hello itself is counted */
     return (int16_t)(fragment->message_seq + had - handshake->receive_seq) > 0;
@@ -171,7 +172,7 @@ static void answer_again(struct hf_engine *engine, struct hf_association *associ
                          const struct hf_fragment *fragment)
 {
     const struct hf_handshake *handshake = hf_handshake_of(engine, association);
-    if (association->state == HF_STATE_SV_AWAIT_EXCHANGE &&
+    if (hf_state_is_flight_out((enum hf_state)association->state) &&
         (uint16_t)(fragment->message_seq + 1) == handshake->receive_seq) {
         hf_flight_again(engine, association, false);
         hf_association_arm(engine, association);

@@ -3,9 +3,16 @@
  */
 #include "hello.h"
 
+#include "authority.h"
+
 enum {
     EXTENSION_SERVER_NAME = 0,
     EXTENSION_MAX_FRAGMENT_LENGTH = 1,
+    EXTENSION_SUPPORTED_GROUPS = 10,
+    EXTENSION_EC_POINT_FORMATS = 11,
+    EXTENSION_SIGNATURE_ALGORITHMS = 13,
+    EXTENSION_CLIENT_CERTIFICATE_TYPE = 19,
+    EXTENSION_SERVER_CERTIFICATE_TYPE = 20,
     EXTENSION_ENCRYPT_THEN_MAC = 22,
     EXTENSION_EXTENDED_MASTER_SECRET = 23,
     EXTENSION_RECORD_SIZE_LIMIT = 28,
@@ -16,6 +23,12 @@ enum {
 
     EXTENSIONS_MAX = 64, /* a hello with more is hostile */
     RECORD_SIZE_LIMIT_MIN = 64,
+
+    GROUP_SECP256R1 = 23,
+    POINT_UNCOMPRESSED = 0,
+    SIGNATURE_ECDSA_SHA256 = 0x0403,
+    CERTIFICATE_TYPE_X509 = 0,
+    CERTIFICATE_TYPE_RAW = 2,
 };
 
 static bool has_u16(struct hf_bytes list, uint16_t wanted)
@@ -53,6 +66,32 @@ static enum hf_status read_server_name(struct hf_hello *hello, struct hf_bytes b
     return HF_OK;
 }
 
+/** What only suites with certificates need (RFC 8422 5.1, RFC 5246 7.4.1.4.1, RFC 7250 3): kept as
+ *  it is, and not judged where such a suite is not used. */
+static void keep_extension(struct hf_hello *hello, uint16_t type, struct hf_bytes body)
+{
+    const struct hf_offered offered = {true, body};
+    switch (type) {
+    case EXTENSION_SUPPORTED_GROUPS:
+        hello->groups = offered;
+        break;
+    case EXTENSION_EC_POINT_FORMATS:
+        hello->point_formats = offered;
+        break;
+    case EXTENSION_SIGNATURE_ALGORITHMS:
+        hello->signature_algorithms = offered;
+        break;
+    case EXTENSION_CLIENT_CERTIFICATE_TYPE:
+        hello->client_types = offered;
+        break;
+    case EXTENSION_SERVER_CERTIFICATE_TYPE:
+        hello->server_types = offered;
+        break;
+    default:
+        break;
+    }
+}
+
 static enum hf_status read_extension(struct hf_hello *hello, uint16_t type, struct hf_bytes body)
 {
     struct hf_reader reader = hf_reader_of(body);
@@ -83,6 +122,7 @@ static enum hf_status read_extension(struct hf_hello *hello, uint16_t type, stru
         hello->renegotiation_info = hf_reader_vector(&reader, 1);
         return hf_reader_done(&reader) ? HF_OK : HF_E_DECODE;
     default:
+        keep_extension(hello, type, body);
         return HF_OK;
     }
 }
@@ -140,13 +180,98 @@ static bool is_version_enough(uint16_t version, enum hf_transport transport)
     return version >= HF_VERSION_TLS_1_2 && version >> 8 == 3;
 }
 
-static uint16_t choose_suite(const struct hf_listener *listener, const struct hf_hello *hello)
+/** The list that is all of an extension: a length of `width` bytes, then elements of `unit`. Empty
+ *  where it was not offered. */
+static enum hf_status read_list(struct hf_bytes *out, const struct hf_offered *offered,
+                                size_t width, size_t unit)
 {
-    for (size_t i = 0; i < listener->suite_count; i++) {
-        if (has_u16(hello->suites, listener->suites[i]))
-            return listener->suites[i];
+    struct hf_reader reader = hf_reader_of(offered->body);
+    *out = (struct hf_bytes){NULL, 0};
+    if (!offered->is_offered)
+        return HF_OK;
+    *out = hf_reader_vector(&reader, width);
+    return hf_reader_done(&reader) && out->len > 0 && out->len % unit == 0 ? HF_OK : HF_E_DECODE;
+}
+
+/** RFC 7250 4.2: the first type of the peer's list that we have a use for. No list: X.509. */
+static enum hf_status agree_type(bool *is_raw, const struct hf_offered *offered, bool has_x509,
+                                 bool has_raw)
+{
+    struct hf_bytes list;
+    HF_TRY(read_list(&list, offered, 1, 1));
+    *is_raw = false;
+    if (!offered->is_offered)
+        return has_x509 ? HF_OK : HF_E_CERTIFICATE_TYPE;
+    for (size_t i = 0; i < list.len; i++) {
+        *is_raw = list.data[i] == CERTIFICATE_TYPE_RAW;
+        if ((*is_raw && has_raw) || (list.data[i] == CERTIFICATE_TYPE_X509 && has_x509))
+            return HF_OK;
     }
-    return HF_SUITE_NONE;
+    return HF_E_CERTIFICATE_TYPE;
+}
+
+/** secp256r1, uncompressed, ECDSA with SHA-256: the profile of TS-0003 10.1.1.1. Without
+ *  signature_algorithms it would be SHA-1 (RFC 5246 7.4.1.4.1). */
+static enum hf_status agree_curve(const struct hf_hello *hello)
+{
+    struct hf_bytes groups, formats, algorithms;
+    HF_TRY(read_list(&groups, &hello->groups, 2, 2));
+    HF_TRY(read_list(&formats, &hello->point_formats, 1, 1));
+    HF_TRY(read_list(&algorithms, &hello->signature_algorithms, 2, 2));
+    if (groups.len > 0 && !has_u16(groups, GROUP_SECP256R1))
+        return HF_E_NO_COMMON_GROUP;
+    if (formats.len > 0 && !memchr(formats.data, POINT_UNCOMPRESSED, formats.len))
+        return HF_E_ILLEGAL_PARAMETER; /* RFC 8422 5.1.2 */
+    return has_u16(algorithms, SIGNATURE_ECDSA_SHA256) ? HF_OK : HF_E_NO_COMMON_SIGNATURE;
+}
+
+/** Whether a suite with certificates can be had with this peer. */
+static enum hf_status agree_certificate(struct hf_terms *terms, const struct hf_listener *listener,
+                                        const struct hf_hello *hello)
+{
+    if (terms->authority_index >= listener->authority_count)
+        return HF_E_NO_COMMON_SUITE;
+    const struct hf_listener_authority *authority = &listener->authorities[terms->authority_index];
+    if (!authority->trust || (!authority->x509 && !authority->raw))
+        return HF_E_NO_COMMON_SUITE;
+    uint8_t flavours = hf_trust_flavours(authority->trust);
+    HF_TRY(agree_curve(hello));
+    HF_TRY(agree_type(&terms->is_server_raw, &hello->server_types, authority->x509 != NULL,
+                      authority->raw != NULL));
+    HF_TRY(agree_type(&terms->is_client_raw, &hello->client_types, flavours & ~HF_FLAVOUR_RAW,
+                      flavours & HF_FLAVOUR_RAW));
+    terms->has_server_type = hello->server_types.is_offered;
+    terms->has_client_type = hello->client_types.is_offered;
+    terms->has_point_formats = hello->point_formats.is_offered;
+    return HF_OK;
+}
+
+/** The first suite of the listener's list that both can use. A suite that only certificates keep
+ *  from being used gives its reason if there is no other. */
+static enum hf_status choose_suite(struct hf_terms *terms, const struct hf_listener *listener,
+                                   const struct hf_hello *hello)
+{
+    enum hf_status refusal = HF_E_NO_COMMON_SUITE;
+    for (size_t i = 0; i < listener->suite_count; i++) {
+        uint16_t suite = listener->suites[i];
+        if (!has_u16(hello->suites, suite))
+            continue;
+        enum hf_status status = hf_hello_key_exchange(suite) == HF_KEY_EXCHANGE_PSK
+                                    ? HF_OK
+                                    : agree_certificate(terms, listener, hello);
+        if (status == HF_OK) {
+            terms->suite = suite;
+            return HF_OK;
+        }
+        if (refusal == HF_E_NO_COMMON_SUITE)
+            refusal = status;
+    }
+    return refusal;
+}
+
+static bool offers_null_compression(const struct hf_hello *hello)
+{
+    return memchr(hello->compressions.data, 0, hello->compressions.len) != NULL;
 }
 
 enum hf_status hf_hello_agree(struct hf_terms *out, const struct hf_listener *listener,
@@ -154,15 +279,11 @@ enum hf_status hf_hello_agree(struct hf_terms *out, const struct hf_listener *li
 {
     if (!is_version_enough(hello->version, listener->transport))
         return has_u16(hello->suites, SUITE_FALLBACK_SCSV) ? HF_E_FALLBACK : HF_E_VERSION;
-    bool has_null = false;
-    for (size_t i = 0; i < hello->compressions.len; i++)
-        has_null |= hello->compressions.data[i] == 0;
-    if (!has_null)
+    if (!offers_null_compression(hello))
         return HF_E_NO_COMPRESSION_NULL;
     if (hello->renegotiation_info.len > 0)
         return HF_E_RENEGOTIATION;
     struct hf_terms terms = {
-        .suite = choose_suite(listener, hello),
         .is_ems = hello->has_extended_master_secret,
         .is_secure_renegotiation = hello->has_renegotiation_info ||
                                    has_u16(hello->suites, SUITE_EMPTY_RENEGOTIATION_INFO_SCSV),
@@ -170,13 +291,14 @@ enum hf_status hf_hello_agree(struct hf_terms *out, const struct hf_listener *li
         /* RFC 8449 5: where both are offered, max_fragment_length is ignored. */
         .max_fragment_code = hello->has_record_size_limit ? 0 : hello->max_fragment_code,
     };
-    if (terms.suite == HF_SUITE_NONE)
-        return HF_E_NO_COMMON_SUITE;
+    HF_TRY(hf_authority_find(&terms.authority_index, &terms.is_name_known, listener,
+                             hello->server_name));
+    HF_TRY(choose_suite(&terms, listener, hello));
     if (listener->extended_master_secret_needed && !terms.is_ems)
         return HF_E_NO_EXTENDED_MASTER_SECRET;
     /* RFC 7366 3: answered only where a block cipher was selected. */
     terms.is_etm = hello->has_encrypt_then_mac && listener->encrypt_then_mac &&
-                   terms.suite == HF_SUITE_PSK_AES_128_CBC_SHA256;
+                   hf_hello_cipher(terms.suite, false) == HF_CIPHER_AES_128_CBC_SHA256;
     terms.server_name_len = (uint8_t)hello->server_name.len;
     for (size_t i = 0; i < hello->server_name.len; i++) {
         uint8_t byte = hello->server_name.data[i];
@@ -184,6 +306,14 @@ enum hf_status hf_hello_agree(struct hf_terms *out, const struct hf_listener *li
     }
     *out = terms;
     return HF_OK;
+}
+
+/** RFC 7250 3: one type, no list. */
+static void write_type(struct hf_writer *writer, uint16_t extension, bool is_raw)
+{
+    hf_writer_u16(writer, extension);
+    hf_writer_u16(writer, 1);
+    hf_writer_u8(writer, is_raw ? CERTIFICATE_TYPE_RAW : CERTIFICATE_TYPE_X509);
 }
 
 static void write_extensions(struct hf_writer *writer, const struct hf_terms *terms)
@@ -197,6 +327,16 @@ static void write_extensions(struct hf_writer *writer, const struct hf_terms *te
         hf_writer_uint(writer, (uint64_t)EXTENSION_EXTENDED_MASTER_SECRET << 16, 4);
     if (terms->is_etm)
         hf_writer_uint(writer, (uint64_t)EXTENSION_ENCRYPT_THEN_MAC << 16, 4);
+    if (terms->is_name_known)
+        hf_writer_uint(writer, (uint64_t)EXTENSION_SERVER_NAME << 16, 4);
+    if (terms->has_point_formats) { /* RFC 8422 5.2 */
+        hf_writer_u16(writer, EXTENSION_EC_POINT_FORMATS);
+        hf_writer_uint(writer, 2 << 16 | 1 << 8 | POINT_UNCOMPRESSED, 4);
+    }
+    if (terms->has_client_type)
+        write_type(writer, EXTENSION_CLIENT_CERTIFICATE_TYPE, terms->is_client_raw);
+    if (terms->has_server_type)
+        write_type(writer, EXTENSION_SERVER_CERTIFICATE_TYPE, terms->is_server_raw);
     if (terms->max_fragment_code) {
         hf_writer_u16(writer, EXTENSION_MAX_FRAGMENT_LENGTH);
         hf_writer_u16(writer, 1);
@@ -226,16 +366,33 @@ void hf_hello_write(struct hf_writer *writer, const struct hf_terms *terms, uint
         hf_writer_close(writer, mark, 2);
 }
 
+enum hf_key_exchange hf_hello_key_exchange(uint16_t suite)
+{
+    switch (suite) {
+    case HF_SUITE_ECDHE_ECDSA_AES_128_CBC_SHA256:
+    case HF_SUITE_ECDHE_ECDSA_AES_128_GCM_SHA256:
+    case HF_SUITE_ECDHE_ECDSA_AES_128_CCM:
+    case HF_SUITE_ECDHE_ECDSA_AES_128_CCM_8:
+        return HF_KEY_EXCHANGE_ECDHE_ECDSA;
+    default:
+        return HF_KEY_EXCHANGE_PSK;
+    }
+}
+
 enum hf_cipher hf_hello_cipher(uint16_t suite, bool is_etm)
 {
     switch (suite) {
     case HF_SUITE_PSK_AES_128_GCM_SHA256:
+    case HF_SUITE_ECDHE_ECDSA_AES_128_GCM_SHA256:
         return HF_CIPHER_AES_128_GCM;
     case HF_SUITE_PSK_AES_128_CCM:
+    case HF_SUITE_ECDHE_ECDSA_AES_128_CCM:
         return HF_CIPHER_AES_128_CCM;
     case HF_SUITE_PSK_AES_128_CCM_8:
+    case HF_SUITE_ECDHE_ECDSA_AES_128_CCM_8:
         return HF_CIPHER_AES_128_CCM_8;
     case HF_SUITE_PSK_AES_128_CBC_SHA256:
+    case HF_SUITE_ECDHE_ECDSA_AES_128_CBC_SHA256:
         return is_etm ? HF_CIPHER_AES_128_CBC_SHA256_ETM : HF_CIPHER_AES_128_CBC_SHA256;
     default:
         return HF_CIPHER_NONE;

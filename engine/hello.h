@@ -9,6 +9,12 @@
 
 #include "core.h"
 
+/** An extension as it came. */
+struct hf_offered {
+    bool is_offered;
+    struct hf_bytes body;
+};
+
 struct hf_hello {
     uint16_t version;
     struct hf_bytes random;
@@ -24,6 +30,14 @@ struct hf_hello {
     uint8_t max_fragment_code;          /**< 0: none */
     bool has_record_size_limit;
     uint16_t record_size_limit;
+    struct hf_offered groups, point_formats, signature_algorithms; /**< not yet judged */
+    struct hf_offered client_types, server_types;                  /**< RFC 7250; likewise */
+};
+
+/** How a suite comes by its premaster secret. */
+enum hf_key_exchange {
+    HF_KEY_EXCHANGE_PSK = 0,     /**< RFC 4279 */
+    HF_KEY_EXCHANGE_ECDHE_ECDSA, /**< RFC 8422 */
 };
 
 /** hf_hello_read parses the body of a ClientHello (RFC 5246 7.4.1.2; RFC 6347 4.2.1). Views point
@@ -33,7 +47,8 @@ HF_MUST_USE enum hf_status hf_hello_read(struct hf_hello *out, struct hf_bytes b
 
 /** hf_hello_agree settles the terms by the listener's order of suites. Errors: HF_E_VERSION,
  *  HF_E_FALLBACK, HF_E_NO_COMPRESSION_NULL, HF_E_NO_COMMON_SUITE, HF_E_RENEGOTIATION,
- *  HF_E_NO_EXTENDED_MASTER_SECRET. */
+ *  HF_E_NO_EXTENDED_MASTER_SECRET, HF_E_UNRECOGNIZED_NAME; where only certificates would do,
+ *  HF_E_NO_COMMON_GROUP, HF_E_NO_COMMON_SIGNATURE, HF_E_CERTIFICATE_TYPE. */
 HF_MUST_USE enum hf_status hf_hello_agree(struct hf_terms *out, const struct hf_listener *listener,
                                           const struct hf_hello *hello);
 
@@ -43,5 +58,8 @@ void hf_hello_write(struct hf_writer *writer, const struct hf_terms *terms, uint
 
 /** hf_hello_cipher gives the record protection of a suite. */
 enum hf_cipher hf_hello_cipher(uint16_t suite, bool is_etm);
+
+/** hf_hello_key_exchange gives the key exchange of a suite. */
+enum hf_key_exchange hf_hello_key_exchange(uint16_t suite);
 
 #endif

@@ -1,11 +1,12 @@
 /**
  * identity.c - see identity.h. A block is {next index, 60 bytes}; the chained bytes are two-byte
- * lengths of entity and credential, one of the server name, then the three texts.
+ * lengths of entity and credential, one of the server name, the number of revocation handles, then
+ * all of them.
  */
 #include "identity.h"
 
 #define HF_IDENTITY_DATA_LEN (HF_IDENTITY_BLOCK_LEN - 4)
-#define HF_IDENTITY_HEAD_LEN 5
+#define HF_IDENTITY_HEAD_LEN 6
 
 struct block {
     uint32_t next; /* the pool's link when free, the chain's when used */
@@ -46,11 +47,21 @@ static void cursor_move(struct cursor *cursor, void *out, const void *in, size_t
     }
 }
 
+static void cursor_skip(struct cursor *cursor, size_t len)
+{
+    while (len > HF_IDENTITY_DATA_LEN - cursor->at) {
+        len -= HF_IDENTITY_DATA_LEN - cursor->at;
+        cursor->block = block_at(cursor->engine, cursor->block->next);
+        cursor->at = 0;
+    }
+    cursor->at += len;
+}
+
 enum hf_status hf_identity_keep(uint32_t *out, struct hf_engine *engine,
                                 const struct hf_identity *identity)
 {
     size_t len = HF_IDENTITY_HEAD_LEN + identity->entity_id.len + identity->credential_id.len +
-                 identity->server_name.len;
+                 identity->server_name.len + identity->handles.len;
     size_t blocks = (len + HF_IDENTITY_DATA_LEN - 1) / HF_IDENTITY_DATA_LEN;
     if (engine->identities.count - engine->identities.used < blocks)
         return HF_E_ASSOCIATION_LIMIT;
@@ -61,15 +72,19 @@ enum hf_status hf_identity_keep(uint32_t *out, struct hf_engine *engine,
         head = index;
     }
     uint8_t lens[HF_IDENTITY_HEAD_LEN] = {
-        (uint8_t)(identity->entity_id.len >> 8),     (uint8_t)identity->entity_id.len,
-        (uint8_t)(identity->credential_id.len >> 8), (uint8_t)identity->credential_id.len,
+        (uint8_t)(identity->entity_id.len >> 8),
+        (uint8_t)identity->entity_id.len,
+        (uint8_t)(identity->credential_id.len >> 8),
+        (uint8_t)identity->credential_id.len,
         (uint8_t)identity->server_name.len,
+        (uint8_t)(identity->handles.len / HF_REVOCATION_HANDLE_LEN),
     };
     struct cursor cursor = {engine, block_at(engine, head), 0};
     cursor_move(&cursor, NULL, lens, sizeof lens);
     cursor_move(&cursor, NULL, identity->entity_id.data, identity->entity_id.len);
     cursor_move(&cursor, NULL, identity->credential_id.data, identity->credential_id.len);
     cursor_move(&cursor, NULL, identity->server_name.data, identity->server_name.len);
+    cursor_move(&cursor, NULL, identity->handles.data, identity->handles.len);
     *out = head;
     return HF_OK;
 }
@@ -88,6 +103,20 @@ void hf_identity_copy(struct hf_association_info *info, const struct hf_engine *
     cursor_move(&cursor, info->entity_id, NULL, info->entity_id_len);
     cursor_move(&cursor, info->credential_id, NULL, info->credential_id_len);
     cursor_move(&cursor, info->server_name, NULL, info->server_name_len);
+}
+
+size_t hf_identity_handles(uint8_t out[HF_CHAIN_DEPTH_MAX * HF_REVOCATION_HANDLE_LEN],
+                           const struct hf_engine *engine, uint32_t head)
+{
+    uint8_t lens[HF_IDENTITY_HEAD_LEN];
+    if (head == HF_NONE)
+        return 0;
+    struct cursor cursor = {engine, block_at(engine, head), 0};
+    cursor_move(&cursor, lens, NULL, sizeof lens);
+    cursor_skip(&cursor,
+                (size_t)(lens[0] << 8 | lens[1]) + (size_t)(lens[2] << 8 | lens[3]) + lens[4]);
+    cursor_move(&cursor, out, NULL, (size_t)lens[5] * HF_REVOCATION_HANDLE_LEN);
+    return lens[5];
 }
 
 void hf_identity_drop(struct hf_engine *engine, uint32_t head)

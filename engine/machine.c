@@ -11,32 +11,51 @@
 #define SAME HF_STATE_FREE
 
 static const struct hf_row rows[] = {
-    {HF_STATE_SV_START, HF_MACHINE_START, hf_server_start, HF_STATE_SV_AWAIT_HELLO, "RFC 5246 7.3"},
+    {HF_STATE_SV_START, HF_MACHINE_START, hf_server_start, HF_STATE_SV_AWAIT_HELLO, "RFC 5246 7.3",
+     HF_WAY_ANY},
     {HF_STATE_SV_AWAIT_HELLO, HF_MACHINE_CLIENT_HELLO, hf_server_hello, HF_STATE_SV_AWAIT_EXCHANGE,
-     "RFC 5246 7.4.1.2"},
+     "RFC 5246 7.4.1.2", HF_WAY_PSK},
+    {HF_STATE_SV_AWAIT_HELLO, HF_MACHINE_CLIENT_HELLO, hf_server_hello, HF_STATE_SV_AWAIT_OFFER,
+     "RFC 5246 7.4.1.2", HF_WAY_CERTIFICATE},
     {HF_STATE_SV_AWAIT_EXCHANGE, HF_MACHINE_CLIENT_KEY_EXCHANGE, hf_server_exchange,
-     HF_STATE_SV_AWAIT_KEY, "RFC 4279 2"},
+     HF_STATE_SV_AWAIT_KEY, "RFC 4279 2", HF_WAY_ANY},
     {HF_STATE_SV_AWAIT_KEY, HF_MACHINE_ANSWER, hf_server_key, HF_STATE_SV_AWAIT_CCS,
-     "TS-0003 8.2.2.1"},
+     "TS-0003 8.2.2.1", HF_WAY_ANY},
+    {HF_STATE_SV_AWAIT_OFFER, HF_MACHINE_JOB, hf_certify_offer, HF_STATE_SV_AWAIT_CERTIFICATE,
+     "RFC 8422 5.4", HF_WAY_ANY},
+    {HF_STATE_SV_AWAIT_CERTIFICATE, HF_MACHINE_CERTIFICATE, hf_certify_certificate,
+     HF_STATE_SV_AWAIT_SHARE, "TS-0003 8.2.2.2", HF_WAY_ANY},
+    {HF_STATE_SV_AWAIT_SHARE, HF_MACHINE_CLIENT_KEY_EXCHANGE, hf_certify_share,
+     HF_STATE_SV_AWAIT_VERIFY, "RFC 8422 5.7", HF_WAY_ANY},
+    {HF_STATE_SV_AWAIT_VERIFY, HF_MACHINE_CERTIFICATE_VERIFY, hf_certify_verify,
+     HF_STATE_SV_AWAIT_PROOF, "RFC 5246 7.4.8", HF_WAY_ANY},
+    {HF_STATE_SV_AWAIT_PROOF, HF_MACHINE_JOB, hf_certify_proof, HF_STATE_SV_AWAIT_CCS,
+     "TS-0003 8.1.2", HF_WAY_ANY},
     {HF_STATE_SV_AWAIT_CCS, HF_MACHINE_CHANGE_CIPHER_SPEC, hf_server_ccs,
-     HF_STATE_SV_AWAIT_FINISHED, "RFC 5246 7.1"},
+     HF_STATE_SV_AWAIT_FINISHED, "RFC 5246 7.1", HF_WAY_ANY},
     {HF_STATE_SV_AWAIT_FINISHED, HF_MACHINE_FINISHED, hf_server_finished,
-     HF_STATE_SV_AWAIT_IDENTITY, "RFC 5246 7.4.9"},
-    {HF_STATE_SV_AWAIT_IDENTITY, HF_MACHINE_ANSWER, hf_server_bind, HF_STATE_OPEN, "TS-0003 8.2.1"},
-    {HF_STATE_OPEN, HF_MACHINE_DATA, hf_open_data, SAME, "RFC 5246 10"},
-    {HF_STATE_OPEN, HF_MACHINE_CLIENT_HELLO, hf_open_hello, SAME, "RFC 5246 7.2.2"},
-    {HF_STATE_OPEN, HF_MACHINE_FINISHED, hf_open_finished, SAME, "RFC 6347 4.2.4"},
-    {ANY, HF_MACHINE_ALERT, hf_open_alert, SAME, "RFC 5246 7.2"},
-    {ANY, HF_MACHINE_TIMEOUT, hf_open_timeout, SAME, "RFC 6347 4.2.4.1"},
-    {ANY, HF_MACHINE_CLOSE, hf_open_close, SAME, "RFC 5246 7.2.1"},
+     HF_STATE_SV_AWAIT_IDENTITY, "RFC 5246 7.4.9", HF_WAY_ANY},
+    {HF_STATE_SV_AWAIT_IDENTITY, HF_MACHINE_ANSWER, hf_server_bind, HF_STATE_OPEN, "TS-0003 8.2.1",
+     HF_WAY_ANY},
+    {HF_STATE_OPEN, HF_MACHINE_DATA, hf_open_data, SAME, "RFC 5246 10", HF_WAY_ANY},
+    {HF_STATE_OPEN, HF_MACHINE_CLIENT_HELLO, hf_open_hello, SAME, "RFC 5246 7.2.2", HF_WAY_ANY},
+    {HF_STATE_OPEN, HF_MACHINE_FINISHED, hf_open_finished, SAME, "RFC 6347 4.2.4", HF_WAY_ANY},
+    {ANY, HF_MACHINE_ALERT, hf_open_alert, SAME, "RFC 5246 7.2", HF_WAY_ANY},
+    {ANY, HF_MACHINE_TIMEOUT, hf_open_timeout, SAME, "RFC 6347 4.2.4.1", HF_WAY_ANY},
+    {ANY, HF_MACHINE_CLOSE, hf_open_close, SAME, "RFC 5246 7.2.1", HF_WAY_ANY},
 };
 
 static const char *const state_names[] = {
     [HF_STATE_FREE] = "FREE",
     [HF_STATE_SV_START] = "SV_START",
     [HF_STATE_SV_AWAIT_HELLO] = "SV_AWAIT_HELLO",
+    [HF_STATE_SV_AWAIT_OFFER] = "SV_AWAIT_OFFER",
     [HF_STATE_SV_AWAIT_EXCHANGE] = "SV_AWAIT_EXCHANGE",
     [HF_STATE_SV_AWAIT_KEY] = "SV_AWAIT_KEY",
+    [HF_STATE_SV_AWAIT_CERTIFICATE] = "SV_AWAIT_CERTIFICATE",
+    [HF_STATE_SV_AWAIT_SHARE] = "SV_AWAIT_SHARE",
+    [HF_STATE_SV_AWAIT_VERIFY] = "SV_AWAIT_VERIFY",
+    [HF_STATE_SV_AWAIT_PROOF] = "SV_AWAIT_PROOF",
     [HF_STATE_SV_AWAIT_CCS] = "SV_AWAIT_CCS",
     [HF_STATE_SV_AWAIT_FINISHED] = "SV_AWAIT_FINISHED",
     [HF_STATE_SV_AWAIT_IDENTITY] = "SV_AWAIT_IDENTITY",
@@ -54,6 +73,7 @@ static const char *const event_names[] = {
     [HF_MACHINE_FINISHED] = "Finished",
     [HF_MACHINE_OTHER_MESSAGE] = "other message",
     [HF_MACHINE_DATA] = "application data",
+    [HF_MACHINE_JOB] = "JOB",
     [HF_MACHINE_ANSWER] = "ANSWER",
     [HF_MACHINE_TIMEOUT] = "TIMEOUT",
     [HF_MACHINE_CLOSE] = "CLOSE",
@@ -92,6 +112,18 @@ enum hf_machine_event_kind hf_machine_message(uint8_t message_type)
     default:
         return HF_MACHINE_OTHER_MESSAGE;
     }
+}
+
+/** The row of the same state and event that fits the way the step has settled on. */
+static const struct hf_row *row_of_way(const struct hf_row *row, enum hf_way way)
+{
+    const struct hf_row *end = rows + sizeof rows / sizeof rows[0];
+    for (const struct hf_row *other = row; other < end; other++) {
+        if (other->state == row->state && other->event == row->event && other->way == way)
+            return other;
+    }
+    HF_ASSERT(false);
+    return row;
 }
 
 static const struct hf_row *row_for(enum hf_state state, enum hf_machine_event_kind event)
@@ -140,8 +172,8 @@ enum hf_status hf_machine_fail(struct hf_engine *engine, struct hf_association *
         .clause = clause,
     };
     bool is_timeout = event == HF_MACHINE_TIMEOUT;
-    bool is_silent =
-        hf_is_datagram(association) && (is_timeout || hf_status_class(status) == HF_CLASS_CRYPTO);
+    bool is_record = hf_status_class(status) == HF_CLASS_CRYPTO && event != HF_MACHINE_JOB;
+    bool is_silent = hf_is_datagram(association) && (is_timeout || is_record);
     if (failure.alert != HF_ALERT_NONE && !is_silent &&
         !(association->flags & HF_ASSOCIATION_WRITE_CLOSED))
         hf_record_alert(engine, association,
@@ -159,19 +191,24 @@ enum hf_status hf_machine_run(struct hf_engine *engine, struct hf_association *a
     enum hf_status status = row ? row->step(engine, association, event) : HF_E_UNEXPECTED_MESSAGE;
     const char *clause = row ? row->clause : "";
     if (status == HF_OK) {
+        if (row->way != HF_WAY_ANY)
+            row = row_of_way(row, (enum hf_way)hf_handshake_of(engine, association)->way);
         if (row->next != SAME)
             association->state = (uint8_t)row->next;
         return HF_OK;
     }
     if (status == HF_WAITING || status == HF_DROPPED || association->state == HF_STATE_FREE)
         return status;
-    if (!row && hf_is_datagram(association) && event->kind != HF_MACHINE_ANSWER) {
+    bool is_from_wire = event->kind != HF_MACHINE_ANSWER && event->kind != HF_MACHINE_JOB;
+    if (!row && hf_is_datagram(association) && is_from_wire) {
         hf_drop_count(engine, HF_DROP_UNEXPECTED);
         return is_spoofable(association, event->kind)
                    ? forgive(engine, association, status, event->kind, clause)
                    : HF_DROPPED;
     }
-    if (is_spoofable(association, event->kind)) {
+    /* A message that is well formed and says something unwelcome has entered the transcript in the
+     * peer's place, whoever sent it: there is nothing left to wait for. */
+    if (is_spoofable(association, event->kind) && hf_status_class(status) != HF_CLASS_AUTH) {
         hf_drop_count(engine, HF_DROP_MALFORMED);
         return forgive(engine, association, status, event->kind, clause);
     }

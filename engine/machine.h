@@ -17,6 +17,7 @@ enum hf_machine_event_kind {
     HF_MACHINE_FINISHED,
     HF_MACHINE_OTHER_MESSAGE, /**< any other handshake message */
     HF_MACHINE_DATA,
+    HF_MACHINE_JOB,
     HF_MACHINE_ANSWER,
     HF_MACHINE_TIMEOUT,
     HF_MACHINE_CLOSE,
@@ -42,6 +43,8 @@ struct hf_row {
     hf_machine_step *step;
     enum hf_state next; /**< HF_STATE_FREE: unchanged, or the step ended the association */
     const char *clause;
+    enum hf_way way; /**< only on this way, which the step itself has settled; several rows for one
+                          state and event differ in nothing but way and next */
 };
 
 /** hf_machine_run finds the row and takes its step. DTLS input without a row, or that does not

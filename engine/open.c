@@ -99,7 +99,7 @@ static enum hf_status time_handshake(struct hf_engine *engine, struct hf_associa
     }
     if (handshake->pending != HF_PENDING_NONE && !handshake->is_answered &&
         engine->now_us >= handshake->answer_deadline_us)
-        return HF_E_SOURCE_TIMEOUT;
+        return handshake->pending == HF_PENDING_JOB ? HF_E_JOB_TIMEOUT : HF_E_SOURCE_TIMEOUT;
     if (engine->now_us >= handshake->retransmit_us)
         hf_flight_again(engine, association, true);
     return HF_OK;

@@ -26,7 +26,7 @@ bool hf_outbox_has_bytes(const struct hf_outbox *outbox, size_t len)
 bool hf_outbox_has_room(const struct hf_outbox *outbox)
 {
     return hf_outbox_has_bytes(outbox, 0) &&
-           outbox->event_max - outbox->event_count >= HF_OUTBOX_RESERVE_COUNT;
+           outbox->event_max - outbox->event_count >= HF_OUTBOX_RESERVE_EVENTS;
 }
 
 uint8_t *hf_outbox_room(struct hf_outbox *outbox, size_t len)

@@ -18,9 +18,11 @@ struct hf_outbox {
     uint32_t event_head, event_count, event_max;
 };
 
-/** Room kept for whatever one record, timer or answer may cause: a flight; a few events. */
-#define HF_OUTBOX_RESERVE_LEN 4096
-#define HF_OUTBOX_RESERVE_COUNT 8
+/** Room kept for whatever one record, timer or answer may cause: a flight with certificates, cut
+ *  into small datagrams; a few events. */
+#define HF_OUTBOX_RESERVE_LEN 16384
+#define HF_OUTBOX_RESERVE_COUNT 72
+#define HF_OUTBOX_RESERVE_EVENTS 8
 
 /** hf_outbox_turn forgets output that was taken. */
 void hf_outbox_turn(struct hf_outbox *outbox);

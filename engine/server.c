@@ -1,13 +1,16 @@
 /**
  * server.c - the steps of the server's handshake, in the order they happen: hello, key exchange,
- * key, ChangeCipherSpec, Finished, identity. Plain PSK (RFC 4279 2) for TLS 1.2 and DTLS 1.2 alike.
+ * key, ChangeCipherSpec, Finished, identity. Plain PSK (RFC 4279 2) for TLS 1.2 and DTLS 1.2 alike;
+ * what certificates have instead of key exchange and key is in certify.c.
  */
 #include "association.h"
 #include "answer.h"
+#include "certify.h"
 #include "flight.h"
 #include "fragment.h"
 #include "hello.h"
 #include "identity.h"
+#include "keys.h"
 #include "steps.h"
 #include "stream.h"
 
@@ -48,15 +51,15 @@ static void write_hello_flight(struct hf_engine *engine, struct hf_association *
     struct hf_flight_message message = hf_flight_open(handshake, HF_MESSAGE_SERVER_HELLO);
     hf_hello_write(&message.writer, &handshake->terms, hf_wire_version(association),
                    association->server_random);
-    hf_flight_close(association, handshake, &message);
+    hf_flight_close(engine, association, &message);
     if (listener->psk_hint_len > 0) { /* RFC 4279 2: no hint, no ServerKeyExchange */
         message = hf_flight_open(handshake, HF_MESSAGE_SERVER_KEY_EXCHANGE);
         hf_writer_u16(&message.writer, listener->psk_hint_len);
         hf_writer_bytes(&message.writer, listener->psk_hint, listener->psk_hint_len);
-        hf_flight_close(association, handshake, &message);
+        hf_flight_close(engine, association, &message);
     }
     message = hf_flight_open(handshake, HF_MESSAGE_SERVER_HELLO_DONE);
-    hf_flight_close(association, handshake, &message);
+    hf_flight_close(engine, association, &message);
 }
 
 enum hf_status hf_server_hello(struct hf_engine *engine, struct hf_association *association,
@@ -72,18 +75,17 @@ enum hf_status hf_server_hello(struct hf_engine *engine, struct hf_association *
     apply_terms(association, handshake, &terms);
     hf_flight_hash(association, handshake, HF_MESSAGE_CLIENT_HELLO, event->message_seq,
                    event->body);
-    write_hello_flight(engine, association, handshake);
     handshake->deadline_us = engine->now_us + engine->config.handshake_us_max;
-    hf_flight_await(engine, association);
+    if (hf_hello_key_exchange(terms.suite) == HF_KEY_EXCHANGE_PSK) {
+        handshake->way = HF_WAY_PSK;
+        write_hello_flight(engine, association, handshake);
+        hf_flight_await(engine, association);
+    } else {
+        handshake->way = HF_WAY_CERTIFICATE;
+        HF_TRY(hf_certify_begin(engine, association));
+    }
     hf_association_arm(engine, association);
     return HF_OK;
-}
-
-/** RFC 7627 4: over all messages up to and including ClientKeyExchange. */
-static void take_session_hash(struct hf_handshake *handshake)
-{
-    struct hf_sha256 hash = handshake->transcript;
-    hf_sha256_final(handshake->session_hash, &hash);
 }
 
 enum hf_status hf_server_exchange(struct hf_engine *engine, struct hf_association *association,
@@ -98,7 +100,7 @@ enum hf_status hf_server_exchange(struct hf_engine *engine, struct hf_associatio
     hf_flight_hash(association, handshake, HF_MESSAGE_CLIENT_KEY_EXCHANGE, event->message_seq,
                    event->body);
     if (association->flags & HF_ASSOCIATION_EMS)
-        take_session_hash(handshake); /* before parking: what comes later is not part of it */
+        hf_keys_session_hash(handshake); /* before parking: what comes later is not part of it */
     bool is_askable = identity.len > 0 && identity.len <= engine->config.identity_len_max;
     size_t len = identity.len < engine->config.identity_len_max ? identity.len
                                                                 : engine->config.identity_len_max;
@@ -121,15 +123,6 @@ static void make_decoy(struct hf_secret *out, const struct hf_engine *engine,
     memcpy(out->data, mac, sizeof mac);
     out->len = sizeof mac;
     hf_wipe(mac, sizeof mac);
-}
-
-static void queue_keylog(struct hf_engine *engine, const struct hf_association *association)
-{
-    if (!engine->config.keylog)
-        return;
-    struct hf_event *event = hf_association_event(engine, association, HF_EVENT_KEYLOG);
-    memcpy(event->client_random, association->client_random, HF_RANDOM_LEN);
-    memcpy(event->master_secret, association->master_secret, HF_MASTER_SECRET_LEN);
 }
 
 static enum hf_status derive_master(const struct hf_engine *engine,
@@ -172,17 +165,7 @@ enum hf_status hf_server_key(struct hf_engine *engine, struct hf_association *as
     else if (hf_association_is_expired(engine, association))
         handshake->refusal = HF_E_KEY_EXPIRED;
     HF_TRY(derive_master(engine, association, handshake));
-    hf_hmac_key_init(&handshake->master,
-                     (struct hf_bytes){association->master_secret, HF_MASTER_SECRET_LEN});
-    hf_record_keys_derive(
-        &association->read_key, &association->write_key,
-        hf_hello_cipher(association->suite, association->flags & HF_ASSOCIATION_ETM),
-        &handshake->master, association->client_random, association->server_random);
-    association->write_seq = hf_is_datagram(association) ? UINT64_C(1) << 48 : 0;
-    queue_keylog(engine, association);
-    if (hf_is_datagram(association)) /* until the rest of the peer's flight is here */
-        handshake->retransmit_us = engine->now_us + handshake->retransmit_after;
-    hf_association_arm(engine, association);
+    hf_keys_begin(engine, association);
     return HF_OK;
 }
 
@@ -244,7 +227,8 @@ enum hf_status hf_server_bind(struct hf_engine *engine, struct hf_association *a
         return HF_E_SOURCE_UNAVAILABLE;
     if (!hf_is_datagram(association) && handshake->assembly.received > 0)
         return HF_E_UNEXPECTED_MESSAGE; /* bytes behind Finished, in its record */
-    if (handshake->answer_kind != HF_ANSWER_IDENTITY)
+    if (handshake->answer_kind != HF_ANSWER_IDENTITY ||
+        !hf_certify_is_admitted(engine, association))
         return HF_E_IDENTITY_REFUSED;
     HF_TRY(hf_stream_keep(engine, association));
     hf_flight_final(engine, association);

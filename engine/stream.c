@@ -15,8 +15,7 @@ static struct hf_stream_buffer *buffer_at(const struct hf_engine *engine, uint32
 
 static bool is_parked(const struct hf_association *association)
 {
-    return association->state == HF_STATE_SV_AWAIT_KEY ||
-           association->state == HF_STATE_SV_AWAIT_IDENTITY;
+    return hf_state_is_parked((enum hf_state)association->state);
 }
 
 /** Tells whether the association that had this generation is still there. */

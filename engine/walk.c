@@ -3,6 +3,7 @@
  * listener offers. Neither is on the packet path.
  */
 #include "association.h"
+#include "authority.h"
 
 uint32_t hf_engine_association_slots(const struct hf_engine *engine)
 {
@@ -38,6 +39,6 @@ enum hf_status hf_engine_update_listener(struct hf_engine *engine, uint32_t list
     config.listeners = listener;
     config.listener_count = 1;
     HF_TRY(hf_config_check(NULL, &config));
-    engine->listeners[listener_index] = *listener;
+    hf_authority_adopt(engine, listener_index, listener);
     return HF_OK;
 }

@@ -78,7 +78,7 @@ static void run(struct journal *journal, const struct fuzz_input *front, struct 
     journal->len = journal->output_len = 0;
     fuzz_world_config(&world, &input);
     world.config.stream_buffers_max = 2; /* with one, a burst may be refused */
-    world.event_max = piece_max > 0 ? HF_OUTBOX_RESERVE_COUNT + 1 + (seed & 3) : 64;
+    world.event_max = piece_max > 0 ? HF_OUTBOX_RESERVE_EVENTS + 1 + (seed & 3) : 64;
     world.see_event = on_event;
     world.see_output = on_output;
     world.arg = journal;

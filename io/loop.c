@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define ROUNDS_MAX 4
+#define JOBS_PER_ROUND 256
 #define STOPS_PER_TURN 1024u
 
 void hf_loop_config_init(struct hf_loop_config *config)
@@ -79,12 +80,25 @@ static void loop_second(struct hf_loop *loop)
         loop->config.handlers.second(loop, loop->config.handlers.arg);
 }
 
+/* In rounds within the turn: a handshake that needs two jobs pays for no system call between. */
+static void loop_run_jobs(struct hf_loop *loop)
+{
+    struct hf_job *jobs[JOBS_PER_ROUND];
+    size_t count;
+    while ((count = hf_engine_take_jobs(loop->engine, jobs, JOBS_PER_ROUND)) > 0) {
+        hf_job_run(jobs, count);
+        for (size_t i = 0; i < count; ++i)
+            hf_engine_give_job(loop->engine, jobs[i]);
+    }
+}
+
 static void loop_finish(struct hf_loop *loop)
 {
     const struct hf_loop_handlers *handlers = &loop->config.handlers;
     struct hf_event event;
     struct hf_output output;
     hf_engine_end_turn(loop->engine);
+    loop_run_jobs(loop);
     while (hf_engine_take_event(loop->engine, &event)) {
         hf_tcp_event(loop, &event);
         loop_note(loop, &event);

@@ -233,6 +233,7 @@ static void turn(struct server *server, const struct epoll_event *events, int co
     }
     each(server, feed);
     hf_engine_end_turn(server->engine);
+    hf_engine_run_jobs(server->engine);
     take_events(server);
     each(server, seal);
     take_events(server); /* of associations that were just closed */

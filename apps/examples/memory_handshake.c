@@ -104,6 +104,7 @@ static void server_open(struct memory *memory)
     must(hf_engine_accept(&memory->association, memory->engine, 0, &path, 0) == HF_OK,
          "hf_engine_accept");
     hf_engine_end_turn(memory->engine);
+    hf_engine_run_jobs(memory->engine);
 }
 
 static void server_event(struct memory *memory, const struct hf_event *event)
@@ -155,6 +156,7 @@ static void server_turn(struct memory *memory)
         (void)hf_engine_receive_stream(memory->engine, &consumed, memory->association, in->data,
                                        in->len);
     hf_engine_end_turn(memory->engine);
+    hf_engine_run_jobs(memory->engine);
     while (hf_engine_take_event(memory->engine, &event)) /* views into in->data: */
         server_event(memory, &event);
     memmove(in->data, in->data + consumed, in->len - consumed); /* only now it may change */

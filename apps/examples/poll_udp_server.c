@@ -169,6 +169,7 @@ static void turn(struct server *server)
     receive_all(server);
     take_answers(server);
     hf_engine_end_turn(server->engine);
+    hf_engine_run_jobs(server->engine);
     while (hf_engine_take_event(server->engine, &event))
         on_event(server, &event);
     send_all(server);

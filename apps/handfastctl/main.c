@@ -4,6 +4,7 @@
 #include "client.h"
 #include "print.h"
 #include "psk.h"
+#include "secrets.h"
 
 #include <handfast/base.h>
 
@@ -162,6 +163,8 @@ static void print_help(FILE *out)
 #ifdef HF_HAS_PSK
     fprintf(out, "  %-26s %s\n", "psk ...", "manage key stores; psk --help");
 #endif
+    fprintf(out, "  %-26s %s\n", "secrets rotate|list",
+            "secrets shared by the nodes behind a balancer; secrets --help");
     fprintf(out,
             "\n--socket PATH is %s by default, or $HANDFAST_SOCKET; an IDENTITY \"#6465\" is in\n"
             "hexadecimal; --json prints the answer as JSON.\n"
@@ -274,6 +277,8 @@ int main(int argc, char **argv)
     if (call.argc > 0 && strcmp(call.argv[0], "psk") == 0)
         return hf_psk_main(call.argc, call.argv, call.socket_path, call.is_json);
 #endif
+    if (call.argc > 0 && strcmp(call.argv[0], "secrets") == 0)
+        return hf_secrets_main(call.argc, call.argv, call.is_json);
     const struct command *command = find_command(&call);
     json_t *request = command == NULL ? NULL : command->request(&call);
     if (request != NULL)

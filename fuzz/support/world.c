@@ -174,7 +174,7 @@ void fuzz_world_config(struct fuzz_world *world, struct fuzz_input *input)
     config->output_len_max = 65536;
     config->events_max = 64;
     config->answer_us_max = bits & 16 ? 1 : 5000000;
-    world->event_max = bits & 32 ? HF_OUTBOX_RESERVE_COUNT + 1 + (bits >> 6) : 64;
+    world->event_max = bits & 32 ? HF_OUTBOX_RESERVE_EVENTS + 1 + (bits >> 6) : 64;
     memset(config->cookie_secret, 0x5C, sizeof config->cookie_secret);
     world->is_prompt = true;
     world->reply = (struct fuzz_reply){
@@ -276,6 +276,7 @@ void fuzz_world_squeeze(struct fuzz_world *world, uint32_t left)
 void fuzz_world_turn(struct fuzz_world *world, uint64_t ahead_us)
 {
     hf_engine_end_turn(world->engine);
+    hf_engine_run_jobs(world->engine);
     fuzz_watch_events(world, SIZE_MAX);
     fuzz_watch_outputs(world, SIZE_MAX);
     fuzz_audit(world);

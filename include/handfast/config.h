@@ -16,9 +16,13 @@ enum hf_suite {
     HF_SUITE_PSK_AES_128_CBC_SHA256 = 0x00AE, /**< RFC 5487; mandatory on TLS (TS-0003 10.2.2) */
     HF_SUITE_PSK_AES_128_CCM = 0xC0A4,        /**< RFC 6655 */
     HF_SUITE_PSK_AES_128_CCM_8 = 0xC0A8,      /**< RFC 6655; mandatory on DTLS (TS-0003 10.2.2) */
+    HF_SUITE_ECDHE_ECDSA_AES_128_CBC_SHA256 = 0xC023, /**< RFC 5289; mandatory on TLS (10.2.3) */
+    HF_SUITE_ECDHE_ECDSA_AES_128_GCM_SHA256 = 0xC02B, /**< RFC 5289 */
+    HF_SUITE_ECDHE_ECDSA_AES_128_CCM = 0xC0AC,        /**< RFC 7251 */
+    HF_SUITE_ECDHE_ECDSA_AES_128_CCM_8 = 0xC0AE,      /**< RFC 7251; mandatory on DTLS (10.2.3) */
 };
 
-#define HF_SUITES_MAX 8
+#define HF_SUITES_MAX 16
 #define HF_LISTENERS_MAX 64
 #define HF_PSK_HINT_MAX 128
 
@@ -27,6 +31,20 @@ HF_API const char *hf_suite_name(uint16_t suite);
 
 /** hf_suite_parse reads an IANA name (with or without TLS_ and _WITH_), or "0xC0A8"; 0 if none. */
 HF_API uint16_t hf_suite_parse(const char *text);
+
+struct hf_credential;
+struct hf_trust;
+
+/** Who we are at a listener, and whom we believe there: one for each name we answer to. The text is
+ *  copied, and of each object a reference is taken. */
+struct hf_listener_authority {
+    const char *server_name; /**< RFC 6066 3, lower case; NULL: no name of its own */
+    const struct hf_credential *x509; /**< shown as a certificate; NULL: none */
+    const struct hf_credential *raw;  /**< shown as a raw public key (RFC 7250); NULL: none */
+    const struct hf_trust *trust;     /**< judges the peer; NULL: pre-shared keys only */
+};
+
+#define HF_LISTENER_AUTHORITIES_MAX 16
 
 /** One place where peers arrive. */
 struct hf_listener {
@@ -39,9 +57,15 @@ struct hf_listener {
     uint16_t datagram_len_max; /**< UDP payload the handshake fragments to; 256..4096 */
     uint16_t psk_hint_len;     /**< 0: no ServerKeyExchange (RFC 4279 5.2) */
     uint8_t psk_hint[HF_PSK_HINT_MAX];
+    /** By server name. The first is also for peers that send none, and, if no authority here has
+     *  a name, for those that do; otherwise an unknown name is refused. None: no certificates. */
+    const struct hf_listener_authority *authorities;
+    uint32_t authority_count;
 };
 
-/** hf_listener_init sets the mandatory suite first, then the others; no hint; 1,200 bytes. */
+/** hf_listener_init sets the suites with pre-shared keys, then those with certificates, of each the
+ *  mandatory one first: a client that offers both may have no certificate, but has a key. No hint;
+ *  1,200 bytes. */
 HF_API void hf_listener_init(struct hf_listener *listener, enum hf_transport transport);
 
 /** Limits of one engine (one shard). hf_config_init() sets the defaults given here. */
@@ -52,6 +76,7 @@ struct hf_config {
     uint32_t associations_max;  /**< established and half-open; 16,384; at most 2^24 */
     uint32_t handshakes_max;    /**< half-open; 4,096; at most associations_max */
     uint32_t identity_len_max;  /**< psk_identity, bytes; 1,024; 128 (RFC 4279 5.3) to 1,250 */
+    uint32_t proofs_max;        /**< of them with certificates; 1,024; 0: none */
     uint32_t message_len_max;   /**< one handshake message, bytes; 4,096; 512..65,536 */
     uint32_t deferred_len_max;  /**< early records kept per handshake, bytes; 1,024 */
     uint32_t stream_buffers_max; /**< TLS records being received at once, 18.5 KiB each; 256 */

@@ -80,7 +80,8 @@ enum hf_credential_warning {
 
 /** hf_credential_open parses and checks: P-256 with an uncompressed point, the key belongs to the
  *  certificate, each certificate is signed by the next. Out: one reference. Errors: HF_E_CONFIG and
- *  HF_E_MEMORY, with `*why` naming what is wrong (static text). Secret: the private key is copied,
+ *  HF_E_MEMORY, with `*why` naming what is wrong (static text); where BoringSSL keeps quiet about
+ *  missing memory, HF_E_CONFIG. Secret: the private key is copied,
  *  and wiped at the last close. */
 HF_API HF_MUST_USE enum hf_status hf_credential_open(struct hf_credential **out, const char **why,
                                                      const struct hf_credential_source *source);

@@ -7,6 +7,7 @@
  *     hf_engine_receive_datagram() / _receive_stream() ...      records are opened in place
  *     hf_engine_answer() ...                                    key answers are queued
  *     hf_engine_end_turn(engine);                               answers are taken
+ *     hf_engine_run_jobs(engine);                               signatures, key shares, chains
  *     while (hf_engine_take_event(engine, &event)) ...          the embedder may send here
  *     while (hf_engine_take_output(engine, &output)) ...        hand to the network
  * Input buffers must stay valid and unmodified until the turn's events have been taken.
@@ -15,6 +16,7 @@
 #define HANDFAST_ENGINE_H
 
 #include <handfast/config.h>
+#include <handfast/job.h>
 #include <handfast/keysource.h>
 
 HF_BEGIN_DECLS
@@ -106,6 +108,22 @@ HF_API void hf_engine_close_association(struct hf_engine *engine, hf_association
  *  is no error. HF_E_ARGUMENT: a length is out of range; the request still waits. */
 HF_API enum hf_status hf_engine_answer(struct hf_engine *engine, struct hf_ticket ticket,
                                        const struct hf_answer *answer);
+
+/** hf_engine_take_jobs gives the crypto jobs that handshakes wait for, oldest first, after taking
+ *  the answers that are queued. Each is the caller's until hf_engine_give_job(), which may be in a
+ *  later turn and in any order; the engine's own deadline (answer_us_max) ends the wait. Returns
+ *  how many: 0 when there is nothing to do. */
+HF_API HF_MUST_USE size_t hf_engine_take_jobs(struct hf_engine *engine, struct hf_job **jobs,
+                                              size_t jobs_max);
+
+/** hf_engine_give_job gives a job back, done (hf_job_run()) or not: one that is still HF_WAITING
+ *  fails with HF_E_SIGNER. It is taken up by the next hf_engine_take_jobs() or
+ *  hf_engine_end_turn(). Every job must come back before hf_engine_close(). */
+HF_API void hf_engine_give_job(struct hf_engine *engine, struct hf_job *job);
+
+/** hf_engine_run_jobs does both until there are none left: for an embedder whose keys are all
+ *  local. Call after hf_engine_end_turn(). */
+HF_API void hf_engine_run_jobs(struct hf_engine *engine);
 
 /** Bytes to send. Views are valid until the next hf_engine_begin_turn(). */
 struct hf_output {
@@ -282,11 +300,13 @@ struct hf_counters {
     uint64_t data_in_len, data_out_len;   /**< application bytes */
     uint64_t datagrams_in, datagrams_out;
     uint64_t requests, answers, answers_stale;
+    uint64_t jobs, jobs_stale; /**< crypto jobs taken, and given back too late */
     uint64_t restarts; /**< associations replaced by a rebooted client (RFC 6347 4.2.8) */
     /* Gauges */
     uint32_t associations;     /**< established */
     uint32_t handshakes_open;  /**< half-open slots in use */
     uint32_t parked;           /**< waiting for a key source */
+    uint32_t proofs_open;      /**< slots of certificate handshakes in use */
     uint32_t events_pending;
     uint32_t stream_buffers;   /**< in use */
     uint64_t memory_len;       /**< bytes mapped */

@@ -36,6 +36,9 @@ enum hf_status_class {
     X(E_NO_COMPRESSION_NULL, PEER, 47, "compression", "null compression is not offered")         \
     X(E_FALLBACK, PEER, 86, "inappropriate_fallback", "TLS_FALLBACK_SCSV below our version")     \
     X(E_RENEGOTIATION, PEER, 40, "renegotiation_info", "non-empty renegotiation_info")           \
+    X(E_NO_COMMON_GROUP, PEER, 40, "no_common_group", "no elliptic curve in common")             \
+    X(E_NO_COMMON_SIGNATURE, PEER, 40, "no_common_signature", "no signature algorithm in common") \
+    X(E_UNRECOGNIZED_NAME, PEER, 112, "unrecognized_name", "no authority here has that name")    \
     X(E_NO_EXTENDED_MASTER_SECRET, PEER, 71, "no_extended_master_secret",                        \
       "extended master secret is required and was not offered")                                  \
     X(E_RECORD_OVERFLOW, PEER, 22, "record_overflow", "a record is longer than allowed")         \
@@ -46,6 +49,7 @@ enum hf_status_class {
     X(E_KEY_EXPIRED, AUTH, 20, "key_expired", "the key of the identity has expired")             \
     X(E_KEY_MISMATCH, AUTH, 20, "key_mismatch", "the peer's key is not the one we hold")         \
     X(E_IDENTITY_REFUSED, AUTH, 49, "identity_refused", "the entity is not admitted")            \
+    X(E_NO_CERTIFICATE, AUTH, 40, "no_certificate", "the peer has no certificate")               \
     X(E_FINISHED, AUTH, 51, "finished", "the Finished message does not verify")                  \
     X(E_BAD_CERTIFICATE, PEER, 42, "bad_certificate", "a certificate or raw key does not parse") \
     X(E_CERTIFICATE_TYPE, PEER, 43, "certificate_type", "a kind of credential not accepted here") \
@@ -62,6 +66,8 @@ enum hf_status_class {
     X(E_HANDSHAKE_LIMIT, LIMIT, 80, "handshake_limit", "all handshake slots are taken")          \
     X(E_PREFIX_LIMIT, LIMIT, 80, "prefix_limit", "too many half-open handshakes from a prefix")  \
     X(E_ASSOCIATION_LIMIT, LIMIT, 80, "association_limit", "all association slots are taken")    \
+    X(E_PROOF_LIMIT, LIMIT, 80, "proof_limit", "all slots for certificate handshakes are taken") \
+    X(E_JOB_TIMEOUT, LIMIT, 80, "job_timeout", "a crypto job did not come back in time")         \
     X(E_SOURCE_UNAVAILABLE, LIMIT, 80, "source_unavailable", "the key source cannot answer")     \
     X(E_SOURCE_TIMEOUT, LIMIT, 80, "source_timeout", "the key source did not answer in time")    \
     X(E_HELLO_TIMEOUT, LIMIT, 255, "hello_timeout", "no complete ClientHello in time")           \
@@ -69,6 +75,7 @@ enum hf_status_class {
     X(E_RECORD_TIMEOUT, LIMIT, 255, "record_timeout", "a partial record was never completed")    \
     X(E_IDLE_TIMEOUT, LIMIT, 0, "idle_timeout", "nothing was heard for the idle limit")          \
     X(E_CREDENTIAL_EXPIRED, LIMIT, 0, "credential_expired", "the credential's life is over")     \
+    X(E_CREDENTIAL_REVOKED, AUTH, 0, "credential_revoked", "the peer's credential was revoked")  \
     X(E_CONFIG, USAGE, 255, "config", "the configuration is not usable")                         \
     X(E_ARGUMENT, USAGE, 255, "argument", "an argument is out of range")                         \
     X(E_STALE, USAGE, 255, "stale", "the association or ticket is no longer live")               \

@@ -249,7 +249,8 @@ class PskTest(unittest.TestCase):
                                    *command[1:]], capture_output=True, text=True, check=False)
             self.assertIn(done.returncode, (0, 1), (command, done.stderr))
             self.assertLessEqual(done.stderr.count("\n"), 1)
-            if done.returncode == 1:
+            # A flipped bit in a name makes it another name: only `check` reads every record.
+            if done.returncode == 1 and "none of these keys" not in done.stderr:
                 self.assertIn("damaged", done.stderr)
             results.append(done.returncode)
         with open(data, "r+b") as file:

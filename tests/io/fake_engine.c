@@ -106,6 +106,26 @@ void hf_engine_begin_turn(struct hf_engine *engine, uint64_t now_us, int64_t wal
     }
 }
 
+size_t hf_engine_take_jobs(struct hf_engine *engine, struct hf_job **jobs, size_t jobs_max)
+{
+    (void)engine;
+    (void)jobs;
+    (void)jobs_max;
+    return 0;
+}
+
+void hf_engine_give_job(struct hf_engine *engine, struct hf_job *job)
+{
+    (void)engine;
+    (void)job;
+}
+
+void hf_job_run(struct hf_job *const *jobs, size_t job_count)
+{
+    (void)jobs;
+    (void)job_count;
+}
+
 void hf_engine_end_turn(struct hf_engine *engine)
 {
     (void)engine;

@@ -70,22 +70,27 @@ static void send_hello(struct psk_client_out *out, bool is_first)
     psk_out_message(out, 0, out->client->message_seq, message, len, is_first);
 }
 
-static void derive_keys(struct psk_client *client)
+void psk_client_master(struct psk_client *client, const struct hf_secret *premaster)
 {
-    struct hf_secret premaster;
     struct hf_sha256 transcript = client->transcript;
     uint8_t session_hash[HF_SHA256_LEN];
-    enum hf_status status = hf_psk_premaster(&premaster, client->config.psk);
-    PSK_CHECK(status == HF_OK);
     hf_sha256_final(session_hash, &transcript);
-    hf_master_secret(client->master_secret, &premaster, client->client_random,
-                     client->server_random, client->is_ems ? session_hash : NULL);
+    hf_master_secret(client->master_secret, premaster, client->client_random, client->server_random,
+                     client->is_ems ? session_hash : NULL);
     struct hf_hmac_key master;
     struct hf_bytes secret = {client->master_secret, HF_MASTER_SECRET_LEN};
     hf_hmac_key_init(&master, secret);
     hf_record_keys_derive(&client->write_key, &client->read_key, client->cipher, &master,
                           client->client_random, client->server_random);
     client->has_keys = true;
+}
+
+static void derive_keys(struct psk_client *client)
+{
+    struct hf_secret premaster;
+    enum hf_status status = hf_psk_premaster(&premaster, client->config.psk);
+    PSK_CHECK(status == HF_OK);
+    psk_client_master(client, &premaster);
 }
 
 static void make_verify_data(uint8_t out[HF_VERIFY_DATA_LEN], const struct psk_client *client,
@@ -101,8 +106,8 @@ static void make_verify_data(uint8_t out[HF_VERIFY_DATA_LEN], const struct psk_c
     hf_prf(out, HF_VERIFY_DATA_LEN, &master, label, &seed, 1);
 }
 
-/* ClientKeyExchange, ChangeCipherSpec, Finished. */
-static void send_final_flight(struct psk_client_out *out, bool is_first)
+/* ClientKeyExchange of a pre-shared key; gives the number of the message that follows. */
+static uint16_t send_identity(struct psk_client_out *out, uint16_t seq, bool is_first)
 {
     struct psk_client *client = out->client;
     uint8_t message[PSK_MESSAGE_OUT_MAX];
@@ -112,19 +117,39 @@ static void send_final_flight(struct psk_client_out *out, bool is_first)
     psk_put_number(&writer, client->config.identity.len, 2);
     psk_put(&writer, client->config.identity.data, client->config.identity.len);
     psk_close(&writer, body, 3);
-    uint16_t seq = (uint16_t)(client->message_seq + 1);
     psk_out_message(out, 0, seq, message, writer.len, is_first);
     if (is_first) {
         derive_keys(client);
+    }
+    return (uint16_t)(seq + 1);
+}
+
+/* ChangeCipherSpec and Finished. */
+static void send_finished(struct psk_client_out *out, uint16_t seq, bool is_first)
+{
+    struct psk_client *client = out->client;
+    uint8_t message[PSK_MESSAGE_OUT_MAX];
+    static const uint8_t change[] = {1};
+    if (is_first) {
         make_verify_data(client->client_verify_data, client, "client finished");
     }
-    static const uint8_t change[] = {1};
     psk_out_record(out, PSK_CONTENT_CCS, 0, change, sizeof(change));
     client->is_send_protected = true;
     message[0] = PSK_FINISHED;
     psk_store(message + 1, HF_VERIFY_DATA_LEN, 3);
     memcpy(message + 4, client->client_verify_data, HF_VERIFY_DATA_LEN);
-    psk_out_message(out, 1, (uint16_t)(seq + 1), message, 4 + HF_VERIFY_DATA_LEN, is_first);
+    psk_out_message(out, 1, seq, message, 4 + HF_VERIFY_DATA_LEN, is_first);
+}
+
+static void send_final_flight(struct psk_client_out *out, bool is_first)
+{
+    struct psk_client *client = out->client;
+    uint16_t seq = (uint16_t)(client->message_seq + 1);
+    seq = client->is_certificate ? psk_certificate_send(out, seq, is_first)
+                                 : send_identity(out, seq, is_first);
+    if (client->state != PSK_CLIENT_FAILED) {
+        send_finished(out, seq, is_first);
+    }
 }
 
 void psk_client_resend(struct psk_client_out *out)
@@ -214,9 +239,16 @@ static bool is_in_order(const struct psk_client *client, uint16_t epoch, uint8_t
     case PSK_SERVER_HELLO:
         return awaits_hello && !client->has_hello && epoch == 0;
     case PSK_SERVER_KEY_EXCHANGE:
-        return awaits_hello && client->has_hello && !client->has_key_exchange && epoch == 0;
+        return awaits_hello && client->has_hello && !client->has_key_exchange && epoch == 0 &&
+               client->is_certificate == client->has_certificate;
+    case PSK_CERTIFICATE:
+        return awaits_hello && client->is_certificate && !client->has_certificate && epoch == 0;
+    case PSK_CERTIFICATE_REQUEST:
+        return awaits_hello && client->has_certificate && client->has_key_exchange &&
+               !client->has_request && epoch == 0;
     case PSK_SERVER_HELLO_DONE:
-        return awaits_hello && client->has_hello && epoch == 0;
+        return awaits_hello && client->has_hello && epoch == 0 &&
+               (!client->is_certificate || client->has_key_exchange);
     case PSK_NEW_SESSION_TICKET:
         return awaits_finished && client->is_ticket_promised && epoch == 0;
     case PSK_FINISHED:
@@ -263,7 +295,15 @@ void psk_client_message(struct psk_client_out *out, uint64_t now_us, uint16_t ep
         client->has_hello = psk_hello_parse(out, body, len);
         break;
     case PSK_SERVER_KEY_EXCHANGE:
-        receive_server_key_exchange(out, body, len);
+        if (client->is_certificate) {
+            psk_certificate_receive(out, type, body, len);
+        } else {
+            receive_server_key_exchange(out, body, len);
+        }
+        break;
+    case PSK_CERTIFICATE:
+    case PSK_CERTIFICATE_REQUEST:
+        psk_certificate_receive(out, type, body, len);
         break;
     case PSK_SERVER_HELLO_DONE:
         if (len != 0) {
@@ -373,7 +413,7 @@ void psk_client_send_record(struct psk_client *client, const struct psk_client_r
 
 const char *psk_client_state_name(enum psk_client_state state)
 {
-    static const char *const names[] = {"new", "await_hello", "await_finished",
-                                        "open", "closed", "failed"};
+    static const char *const names[] = {"new",  "await_hello", "await_finished",
+                                        "open", "closed",      "failed"};
     return names[state];
 }

@@ -1,7 +1,8 @@
 /**
- * psk_client.h - a lean TLS 1.2 / DTLS 1.2 PSK client, sans-I/O, for tests and load. It is not the
- * engine and shares only crypto/ with it, so that the two check each other; it can also be told to
- * misbehave. One client is one association; no allocation; plain structs that may be copied.
+ * psk_client.h - a lean TLS 1.2 / DTLS 1.2 client with pre-shared keys, certificates or raw public
+ * keys, sans-I/O, for tests and load. It is not the engine and shares only crypto/ with it, so that
+ * the two check each other; it can also be told to misbehave. One client is one association; no
+ * allocation; plain structs that may be copied.
  *
  * Use: fill a psk_client_config (zero is a sensible value for everything but identity, psk, suites
  * and work), init, start; then hand in what arrives and tick when psk_client_next_us() says so.
@@ -11,10 +12,12 @@
 
 #include "crypto.h"
 
-#define PSK_CLIENT_INPUT_MAX 18944   /**< one TLS record with room to spare */
-#define PSK_CLIENT_MESSAGE_MAX 2048  /**< the longest handshake message taken */
-#define PSK_CLIENT_SLOTS 4           /**< messages that may be in reassembly at once */
-#define PSK_CLIENT_DEFERRED_MAX 512  /**< bytes of records kept that overtook ChangeCipherSpec */
+#include <handfast/job.h>
+
+#define PSK_CLIENT_INPUT_MAX 18944  /**< one TLS record with room to spare */
+#define PSK_CLIENT_MESSAGE_MAX 4608 /**< the longest handshake message taken */
+#define PSK_CLIENT_SLOTS 4          /**< messages that may be in reassembly at once */
+#define PSK_CLIENT_DEFERRED_MAX 512 /**< bytes of records kept that overtook ChangeCipherSpec */
 #define PSK_CLIENT_RECORD_MAX (13 + 16384 + HF_RECORD_EXPANSION_MAX)
 
 enum psk_client_state {
@@ -73,31 +76,37 @@ struct psk_client_work {
 
 struct psk_client_config {
     bool is_dtls;
-    bool extended_master_secret;    /**< offer */
-    bool encrypt_then_mac;          /**< offer */
-    bool no_extensions;             /**< no extensions block at all; SCSV unless NONE */
+    bool extended_master_secret; /**< offer */
+    bool encrypt_then_mac;       /**< offer */
+    bool no_extensions;          /**< no extensions block at all; SCSV unless NONE */
     bool fallback_scsv;
-    bool grease_and_13;             /**< GREASE, supported_versions, key_share, tickets ... */
+    bool grease_and_13;              /**< GREASE, supported_versions, key_share, tickets ... */
     bool is_one_record_per_datagram; /**< DTLS; otherwise a flight is packed */
-    bool is_quiet;                  /**< no alerts of our own accord, no close_notify in answer */
-    uint8_t max_fragment_length;    /**< 0: none; RFC 6066 codes 1..4 */
-    uint8_t renegotiation;          /**< enum psk_client_renegotiation */
-    uint16_t record_size_limit;     /**< 0: none */
-    uint16_t fragment_len_max;      /**< largest handshake fragment sent; 0: 1200, TLS 16384 */
-    uint16_t datagram_len_max;      /**< DTLS; 0: 1400 */
-    uint16_t client_version;        /**< 0: 0x0303 or 0xFEFD */
-    uint16_t padding_len;           /**< body of a padding extension; 0: none */
-    uint16_t session_id_len;        /**< 0..32 made-up bytes */
+    bool is_quiet;                   /**< no alerts of our own accord, no close_notify in answer */
+    uint8_t max_fragment_length;     /**< 0: none; RFC 6066 codes 1..4 */
+    uint8_t renegotiation;           /**< enum psk_client_renegotiation */
+    uint16_t record_size_limit;      /**< 0: none */
+    uint16_t fragment_len_max;       /**< largest handshake fragment sent; 0: 1200, TLS 16384 */
+    uint16_t datagram_len_max;       /**< DTLS; 0: 1400 */
+    uint16_t client_version;         /**< 0: 0x0303 or 0xFEFD */
+    uint16_t padding_len;            /**< body of a padding extension; 0: none */
+    uint16_t session_id_len;         /**< 0..32 made-up bytes */
     uint16_t suite_count;
     uint16_t suites[8];
-    struct hf_bytes identity;       /**< borrowed; 0..65535 bytes */
-    struct hf_bytes psk;            /**< borrowed; 1..64 bytes */
-    struct hf_bytes extensions;     /**< borrowed; appended to the block as they are */
-    const char *server_name;        /**< borrowed; NULL: no SNI */
-    const uint8_t *client_random;   /**< borrowed; 32 bytes, NULL: random */
-    uint64_t retransmit_us_initial; /**< 0: 1 s; doubles up to 60 s */
-    struct psk_client_work *work;   /**< must be set */
-    psk_client_tamper *tamper;      /**< NULL: none */
+    struct hf_bytes identity;   /**< borrowed; 0..65535 bytes */
+    struct hf_bytes psk;        /**< borrowed; 1..64 bytes */
+    struct hf_bytes extensions; /**< borrowed; appended to the block as they are */
+    const char *server_name;    /**< borrowed; NULL: no SNI */
+    /* Suites with certificates. Offered with secp256r1 and ECDSA with SHA-256 alone. */
+    const struct hf_credential *credential; /**< borrowed; NULL: an empty Certificate message */
+    bool is_credential_raw;                 /**< what is shown when both sides may choose X.509 */
+    struct hf_bytes client_types;           /**< borrowed; RFC 7250 list; none: no extension */
+    struct hf_bytes server_types;           /**< borrowed; likewise */
+    const uint8_t *server_key;              /**< borrowed; 65 bytes expected; NULL: any */
+    const uint8_t *client_random;           /**< borrowed; 32 bytes, NULL: random */
+    uint64_t retransmit_us_initial;         /**< 0: 1 s; doubles up to 60 s */
+    struct psk_client_work *work;           /**< must be set */
+    psk_client_tamper *tamper;              /**< NULL: none */
     void *tamper_arg;
 };
 
@@ -106,9 +115,9 @@ struct psk_client_counters {
     uint32_t records_in, records_out;
     uint32_t hello_verify_requests;
     uint32_t retransmissions;
-    uint32_t drops;              /**< records and fragments discarded */
-    uint32_t bad_records;        /**< DTLS: did not authenticate; also in drops */
-    uint32_t warnings;           /**< warning alerts other than close_notify */
+    uint32_t drops;       /**< records and fragments discarded */
+    uint32_t bad_records; /**< DTLS: did not authenticate; also in drops */
+    uint32_t warnings;    /**< warning alerts other than close_notify */
     uint64_t data_in_len, data_out_len;
 };
 
@@ -116,9 +125,9 @@ struct psk_client_counters {
 struct psk_client {
     struct psk_client_config config;
     enum psk_client_state state;
-    const char *why;        /**< FAILED by our own judgement: what was wrong */
-    uint8_t alert;          /**< FAILED: received (or sent, with `why`); else HF_ALERT_NONE */
-    bool is_complete;       /**< the server's Finished has verified; stays */
+    const char *why;  /**< FAILED by our own judgement: what was wrong */
+    uint8_t alert;    /**< FAILED: received (or sent, with `why`); else HF_ALERT_NONE */
+    bool is_complete; /**< the server's Finished has verified; stays */
     bool has_sent_close;
     bool has_received_close;
 
@@ -128,6 +137,17 @@ struct psk_client {
     uint16_t record_size_limit;  /**< the server's; 0: not agreed */
     uint16_t suite, version;
     enum hf_cipher cipher;
+    bool is_certificate;                   /**< the suite has certificates */
+    bool has_certificate;                  /**< the server's is here */
+    bool has_request;                      /**< CertificateRequest */
+    uint8_t server_type, client_type;      /**< RFC 7250, as answered */
+    bool has_server_type, has_client_type; /**< were answered */
+    uint16_t certificate_len;              /**< of the server's Certificate message */
+    uint8_t server_point[HF_P256_POINT_LEN];
+    uint8_t own_point[HF_P256_POINT_LEN];
+    uint8_t shared_secret[HF_P256_SCALAR_LEN];
+    uint8_t signature[HF_P256_SIGNATURE_MAX]; /**< of our CertificateVerify */
+    uint8_t signature_len;
     uint16_t hint_len; /**< of ServerKeyExchange */
     uint8_t hint[128]; /**< its first bytes */
     uint8_t session_id_len;
@@ -140,11 +160,11 @@ struct psk_client {
 
     /* Under way. */
     bool has_hello, has_key_exchange, has_keys, is_send_protected, is_receive_protected;
-    bool is_flight_waiting; /**< DTLS: a flight is out that wants an answer */
-    uint16_t message_seq;      /**< DTLS: of the first message of the flight that is out */
-    uint16_t message_seq_next; /**< DTLS: expected from the server */
-    uint64_t send_seq[2];      /**< DTLS: per epoch; TLS: [1] once protected */
-    uint64_t receive_seq;      /**< TLS */
+    bool is_flight_waiting;      /**< DTLS: a flight is out that wants an answer */
+    uint16_t message_seq;        /**< DTLS: of the first message of the flight that is out */
+    uint16_t message_seq_next;   /**< DTLS: expected from the server */
+    uint64_t send_seq[2];        /**< DTLS: per epoch; TLS: [1] once protected */
+    uint64_t receive_seq;        /**< TLS */
     uint64_t window_top, window; /**< DTLS epoch 1 replay window: bit 0 is window_top */
     uint64_t due_us, retransmit_us;
     struct hf_sha256 transcript;
@@ -182,9 +202,9 @@ void psk_client_end(struct psk_client *client, psk_client_emit *emit, void *arg)
 /** A record as a test wants it, right or wrong. */
 struct psk_client_record {
     uint8_t type;
-    uint16_t version; /**< 0: the usual one */
-    uint16_t epoch;   /**< DTLS */
-    uint64_t seq;     /**< PSK_CLIENT_SEQ_NEXT: the next of that epoch (and it is used up) */
+    uint16_t version;  /**< 0: the usual one */
+    uint16_t epoch;    /**< DTLS */
+    uint64_t seq;      /**< PSK_CLIENT_SEQ_NEXT: the next of that epoch (and it is used up) */
     bool is_protected; /**< with the current write key (which must exist); TLS: sets explicit seq */
     struct hf_bytes payload; /**< at most 16384 bytes */
 };

@@ -14,6 +14,8 @@ enum {
     EXT_SIGNATURE_ALGORITHMS = 13,
     EXT_ALPN = 16,
     EXT_SIGNED_CERTIFICATE_TIMESTAMP = 18,
+    EXT_CLIENT_CERTIFICATE_TYPE = 19,
+    EXT_SERVER_CERTIFICATE_TYPE = 20,
     EXT_PADDING = 21,
     EXT_ENCRYPT_THEN_MAC = 22,
     EXT_EXTENDED_MASTER_SECRET = 23,
@@ -195,6 +197,8 @@ static void put_extensions(struct psk_writer *writer, const struct psk_client *c
     }
     if (config->grease_and_13) {
         put_modern(writer, client);
+    } else {
+        psk_certificate_extensions(writer, client);
     }
     psk_put(writer, config->extensions.data, config->extensions.len);
     if (config->padding_len != 0) {
@@ -256,6 +260,11 @@ size_t psk_hello_build(const struct psk_client *client, uint8_t *message)
     return writer.len;
 }
 
+static bool is_in(struct hf_bytes list, uint8_t value)
+{
+    return list.len > 0 && memchr(list.data, value, list.len) != NULL;
+}
+
 /* One extension of a ServerHello: gives false when it was not asked for or makes no sense. */
 static bool take_extension(struct psk_client *client, uint16_t type, struct hf_bytes body)
 {
@@ -290,7 +299,15 @@ static bool take_extension(struct psk_client *client, uint16_t type, struct hf_b
         client->is_ticket_promised = true;
         return config->grease_and_13 && body.len == 0;
     case EXT_EC_POINT_FORMATS:
-        return config->grease_and_13;
+        return config->grease_and_13 || psk_certificate_is_suite(config->suites[0]);
+    case EXT_CLIENT_CERTIFICATE_TYPE:
+        client->has_client_type = true;
+        client->client_type = body.len == 1 ? body.data[0] : 255;
+        return is_in(config->client_types, client->client_type);
+    case EXT_SERVER_CERTIFICATE_TYPE:
+        client->has_server_type = true;
+        client->server_type = body.len == 1 ? body.data[0] : 255;
+        return is_in(config->server_types, client->server_type);
     default:
         return false;
     }
@@ -300,12 +317,16 @@ static enum hf_cipher cipher_of(uint16_t suite, bool is_etm)
 {
     switch (suite) {
     case 0x00A8:
+    case 0xC02B:
         return HF_CIPHER_AES_128_GCM;
     case 0x00AE:
+    case 0xC023:
         return is_etm ? HF_CIPHER_AES_128_CBC_SHA256_ETM : HF_CIPHER_AES_128_CBC_SHA256;
     case 0xC0A4:
+    case 0xC0AC:
         return HF_CIPHER_AES_128_CCM;
     case 0xC0A8:
+    case 0xC0AE:
         return HF_CIPHER_AES_128_CCM_8;
     default:
         return HF_CIPHER_NONE;
@@ -373,6 +394,7 @@ bool psk_hello_parse(struct psk_client_out *out, const uint8_t *body, size_t len
     if (reader.len > 0 && !parse_extensions(out, &reader)) {
         return false;
     }
+    client->is_certificate = psk_certificate_is_suite(client->suite);
     client->cipher = cipher_of(client->suite, client->is_etm);
     if (client->cipher == HF_CIPHER_NONE ||
         (client->is_etm && client->cipher != HF_CIPHER_AES_128_CBC_SHA256_ETM)) {

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 /* A test tool that is misused, or broken, stops there. */
-#define PSK_CHECK(condition)                                                                 \
+#define PSK_CHECK(condition)                                                                       \
     do {                                                                                           \
         if (!(condition)) {                                                                        \
             abort();                                                                               \
@@ -29,8 +29,11 @@ enum {
     PSK_SERVER_HELLO = 2,
     PSK_HELLO_VERIFY_REQUEST = 3,
     PSK_NEW_SESSION_TICKET = 4,
+    PSK_CERTIFICATE = 11,
     PSK_SERVER_KEY_EXCHANGE = 12,
+    PSK_CERTIFICATE_REQUEST = 13,
     PSK_SERVER_HELLO_DONE = 14,
+    PSK_CERTIFICATE_VERIFY = 15,
     PSK_CLIENT_KEY_EXCHANGE = 16,
     PSK_FINISHED = 20,
 };
@@ -101,8 +104,8 @@ void psk_out_alert(struct psk_client_out *out, uint8_t level, uint8_t descriptio
 size_t psk_client_payload_max(const struct psk_client *client);
 void psk_receive_datagram(struct psk_client_out *out, uint64_t now_us, uint8_t *bytes, size_t len,
                           psk_client_emit *data);
-void psk_receive_stream(struct psk_client_out *out, uint64_t now_us, uint8_t *bytes,
-                        size_t len, psk_client_emit *data);
+void psk_receive_stream(struct psk_client_out *out, uint64_t now_us, uint8_t *bytes, size_t len,
+                        psk_client_emit *data);
 void psk_receive_deferred(struct psk_client_out *out, uint64_t now_us, psk_client_emit *data);
 
 /* psk_client_message.c */
@@ -114,6 +117,19 @@ void psk_receive_handshake(struct psk_client_out *out, uint64_t now_us, uint16_t
 size_t psk_hello_build(const struct psk_client *client, uint8_t *message);
 /* psk_hello_parse reads a ServerHello body into `client`; false: psk_client_fail was called. */
 bool psk_hello_parse(struct psk_client_out *out, const uint8_t *body, size_t len);
+
+/* psk_client_certificate.c */
+/* psk_certificate_extensions writes what curves and certificate types need. */
+void psk_certificate_extensions(struct psk_writer *writer, const struct psk_client *client);
+bool psk_certificate_is_suite(uint16_t suite);
+void psk_certificate_receive(struct psk_client_out *out, uint8_t type, const uint8_t *body,
+                             size_t len);
+/* psk_certificate_send sends Certificate, ClientKeyExchange, CertificateVerify from `seq` on and
+ * gives the number of the message that follows. `is_first`: makes key pair, master secret and
+ * signature. */
+uint16_t psk_certificate_send(struct psk_client_out *out, uint16_t seq, bool is_first);
+/* psk_client_master makes the master secret and the keys from the premaster secret. */
+void psk_client_master(struct psk_client *client, const struct hf_secret *premaster);
 
 /* psk_client.c */
 void psk_client_fail(struct psk_client_out *out, uint8_t alert, const char *why);

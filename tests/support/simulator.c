@@ -226,6 +226,9 @@ static void do_item(struct sim *sim, struct sim_item *item)
     case SIM_ITEM_SEND_UP:
         sim_life_send_up(client);
         break;
+    case SIM_ITEM_JOB:
+        hf_engine_give_job(sim->engine, item->job);
+        break;
     case SIM_ITEM_SEND_DOWN:
         sim_life_send_down(client);
         break;
@@ -258,6 +261,7 @@ void sim_turn(struct sim *sim, uint64_t now_us)
         do_item(sim, &item);
     }
     hf_engine_end_turn(sim->engine);
+    sim_jobs_run(sim);
     sim_check_events(sim);
     for (uint32_t i = 0; i < sim->client_count; i++) {
         struct sim_client *client = sim->clients[i];

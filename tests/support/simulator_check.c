@@ -6,9 +6,8 @@
 
 #include <stdio.h>
 
-enum hf_status sim_plan_status(const struct sim_plan *plan, uint16_t suite)
+static enum hf_status key_status(const struct sim_plan *plan)
 {
-    (void)suite;
     if (plan->key_schedule == SIM_AFTER_CLOSE)
         return HF_E_CLOSED_LOCALLY;
     if (plan->key_schedule == SIM_NEVER)
@@ -19,8 +18,22 @@ enum hf_status sim_plan_status(const struct sim_plan *plan, uint16_t suite)
         return HF_E_KEY_UNKNOWN;
     if (plan->expires_s && plan->expires_s <= SIM_WALL_S)
         return HF_E_KEY_EXPIRED;
-    if (plan->is_key_wrong)
-        return HF_E_KEY_MISMATCH;
+    return plan->is_key_wrong ? HF_E_KEY_MISMATCH : HF_OK;
+}
+
+enum hf_status sim_plan_status(const struct sim_plan *plan, uint16_t suite)
+{
+    (void)suite;
+    if (plan->is_certificate) {
+        if (plan->credential_index >= SIM_CREDENTIALS)
+            return HF_E_NO_CERTIFICATE;
+        if (plan->credential_index == SIM_CREDENTIAL_UNKNOWN)
+            return HF_E_RAW_KEY_UNKNOWN;
+    } else {
+        enum hf_status status = key_status(plan);
+        if (status != HF_OK)
+            return status;
+    }
     if (!plan->identity_follows)
         return HF_OK;
     if (plan->identity_schedule == SIM_AFTER_CLOSE)
@@ -31,7 +44,6 @@ enum hf_status sim_plan_status(const struct sim_plan *plan, uint16_t suite)
         return HF_E_SOURCE_UNAVAILABLE;
     return plan->identity_kind == HF_ANSWER_REFUSED ? HF_E_IDENTITY_REFUSED : HF_OK;
 }
-
 /** Whose association it is that is heard of for the first time. */
 static struct sim_client *owner_of(struct sim *sim, const struct hf_event *event)
 {
@@ -104,13 +116,19 @@ static void check_agreement(struct sim_client *client)
         SIM_CHECK(sim, hf_ct_equal(client->master_secret, peer->master_secret,
                                    HF_MASTER_SECRET_LEN));
     SIM_CHECK(sim, info->plaintext_len_max == send_limit(peer));
-    SIM_CHECK(sim, info->framework == HF_FRAMEWORK_PROVISIONED_SYMMETRIC_KEY);
-    SIM_CHECK(sim, info->entity_kind == HF_ENTITY_AE && info->suid == 10 + client->index);
+    bool is_certificate = client->plan.is_certificate;
+    SIM_CHECK(sim, info->framework == (is_certificate ? HF_FRAMEWORK_CERTIFICATE
+                                                      : HF_FRAMEWORK_PROVISIONED_SYMMETRIC_KEY));
+    SIM_CHECK(sim, info->entity_kind == HF_ENTITY_AE);
+    SIM_CHECK(sim, info->suid == (is_certificate ? 0 : 10 + client->index));
     SIM_CHECK(sim, strcmp(info->entity_id, client->entity_id) == 0);
-    SIM_CHECK(sim, strcmp(info->credential_id, client->credential_id) == 0);
+    if (is_certificate)
+        SIM_CHECK(sim, strncmp(info->credential_id, "30-sha-256-", 11) == 0);
+    else
+        SIM_CHECK(sim, strcmp(info->credential_id, client->credential_id) == 0);
     SIM_CHECK(sim, info->server_name_len == (name ? strlen(name) : 0));
     SIM_CHECK(sim, info->context == client->context);
-    SIM_CHECK(sim, info->expires_s == client->plan.expires_s);
+    SIM_CHECK(sim, info->expires_s == (is_certificate ? 0 : client->plan.expires_s));
     SIM_CHECK(sim, info->listener_index == client->plan.listener_index);
     SIM_CHECK(sim, hf_bytes_equal_public(&info->path, &client->path, sizeof client->path));
     check_exporter(client);
@@ -308,13 +326,18 @@ void sim_check_over(struct sim *sim)
     end_all(sim);
     for (int i = 0; i < 3; i++) {
         sim_turn(sim, sim->now_us);
-        while (sim->item_count > 0) /* what a last turn put on the way goes nowhere */
-            free(sim->items[--sim->item_count].data);
+        while (sim->item_count > 0) { /* what a last turn put on the way goes nowhere */
+            struct sim_item *item = &sim->items[--sim->item_count];
+            if (item->kind == SIM_ITEM_JOB)
+                hf_engine_give_job(engine, item->job);
+            free(item->data);
+        }
     }
     struct hf_counters counters = sim_counters(sim);
     SIM_CHECK(sim, counters.handshakes_open == 0 && counters.associations == 0);
     SIM_CHECK(sim, counters.parked == 0 && counters.stream_buffers == 0);
     SIM_CHECK(sim, counters.events_pending == 0);
+    SIM_CHECK(sim, engine->proofs.used == 0 && engine->jobs_count == 0);
     SIM_CHECK(sim, engine->associations.used == 0 && engine->handshakes.used == 0);
     SIM_CHECK(sim, engine->identities.used == 0 && engine->streams.used == 0);
     SIM_CHECK(sim, engine->table.count == 0 && engine->wheel.armed == 0);

@@ -15,6 +15,16 @@ static struct sim_client *client_of(struct sim *sim, struct hf_bytes identity)
     return NULL;
 }
 
+/** A certificate has no identity to be found by: the path will do. */
+static struct sim_client *client_at(struct sim *sim, const struct hf_path *path)
+{
+    for (uint32_t i = 0; i < sim->client_count; i++) {
+        if (hf_bytes_equal_public(&sim->clients[i]->path, path, sizeof *path))
+            return sim->clients[i];
+    }
+    return NULL;
+}
+
 static bool is_lower_of(struct hf_bytes name, const char *text)
 {
     size_t len = text ? strlen(text) : 0;
@@ -39,6 +49,12 @@ static void check_request(const struct sim_client *client, const struct hf_reque
     SIM_CHECK(sim, hf_bytes_equal_public(request->client_random, peer->client_random, 32));
     SIM_CHECK(sim, hf_bytes_equal_public(request->server_random, peer->server_random, 32));
     SIM_CHECK(sim, request->session_hash.len == (peer->is_ems ? 32 : 0));
+    if (client->plan.is_certificate) {
+        SIM_CHECK(sim, !is_key && request->context == 0);
+        SIM_CHECK(sim, request->credential_id.len > 11 &&
+                           hf_bytes_equal_public(request->credential_id.data, "30-sha-256-", 11));
+        return;
+    }
     SIM_CHECK(sim, request->context == (is_key ? 0 : client->context));
     size_t credential_len = is_key ? 0 : strlen(client->credential_id);
     SIM_CHECK(sim, request->credential_id.len == credential_len &&
@@ -85,7 +101,9 @@ static void schedule(struct sim_client *client, uint32_t index, enum sim_schedul
 void sim_keys_request(struct hf_engine *engine, const struct hf_request *request, void *arg)
 {
     struct sim *sim = arg;
-    struct sim_client *client = client_of(sim, request->psk_identity);
+    struct sim_client *client = request->psk_identity.len > 0
+                                    ? client_of(sim, request->psk_identity)
+                                    : client_at(sim, request->path);
     bool is_key = request->kind == HF_REQUEST_KEY;
     sim_digest(sim, 100 + request->kind, client ? client->index : 0);
     if (!client || client->is_gone) { /* or a late repeat of one that has given up */

@@ -66,6 +66,13 @@ struct sim_client *sim_add(struct sim *sim, const struct sim_plan *plan)
     snprintf(client->credential_id, sizeof client->credential_id, "10-%u-%0*d", client->index,
              (int)sim_below(sim, 60), 7);
     client->context = sim_random(sim);
+    if (plan->is_certificate) {
+        const struct sim_credentials *credentials = sim_credentials();
+        if (plan->credential_index < SIM_CREDENTIAL_ASKED) {
+            memcpy(client->entity_id, credentials->entity_ids[plan->credential_index], 8);
+            client->context = 0; /* nobody is asked for it */
+        }
+    }
     make_path(client);
     struct psk_client_config *config = &client->plan.config;
     config->is_dtls =

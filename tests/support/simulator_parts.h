@@ -14,6 +14,7 @@ enum sim_item_kind {
     SIM_ITEM_INJECT,
     SIM_ITEM_ANSWER,      /**< aux: request */
     SIM_ITEM_ANSWER_HELD, /**< last come, first answered */
+    SIM_ITEM_JOB,
     SIM_ITEM_CLOSE,       /**< aux: enum hf_close */
     SIM_ITEM_SEND_UP,
     SIM_ITEM_SEND_DOWN,
@@ -30,6 +31,7 @@ struct sim_item {
     uint8_t *data;
     size_t len;
     struct hf_path path; /**< INJECT */
+    struct hf_job *job;  /**< JOB */
 };
 
 /* simulator.c */
@@ -57,6 +59,9 @@ void sim_keys_request(struct hf_engine *engine, const struct hf_request *request
 void sim_keys_cancel(struct hf_ticket ticket, void *arg);
 void sim_keys_answer_held(struct sim *sim);
 void sim_keys_check_over(const struct sim_client *client);
+
+/* simulator_jobs.c */
+void sim_jobs_run(struct sim *sim);
 
 /* simulator_life.c */
 void sim_life_start(struct sim_client *client);

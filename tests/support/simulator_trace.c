@@ -28,7 +28,7 @@ static struct entry entries[TRACE_MAX];
 static size_t entry_count;
 static uint64_t trace_us;
 static uint64_t met[HF_STATE_COUNT][HF_MACHINE_EVENT_COUNT];
-static uint64_t taken[HF_STATE_COUNT][HF_MACHINE_EVENT_COUNT];
+static uint64_t taken[HF_STATE_COUNT][HF_MACHINE_EVENT_COUNT][HF_STATE_COUNT];
 static uint64_t entropy;
 
 enum hf_status __wrap_hf_machine_run(struct hf_engine *engine, struct hf_association *association,
@@ -49,7 +49,7 @@ enum hf_status __wrap_hf_machine_run(struct hf_engine *engine, struct hf_associa
     entries[at].status = status;
     met[before][kind]++;
     if (status == HF_OK)
-        taken[before][kind]++;
+        taken[before][kind][association->state]++;
     return status;
 }
 
@@ -94,8 +94,13 @@ uint64_t sim_coverage_taken(size_t index)
     const struct hf_row *rows = hf_machine_rows(&count);
     uint64_t sum = 0;
     for (size_t state = 0; state < HF_STATE_COUNT; state++) {
-        if (rows[index].state == (enum hf_state)state || rows[index].state == HF_STATE_COUNT)
-            sum += taken[state][rows[index].event];
+        const uint64_t *counts = taken[state][rows[index].event];
+        if (rows[index].state != (enum hf_state)state && rows[index].state != HF_STATE_COUNT)
+            continue;
+        for (size_t after = 0; after < HF_STATE_COUNT; after++) {
+            if (rows[index].way == HF_WAY_ANY || after == (size_t)rows[index].next)
+                sum += counts[after];
+        }
     }
     return sum;
 }

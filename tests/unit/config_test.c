@@ -76,11 +76,13 @@ static void test_mandatory_suites_come_first(void **state)
     (void)state;
     hf_listener_init(&listener, HF_TRANSPORT_TLS);
     assert_int_equal(listener.suites[0], HF_SUITE_PSK_AES_128_CBC_SHA256); /* TS-0003 10.2.2 */
-    assert_int_equal(listener.suite_count, 4);
+    assert_int_equal(listener.suites[4], HF_SUITE_ECDHE_ECDSA_AES_128_CBC_SHA256); /* 10.2.3 */
+    assert_int_equal(listener.suite_count, 8);
     assert_true(listener.encrypt_then_mac);
     assert_int_equal(listener.psk_hint_len, 0);
     hf_listener_init(&listener, HF_TRANSPORT_DTLS);
     assert_int_equal(listener.suites[0], HF_SUITE_PSK_AES_128_CCM_8);
+    assert_int_equal(listener.suites[4], HF_SUITE_ECDHE_ECDSA_AES_128_CCM_8);
     assert_int_equal(listener.datagram_len_max, 1200);
 }
 

@@ -47,7 +47,7 @@ static int teardown(void **state)
 
 static uint32_t blocks_of(const struct names *names)
 {
-    size_t len = 5 + names->entity_len + names->credential_len + names->server_len;
+    size_t len = 6 + names->entity_len + names->credential_len + names->server_len;
     return (uint32_t)((len + HF_IDENTITY_BLOCK_LEN - 5) / (HF_IDENTITY_BLOCK_LEN - 4));
 }
 

@@ -37,17 +37,25 @@ static void check_rows(void)
 {
     size_t count;
     const struct hf_row *rows = hf_machine_rows(&count);
-    bool is_single = true, is_complete = true, is_common_neutral = true, is_next_live = true;
+    bool is_single = true, is_forked_well = true, is_complete = true, is_common_neutral = true,
+         is_next_live = true;
     for (size_t i = 0; i < count; i++) {
-        for (size_t j = 0; j < i; j++)
-            is_single &= rows[i].event != rows[j].event ||
-                         (rows[i].state != rows[j].state && rows[i].state != ANY &&
-                          rows[j].state != ANY);
+        for (size_t j = 0; j < i; j++) {
+            if (rows[i].event != rows[j].event)
+                continue;
+            bool is_fork = rows[i].way != HF_WAY_ANY && rows[j].way != HF_WAY_ANY;
+            bool is_same = rows[i].state == rows[j].state;
+            is_single &= (!is_same || is_fork) && rows[i].state != ANY && rows[j].state != ANY;
+            is_forked_well &=
+                !is_same || (rows[i].way != rows[j].way && rows[i].next != rows[j].next &&
+                             rows[i].step == rows[j].step);
+        }
         is_complete &= rows[i].step != NULL && rows[i].clause != NULL && rows[i].clause[0] != 0;
         is_common_neutral &= rows[i].state != ANY || rows[i].next == HF_STATE_FREE;
         is_next_live &= rows[i].next < HF_STATE_COUNT && rows[i].state != HF_STATE_FREE;
     }
-    check(is_single, "no event has two rows in one state");
+    check(is_single, "no event has two rows in one state, but for those that fork");
+    check(is_forked_well, "rows that fork differ in way and next state, and share their step");
     check(is_complete, "every row has a step and names its clause");
     check(is_common_neutral, "the rows of every state change no state");
     check(is_next_live, "every row begins and ends in a state there is");
@@ -73,29 +81,54 @@ static void check_reachable(void)
     check(is_all, "every state can be reached");
 }
 
-/** What keeps a stranger out: one way forward from every state, and only to the next. */
+/** Tells whether OPEN can be reached without ever being in one of two states. */
+static bool can_avoid(enum hf_state a, enum hf_state b)
+{
+    bool is_reached[HF_STATE_COUNT] = {[HF_STATE_SV_START] = true};
+    size_t count;
+    const struct hf_row *rows = hf_machine_rows(&count);
+    for (int round = 0; round < HF_STATE_COUNT; round++) {
+        for (size_t i = 0; i < count; i++) {
+            if (rows[i].state != ANY && rows[i].next != HF_STATE_FREE &&
+                is_reached[rows[i].state] && rows[i].next != a && rows[i].next != b)
+                is_reached[rows[i].next] = true;
+        }
+    }
+    return is_reached[HF_STATE_OPEN];
+}
+
+/** What keeps a stranger out: no way to OPEN but past the proof, Finished, and the identity. */
 static void check_order(void)
 {
-    bool is_one_way = true, is_forward = true, is_late = true, is_timed = true;
+    bool is_way_out = true, is_forward = true, is_late = true, is_timed = true;
     for (int state = HF_STATE_SV_START; state < HF_STATE_COUNT; state++) {
         int ways = 0;
         for (int event = 0; event < HF_MACHINE_EVENT_COUNT; event++) {
             const struct hf_row *row =
                 row_of((enum hf_state)state, (enum hf_machine_event_kind)event);
             ways += row && row->next != HF_STATE_FREE;
-            is_forward &= !row || row->next == HF_STATE_FREE || (int)row->next == state + 1;
+            is_forward &= !row || row->next == HF_STATE_FREE || (int)row->next > state;
         }
-        is_one_way &= ways == (state == HF_STATE_OPEN ? 0 : 1);
-        is_late &= (row_of((enum hf_state)state, HF_MACHINE_DATA) != NULL) ==
-                   (state == HF_STATE_OPEN);
+        is_way_out &= (ways > 0) == (state != HF_STATE_OPEN);
+        is_late &=
+            (row_of((enum hf_state)state, HF_MACHINE_DATA) != NULL) == (state == HF_STATE_OPEN);
         is_timed &= row_of((enum hf_state)state, HF_MACHINE_TIMEOUT) != NULL &&
                     row_of((enum hf_state)state, HF_MACHINE_CLOSE) != NULL &&
                     row_of((enum hf_state)state, HF_MACHINE_ALERT) != NULL;
     }
-    check(is_one_way, "one event leads out of every state before OPEN, none out of OPEN");
-    check(is_forward, "and it leads to the next state: none can be skipped");
+    check(is_way_out, "an event leads out of every state before OPEN, none out of OPEN");
+    check(is_forward, "and every row leads on, never back");
     check(is_late, "application data has a row in OPEN and nowhere else");
     check(is_timed, "every state can time out, be closed, and take an alert");
+    check(!can_avoid(HF_STATE_SV_AWAIT_HELLO, HF_STATE_SV_AWAIT_HELLO), "no server without hello");
+    check(!can_avoid(HF_STATE_SV_AWAIT_KEY, HF_STATE_SV_AWAIT_PROOF),
+          "no server without the answer to a key or a proof");
+    check(!can_avoid(HF_STATE_SV_AWAIT_CCS, HF_STATE_SV_AWAIT_CCS),
+          "no server without ChangeCipherSpec");
+    check(!can_avoid(HF_STATE_SV_AWAIT_FINISHED, HF_STATE_SV_AWAIT_FINISHED),
+          "no server without Finished");
+    check(!can_avoid(HF_STATE_SV_AWAIT_IDENTITY, HF_STATE_SV_AWAIT_IDENTITY),
+          "no server without an identity");
 }
 
 static void add_page(struct page *page)
@@ -107,8 +140,10 @@ static void add_page(struct page *page)
              "Made from the table in engine/machine.c by `machine_test --write`; the test of that "
              "name fails when this\npage is out of date. TLS and DTLS share the table.\n\n"
              "A row says: in this state, on this event, take this step; if it succeeds, go on to "
-             "the next state. START,\nANSWER, TIMEOUT and CLOSE do not come from the wire: a "
-             "suspended handshake is one that expects such an event.\n*ANY* stands for every "
+             "the next state. START,\nJOB (a crypto answer), ANSWER (of a key source), TIMEOUT and "
+             "CLOSE do not come from the wire: a suspended handshake is one\nthat expects such an "
+             "event. Where a state has several rows for one event, the step itself settles which "
+             "way it goes on.\n*ANY* stands for every "
              "state; *same* means that the state stays, or that the step has ended the\n"
              "association. What has no row is `unexpected_message` on TLS, and dropped and counted "
              "on DTLS, where\nanyone can send with somebody else's address.\n\n"

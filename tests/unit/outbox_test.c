@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 #define DATA_MAX 65536
-#define OUTPUTS_MAX 64
+#define OUTPUTS_MAX 128
 #define EVENTS_MAX 64
 
 static uint8_t data[DATA_MAX];
@@ -196,7 +196,7 @@ static void events_go_round(void **state)
         } else if (take_event(&event)) {
             assert_int_equal(event.association, next_out++);
         }
-        bool has_room = outbox.event_max - outbox.event_count >= HF_OUTBOX_RESERVE_COUNT;
+        bool has_room = outbox.event_max - outbox.event_count >= HF_OUTBOX_RESERVE_EVENTS;
         assert_int_equal(hf_outbox_has_room(&outbox), has_room);
     }
 }

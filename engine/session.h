@@ -1,0 +1,57 @@
+/**
+ * session.h - a session: what a resumed association carries over from the one that was fully
+ * authenticated (RFC 5246 7.4.1.2, RFC 5077 4), in a compact form for the cache and for tickets.
+ * Nothing in it is decoded a second time; a certificate is not kept.
+ */
+#ifndef HF_SESSION_H
+#define HF_SESSION_H
+
+#include "core.h"
+
+#include <handfast/session.h>
+
+#define HF_SESSION_ID_LEN 32
+#define HF_SESSION_BINDING_LEN 16
+#define HF_SESSION_REVOCATION_MAX 64
+
+/** The longest packed session; one that would be longer is not resumable. */
+#define HF_SESSION_LEN_MAX 512
+
+struct hf_session {
+    uint16_t suite;
+    uint16_t suid;
+    uint8_t framework;
+    uint8_t entity_kind;
+    bool is_ems; /**< RFC 7627 5.3: as negotiated then, or no resumption */
+    bool is_etm; /**< RFC 7366 3.1 */
+    uint32_t until_s;   /**< the session's own end */
+    uint32_t expires_s; /**< the credential's, 0: none */
+    uint64_t context;
+    uint8_t binding[HF_SESSION_BINDING_LEN]; /**< of listener, authority and server name */
+    uint8_t master_secret[HF_MASTER_SECRET_LEN];
+    struct hf_bytes entity_id;
+    struct hf_bytes credential_id;
+    struct hf_bytes revocation; /**< handles a revocation is recognised by */
+};
+
+/** hf_session_pack writes the compact form. Errors: HF_E_TOO_LONG. Secret: wipe `out`. */
+HF_MUST_USE enum hf_status hf_session_pack(uint8_t out[HF_SESSION_LEN_MAX], size_t *out_len,
+                                           const struct hf_session *session);
+
+/** hf_session_unpack reads it; the views in `out` point into `packed`. Errors: HF_E_DECODE. */
+HF_MUST_USE enum hf_status hf_session_unpack(struct hf_session *out, struct hf_bytes packed);
+
+/** hf_session_cache_put stores a packed session under `id`, in place of one with that id. False:
+ *  too long, or every place for it is being written to. Thread: any. */
+bool hf_session_cache_put(struct hf_session_cache *cache, const uint8_t id[HF_SESSION_ID_LEN],
+                          struct hf_bytes packed, uint32_t until_s, uint32_t now_s);
+
+/** hf_session_cache_get copies one out; false when it is not there or over. Thread: any. */
+HF_MUST_USE bool hf_session_cache_get(uint8_t out[HF_SESSION_LEN_MAX], size_t *out_len,
+                                      struct hf_session_cache *cache,
+                                      const uint8_t id[HF_SESSION_ID_LEN], uint32_t now_s);
+
+/** hf_session_cache_remove forgets one (RFC 5246 7.2.2). Thread: any. */
+void hf_session_cache_remove(struct hf_session_cache *cache, const uint8_t id[HF_SESSION_ID_LEN]);
+
+#endif
