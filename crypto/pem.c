@@ -1,7 +1,7 @@
 /**
  * pem.c - PEM block by block, by BoringSSL's parser. It frees with a wipe, so keys may pass here.
  */
-#include "credential_chain.h"
+#include "pem.h"
 
 #include <openssl/bio.h>
 #include <openssl/err.h>

@@ -10,6 +10,14 @@
 /** Our own bug, never the network's: stops the program in every build. */
 #define HF__CRYPTO_ASSERT(condition) ((condition) ? (void)0 : __builtin_trap())
 
+/** HF__TRY returns early with any status that is not HF_OK. */
+#define HF__TRY(call)                                                                              \
+    do {                                                                                           \
+        enum hf_status status_ = (call);                                                           \
+        if (status_ != HF_OK)                                                                      \
+            return status_;                                                                        \
+    } while (0)
+
 #define HF__AES_KEY_LEN 16
 #define HF__AES_BLOCK_LEN 16
 #define HF__SHA256_BLOCK_LEN 64

@@ -139,7 +139,7 @@ struct hf_trust_source {
     /** One CSE a line: `CSE-ID public-domain-name`, where the rule of TS-0001 7.2 does not hold. */
     struct hf_bytes names;
     uint8_t flavours;       /**< accepted: a set of enum hf_flavour; none */
-    uint8_t depth_max;      /**< certificates, the peer's own included; 4 */
+    uint8_t depth_max;      /**< certificates, the peer's own included, a root not; at most 7; 4 */
     uint32_t chain_len_max; /**< bytes of a peer's Certificate message; 8,192 */
     enum hf_crl_policy crl_expired;
     bool crl_required;              /**< refuse a certificate no CRL answers for */
@@ -174,8 +174,13 @@ HF_API uint32_t hf_trust_chain_len_max(const struct hf_trust *trust);
  *  7.4.4): the list with the length of each name, without that of the whole. May be empty. */
 HF_API struct hf_bytes hf_trust_issuer_names(const struct hf_trust *trust);
 
-/** hf_trust_is_revoked tells whether what a handle of hf_peer_identity stands for is revoked, or no
- *  longer pinned. For associations that were established under an earlier hf_trust. */
+/** hf_trust_validity gives when the first anchor expires, and when the first CRL does; UTC seconds,
+ *  0 where there is none. */
+HF_API void hf_trust_validity(int64_t *anchors_s, int64_t *crls_s, const struct hf_trust *trust);
+
+/** hf_trust_is_revoked tells whether what a handle of hf_peer_identity stands for is revoked, no
+ *  longer pinned, or no longer an anchor. For associations that were established under an earlier
+ *  hf_trust. */
 HF_API bool hf_trust_is_revoked(const struct hf_trust *trust,
                                 const uint8_t handle[HF_REVOCATION_HANDLE_LEN]);
 

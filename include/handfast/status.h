@@ -53,7 +53,58 @@ enum hf_status_class {
     X(E_FINISHED, AUTH, 51, "finished", "the Finished message does not verify")                  \
     X(E_BAD_CERTIFICATE, PEER, 42, "bad_certificate", "a certificate or raw key does not parse") \
     X(E_CERTIFICATE_TYPE, PEER, 43, "certificate_type", "a kind of credential not accepted here") \
-    X(E_CERTIFICATE_KEY, PEER, 43, "certificate_key", "a key that is not an uncompressed P-256") \
+    X(E_CERTIFICATE_KEY, PEER, 43, "certificate_key", "a key that is not an elliptic curve's")   \
+    X(E_CERTIFICATE_MISSING, PEER, 40, "certificate_missing", "the peer sent no certificate")    \
+    X(E_CERTIFICATE_VERSION, PEER, 43, "certificate_version", "a certificate not of version 3")  \
+    X(E_CERTIFICATE_SERIAL, PEER, 42, "certificate_serial",                                      \
+      "a serial number that is zero, negative or too long")                                      \
+    X(E_CERTIFICATE_CURVE, PEER, 43, "certificate_curve", "a key on another curve than P-256")   \
+    X(E_CERTIFICATE_POINT_FORMAT, PEER, 43, "certificate_point_format",                          \
+      "a key that is not an uncompressed point")                                                 \
+    X(E_CERTIFICATE_POINT, PEER, 42, "certificate_point", "a key that is no point of the curve") \
+    X(E_CERTIFICATE_ALGORITHM, PEER, 43, "certificate_algorithm",                                \
+      "a certificate not signed with ECDSA and SHA-256")                                         \
+    X(E_CERTIFICATE_DUPLICATE_EXTENSION, PEER, 42, "certificate_duplicate_extension",            \
+      "a certificate has an extension twice")                                                    \
+    X(E_CERTIFICATE_CRITICAL_EXTENSION, PEER, 43, "certificate_critical_extension",              \
+      "a certificate has an extension that must be understood and is not")                       \
+    X(E_CERTIFICATE_NOT_YET_VALID, AUTH, 45, "certificate_not_yet_valid",                        \
+      "a certificate of the chain is not valid yet")                                             \
+    X(E_CERTIFICATE_EXPIRED, AUTH, 45, "certificate_expired",                                    \
+      "a certificate of the chain has expired")                                                  \
+    X(E_CERTIFICATE_UNKNOWN_CA, AUTH, 48, "unknown_ca", "the chain leads to no trusted CA")      \
+    X(E_CERTIFICATE_SELF_SIGNED, AUTH, 48, "self_signed",                                       \
+      "the peer's certificate is its own issuer")                                                \
+    X(E_CHAIN_BROKEN, PEER, 42, "chain_broken", "a certificate is not issued by the next one")   \
+    X(E_CHAIN_DEPTH, LIMIT, 48, "chain_depth", "the chain has more certificates than allowed")   \
+    X(E_CHAIN_LENGTH, LIMIT, 42, "chain_length", "the chain has more bytes than allowed")        \
+    X(E_CERTIFICATE_IS_CA, PEER, 43, "certificate_is_ca", "the peer's certificate is a CA's")    \
+    X(E_CERTIFICATE_NOT_CA, AUTH, 48, "issuer_not_ca", "an issuer of the chain is not a CA")     \
+    X(E_CERTIFICATE_ISSUER_USAGE, AUTH, 48, "issuer_key_usage",                                  \
+      "an issuer's key usage does not let it sign certificates or CRLs")                         \
+    X(E_CERTIFICATE_PATH_LENGTH, AUTH, 48, "path_length",                                       \
+      "an issuer allows no CA so far below it")                                                  \
+    X(E_CERTIFICATE_KEY_USAGE, PEER, 43, "key_usage",                                            \
+      "the peer's key usage is absent or lacks digitalSignature")                                \
+    X(E_CERTIFICATE_EXTENDED_KEY_USAGE, PEER, 43, "extended_key_usage",                          \
+      "an extended key usage does not allow the peer's role")                                    \
+    X(E_CERTIFICATE_CONSTRAINT, AUTH, 46, "name_constraint",                                     \
+      "a name is outside an issuer's name constraints")                                          \
+    X(E_CERTIFICATE_CONSTRAINT_UNKNOWN, AUTH, 43, "name_constraint_unknown",                     \
+      "a name constraint cannot be judged")                                                      \
+    X(E_CERTIFICATE_CONSTRAINT_MISSING, AUTH, 46, "name_constraint_missing",                     \
+      "no issuer of the chain constrains names, as it has to")                                   \
+    X(E_CERTIFICATE_IDENTITY, AUTH, 42, "certificate_identity",                                  \
+      "the certificate has no name that identifies an entity")                                   \
+    X(E_CERTIFICATE_AMBIGUOUS, AUTH, 42, "certificate_ambiguous",                                \
+      "the certificate has several names that could identify the peer")                          \
+    X(E_CERTIFICATE_WILDCARD, AUTH, 42, "certificate_wildcard",                                  \
+      "the certificate has a wildcard name")                                                     \
+    X(E_CERTIFICATE_REVOKED, AUTH, 44, "certificate_revoked",                                    \
+      "a certificate of the chain is revoked")                                                   \
+    X(E_CRL_MISSING, LIMIT, 46, "crl_missing", "there is no CRL of an issuer, as there has to be") \
+    X(E_CRL_NOT_YET_VALID, LIMIT, 46, "crl_not_yet_valid", "an issuer's CRL is not valid yet")   \
+    X(E_CRL_EXPIRED, LIMIT, 46, "crl_expired", "an issuer's CRL has expired")                    \
     X(E_RAW_KEY_UNKNOWN, AUTH, 46, "raw_key_unknown", "the peer's raw public key is not pinned") \
     X(E_PEER_NAME, AUTH, 42, "peer_name", "the peer is not the one that was dialled")            \
     X(E_CHAIN_SIGNATURE, AUTH, 42, "chain_signature", "a certificate's signature is wrong")      \

@@ -351,7 +351,7 @@ static void test_bad_proofs_are_refused(void **state)
     must_fail(&accept, change_signature_form, HF_E_BAD_SIGNATURE, 51);
     must_fail(&accept, change_signature_len, HF_E_BAD_SIGNATURE, 51);
     must_fail(&accept, change_key, HF_E_RAW_KEY_UNKNOWN, 46);
-    must_fail(&accept, change_curve, HF_E_CERTIFICATE_KEY, 43);
+    must_fail(&accept, change_curve, HF_E_CERTIFICATE_CURVE, 43);
     must_fail(&accept, change_der, HF_E_BAD_CERTIFICATE, 42);
     must_fail(&accept, change_length, HF_E_DECODE, 50);
     must_fail(&accept, change_to_nothing, HF_E_DECODE, 50);
