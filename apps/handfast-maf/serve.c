@@ -119,7 +119,7 @@ static void begin(struct hf_serve *serve, struct hf_loop *loop, hf_association_i
 
 /* ---- from a message to a job -------------------------------------------------------------- */
 
-static void settle(struct hf_job *job, unsigned rsc, const char *why)
+static void settle(struct hf_errand *job, unsigned rsc, const char *why)
 {
     job->is_settled = true;
     job->operation.rsc = rsc;
@@ -127,7 +127,7 @@ static void settle(struct hf_job *job, unsigned rsc, const char *why)
 }
 
 /* Kc and its name from the session on which the request came (TS-0003 8.8.2.7, 10.3.1). */
-static void export_key(struct hf_loop *loop, struct connection *connection, struct hf_job *job)
+static void export_key(struct hf_loop *loop, struct connection *connection, struct hf_errand *job)
 {
     uint8_t material[KC_ID_LEN + KC_LEN];
     struct hf_maf_resource *resource = &job->operation.resource;
@@ -149,7 +149,7 @@ static void export_key(struct hf_loop *loop, struct connection *connection, stru
 }
 
 /* Which of the two a body is: the type of a creation says so, an update's own root. */
-static bool read_body(struct hf_job *job, const struct hf_maf_message *message)
+static bool read_body(struct hf_errand *job, const struct hf_maf_message *message)
 {
     struct hf_operation *operation = &job->operation;
     const char *why = NULL;
@@ -174,7 +174,7 @@ static bool read_body(struct hf_job *job, const struct hf_maf_message *message)
 }
 
 /* TS-0009 6.2.1: a CSE-relative "/x" or an SP-relative "/~/x"; here the first. */
-static bool read_target(struct hf_job *job, const struct hf_maf_message *message)
+static bool read_target(struct hf_errand *job, const struct hf_maf_message *message)
 {
     struct hf_bytes target = message->target;
     if (target.len < 2 || target.data[0] != '/' || target.len > sizeof(job->operation.target) ||
@@ -186,7 +186,7 @@ static bool read_target(struct hf_job *job, const struct hf_maf_message *message
     return true;
 }
 
-static void fill(struct hf_loop *loop, struct connection *connection, struct hf_job *job,
+static void fill(struct hf_loop *loop, struct connection *connection, struct hf_errand *job,
                  const struct hf_maf_message *message)
 {
     struct hf_operation *operation = &job->operation;
@@ -212,7 +212,7 @@ static void fill(struct hf_loop *loop, struct connection *connection, struct hf_
 
 /* False: no room, and the association has been ended. */
 static bool queue(struct hf_serve *serve, struct hf_loop *loop, struct connection *connection,
-                  struct hf_job *job)
+                  struct hf_errand *job)
 {
     bool is_taken = job != NULL && connection->jobs < serve->config.connection_jobs_max &&
                     hf_worker_queue(serve->worker, job);
@@ -220,7 +220,7 @@ static bool queue(struct hf_serve *serve, struct hf_loop *loop, struct connectio
         connection->jobs++;
         return true;
     }
-    hf_job_close(job);
+    hf_errand_close(job);
     connection->is_over = true;
     serve->config.log("overloaded", connection->client_id, serve->config.arg);
     hf_loop_end(loop, connection->association, HF_CLOSE_NOTIFY);
@@ -231,7 +231,7 @@ static bool take_message(struct hf_serve *serve, struct hf_loop *loop,
                          struct connection *connection)
 {
     const struct hf_maf_message *message = hf_maf_reader_message(connection->reader);
-    struct hf_job *job = hf_job_open();
+    struct hf_errand *job = hf_errand_open();
     if (job != NULL) {
         job->association = connection->association;
         job->is_kept = message->is_kept;
@@ -248,7 +248,7 @@ static bool take_message(struct hf_serve *serve, struct hf_loop *loop,
 static void take_broken(struct hf_serve *serve, struct hf_loop *loop,
                         struct connection *connection, unsigned status, const char *why)
 {
-    struct hf_job *job = hf_job_open();
+    struct hf_errand *job = hf_errand_open();
     if (job != NULL) {
         job->association = connection->association;
         job->status = status;
@@ -298,7 +298,7 @@ static size_t write_body(struct hf_serve *serve, const struct hf_operation *oper
     return 0;
 }
 
-static void log_request(const struct hf_serve *serve, const struct hf_job *job)
+static void log_request(const struct hf_serve *serve, const struct hf_errand *job)
 {
     char text[400];
     snprintf(text, sizeof(text), "method=%d target=%.160s client=%.120s rsc=%u%s%s",
@@ -308,7 +308,7 @@ static void log_request(const struct hf_serve *serve, const struct hf_job *job)
     serve->config.log("request", text, serve->config.arg);
 }
 
-static void answer(struct hf_serve *serve, struct hf_loop *loop, const struct hf_job *job)
+static void answer(struct hf_serve *serve, struct hf_loop *loop, const struct hf_errand *job)
 {
     struct hf_maf_response response = {
         .rsc = job->operation.rsc,
@@ -344,10 +344,10 @@ static void answer(struct hf_serve *serve, struct hf_loop *loop, const struct hf
 
 void hf_serve_drain(struct hf_serve *serve, struct hf_loop *loop)
 {
-    struct hf_job *job;
+    struct hf_errand *job;
     while ((job = hf_worker_take(serve->worker)) != NULL) {
         answer(serve, loop, job);
-        hf_job_close(job);
+        hf_errand_close(job);
     }
 }
 

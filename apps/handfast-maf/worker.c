@@ -13,8 +13,8 @@
 #define EXPIRED_MAX 1000 /* registrations that a second ends */
 
 struct queue {
-    struct hf_job *first;
-    struct hf_job **last;
+    struct hf_errand *first;
+    struct hf_errand **last;
     uint32_t count;
 };
 
@@ -31,12 +31,12 @@ struct hf_worker {
 
 /* ---- jobs and queues ---------------------------------------------------------------------- */
 
-struct hf_job *hf_job_open(void)
+struct hf_errand *hf_errand_open(void)
 {
-    return calloc(1, sizeof(struct hf_job));
+    return calloc(1, sizeof(struct hf_errand));
 }
 
-void hf_job_close(struct hf_job *job)
+void hf_errand_close(struct hf_errand *job)
 {
     if (job == NULL)
         return;
@@ -49,7 +49,7 @@ static void queue_init(struct queue *queue)
     *queue = (struct queue){.last = &queue->first};
 }
 
-static void queue_put(struct queue *queue, struct hf_job *job)
+static void queue_put(struct queue *queue, struct hf_errand *job)
 {
     job->next = NULL;
     *queue->last = job;
@@ -57,9 +57,9 @@ static void queue_put(struct queue *queue, struct hf_job *job)
     queue->count++;
 }
 
-static struct hf_job *queue_take(struct queue *queue)
+static struct hf_errand *queue_take(struct queue *queue)
 {
-    struct hf_job *job = queue->first;
+    struct hf_errand *job = queue->first;
     if (job == NULL)
         return NULL;
     queue->first = job->next;
@@ -73,7 +73,7 @@ static struct hf_job *queue_take(struct queue *queue)
 
 static void fail_all(struct queue *batch)
 {
-    for (struct hf_job *job = batch->first; job != NULL; job = job->next) {
+    for (struct hf_errand *job = batch->first; job != NULL; job = job->next) {
         struct hf_operation *operation = &job->operation;
         if (job->is_settled)
             continue;
@@ -92,7 +92,7 @@ static bool do_batch(struct hf_worker *worker, struct queue *batch, uint64_t *ch
     *changes = 0;
     if (!hf_store_begin(store))
         return false;
-    for (struct hf_job *job = batch->first; job != NULL; job = job->next) {
+    for (struct hf_errand *job = batch->first; job != NULL; job = job->next) {
         if (job->is_settled)
             continue;
         hf_operate(&job->operation, store, &worker->config.policy, wall_s);
@@ -143,7 +143,7 @@ static void finish_batch(struct hf_worker *worker, struct queue *batch)
     worker->counters.transactions += is_done && changes > 0;
     worker->counters.changes += is_done ? changes : 0;
     worker->counters.failures += !is_done;
-    for (struct hf_job *job = queue_take(batch); job != NULL; job = queue_take(batch))
+    for (struct hf_errand *job = queue_take(batch); job != NULL; job = queue_take(batch))
         queue_put(&worker->done, job);
     pthread_mutex_unlock(&worker->lock);
     if (was_empty)
@@ -213,14 +213,14 @@ void hf_worker_close(struct hf_worker *worker)
     pthread_cond_signal(&worker->arrival);
     pthread_mutex_unlock(&worker->lock);
     pthread_join(worker->thread, NULL);
-    for (struct hf_job *job = hf_worker_take(worker); job != NULL; job = hf_worker_take(worker))
-        hf_job_close(job);
+    for (struct hf_errand *job = hf_worker_take(worker); job != NULL; job = hf_worker_take(worker))
+        hf_errand_close(job);
     pthread_cond_destroy(&worker->arrival);
     pthread_mutex_destroy(&worker->lock);
     free(worker);
 }
 
-bool hf_worker_queue(struct hf_worker *worker, struct hf_job *job)
+bool hf_worker_queue(struct hf_worker *worker, struct hf_errand *job)
 {
     pthread_mutex_lock(&worker->lock);
     bool has_room = worker->waiting.count < worker->config.jobs_max;
@@ -232,10 +232,10 @@ bool hf_worker_queue(struct hf_worker *worker, struct hf_job *job)
     return has_room;
 }
 
-struct hf_job *hf_worker_take(struct hf_worker *worker)
+struct hf_errand *hf_worker_take(struct hf_worker *worker)
 {
     pthread_mutex_lock(&worker->lock);
-    struct hf_job *job = queue_take(&worker->done);
+    struct hf_errand *job = queue_take(&worker->done);
     pthread_mutex_unlock(&worker->lock);
     return job;
 }

@@ -14,9 +14,9 @@
 
 struct hf_worker;
 
-/** A request on its way to the store and back. From hf_job_open(); secret. */
-struct hf_job {
-    struct hf_job *next;
+/** A request on its way to the store and back. From hf_errand_open(); secret. */
+struct hf_errand {
+    struct hf_errand *next;
     hf_association_id association;
     bool is_settled;  /**< answered already: only its turn is waited for */
     bool is_kept;     /**< the connection stays open */
@@ -25,9 +25,9 @@ struct hf_job {
     struct hf_operation operation;
 };
 
-/** hf_job_open gives an empty job, NULL without memory; hf_job_close wipes and frees it. */
-struct hf_job *hf_job_open(void);
-void hf_job_close(struct hf_job *job);
+/** hf_errand_open gives an empty job, NULL without memory; hf_errand_close wipes and frees it. */
+struct hf_errand *hf_errand_open(void);
+void hf_errand_close(struct hf_errand *job);
 
 struct hf_worker_config {
     struct hf_store *store;
@@ -47,10 +47,10 @@ struct hf_worker *hf_worker_open(const struct hf_worker_config *config);
 void hf_worker_close(struct hf_worker *worker);
 
 /** hf_worker_queue gives a job over; false: too many wait. */
-HF_MUST_USE bool hf_worker_queue(struct hf_worker *worker, struct hf_job *job);
+HF_MUST_USE bool hf_worker_queue(struct hf_worker *worker, struct hf_errand *job);
 
 /** hf_worker_take gives one that is done, in the order of queueing; NULL: none. */
-struct hf_job *hf_worker_take(struct hf_worker *worker);
+struct hf_errand *hf_worker_take(struct hf_worker *worker);
 
 struct hf_worker_counters {
     uint64_t jobs, transactions, changes, failures, expired;
