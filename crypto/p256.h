@@ -81,10 +81,30 @@ struct hf_p256_backend {
 /** hf_p256_portable is BoringSSL, one by one. */
 const struct hf_p256_backend *hf_p256_portable(void);
 
-/** hf_p256_lanes is the 8-lane back end; NULL where this processor or this build lacks it. */
+/** hf_p256_lanes is the 8-lane back end; NULL where this processor or this build (HF_LANES) lacks
+ *  it, or where the environment says HANDFAST_LANES=off. The first call decides for the process. */
 const struct hf_p256_backend *hf_p256_lanes(void);
 
-/** hf_p256_best uses the lanes from the break-even count on and BoringSSL below it. */
+/** From how many operations on a round of the lanes, which always costs the same, is cheaper than
+ *  BoringSSL one by one. Measured: docs/BATCHING.md. */
+#define HF_P256_BREAK_EVEN_GENERATE 1
+#define HF_P256_BREAK_EVEN_AGREE 1
+#define HF_P256_BREAK_EVEN_SIGN 1
+#define HF_P256_BREAK_EVEN_VERIFY 1
+
+struct hf_p256_break_even {
+    size_t generate;
+    size_t agree;
+    size_t sign;
+    size_t verify;
+};
+
+/** hf_p256_set_break_even changes these counts for the process. A count above 7 leaves only whole
+ *  rounds to the lanes. Thread: before others use hf_p256_best(). */
+void hf_p256_set_break_even(const struct hf_p256_break_even *counts);
+
+/** hf_p256_best takes the lanes for whole rounds, and for the rest from the break-even count on;
+ *  BoringSSL otherwise. */
 const struct hf_p256_backend *hf_p256_best(void);
 
 #endif

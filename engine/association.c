@@ -7,6 +7,7 @@
 #include "limits.h"
 #include "machine.h"
 #include "proof.h"
+#include "quota.h"
 #include "stream.h"
 
 uint32_t hf_association_index(const struct hf_engine *engine,
@@ -145,6 +146,7 @@ enum hf_status hf_association_open(struct hf_association **out, struct hf_engine
 {
     uint32_t slot;
     HF_TRY(handshake_take(&slot, engine, path));
+    hf_quota_wake(engine);
     uint32_t index = hf_pool_take(&engine->associations);
     if (index == HF_NONE) {
         hf_limits_prefix_count(engine, hf_handshake_at(engine, slot)->prefix_cell, -1);
@@ -154,8 +156,10 @@ enum hf_status hf_association_open(struct hf_association **out, struct hf_engine
     }
     struct hf_association *association = hf_association_at(engine, index);
     uint32_t generation = association->generation + 1;
+    uint16_t flags = association->flags & HF_ASSOCIATION_REST_DUE;
     memset(association, 0, sizeof *association);
     association->generation = generation ? generation : 1;
+    association->flags = flags;
     association->state = HF_STATE_SV_START;
     association->listener_index = (uint8_t)listener_index;
     association->handshake = slot;
@@ -165,7 +169,7 @@ enum hf_status hf_association_open(struct hf_association **out, struct hf_engine
     association->receive_len_max = HF_PLAINTEXT_LEN_MAX;
     association->path = *path;
     if (engine->listeners[listener_index].transport == HF_TRANSPORT_DTLS) {
-        association->flags = HF_ASSOCIATION_DATAGRAM;
+        association->flags |= HF_ASSOCIATION_DATAGRAM;
         association->datagram.successor = HF_NONE;
         association->datagram.trial_tick = engine->now_tick;
         association->datagram.trial_tokens = (uint16_t)(2 * engine->config.trials_per_second);
@@ -176,6 +180,7 @@ enum hf_status hf_association_open(struct hf_association **out, struct hf_engine
     handshake->association = index;
     handshake->predecessor = HF_NONE;
     handshake->begun_us = engine->now_us;
+    hf_quota_begin(engine, association);
     *out = association;
     return HF_OK;
 }
@@ -183,6 +188,9 @@ enum hf_status hf_association_open(struct hf_association **out, struct hf_engine
 void hf_association_establish(struct hf_engine *engine, struct hf_association *association)
 {
     handshake_give(engine, association);
+    hf_quota_establish(engine, association);
+    if (engine->config.reuse_us_min)
+        association->flags |= HF_ASSOCIATION_REST_DUE;
     engine->counters.associations++;
     engine->counters.handshakes[HF_OK]++;
     association->heard_tick = engine->now_tick; /* a slow key source is not the peer's silence */
@@ -248,6 +256,7 @@ void hf_association_end(struct hf_engine *engine, struct hf_association *associa
 {
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
     queue_end(engine, association, handshake, failure);
+    hf_quota_end(engine, association, handshake != NULL);
     unlink_path(engine, association);
     if (handshake) {
         engine->counters.handshakes[failure->status]++;
@@ -261,10 +270,12 @@ void hf_association_end(struct hf_engine *engine, struct hf_association *associa
     uint32_t index = hf_association_index(engine, association);
     hf_wheel_disarm(&engine->wheel, index);
     uint32_t generation = association->generation;
+    uint16_t flags = association->flags & HF_ASSOCIATION_REST_DUE;
     hf_wipe(association, sizeof *association);
     association->generation = generation;
+    association->flags = flags;
     association->handshake = HF_NONE; /* callers up the stack look whether it still has one */
-    hf_pool_give(&engine->associations, index);
+    hf_quota_rest(engine, association);
 }
 
 void hf_association_leave(struct hf_engine *engine, struct hf_association *association,

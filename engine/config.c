@@ -109,6 +109,20 @@ static const char *check_rates(const struct hf_config *config)
     return NULL;
 }
 
+static const char *check_quotas(const struct hf_config *config)
+{
+    if (config->quota_count > HF_QUOTAS_MAX)
+        return "quota_count: at most 16";
+    if (config->reuse_us_min / HF_TICK_US > INT32_MAX)
+        return "reuse_us_min: too long";
+    for (uint32_t i = 0; i < config->listener_count && i < HF_LISTENERS_MAX; i++) {
+        uint8_t index = config->listeners[i].quota_index;
+        if (index > 0 && index >= config->quota_count)
+            return "listener: quota_index: there is no such quota";
+    }
+    return NULL;
+}
+
 static const char *check_listener(const struct hf_listener *listener)
 {
     if (listener->transport != HF_TRANSPORT_TLS && listener->transport != HF_TRANSPORT_DTLS)
@@ -131,6 +145,8 @@ enum hf_status hf_config_check(const char **why, const struct hf_config *config)
     const char *reason = check_pools(config);
     if (!reason)
         reason = check_rates(config);
+    if (!reason)
+        reason = check_quotas(config);
     if (!reason && config->listener_count > HF_LISTENERS_MAX)
         reason = "listener_count: at most 64";
     for (uint32_t i = 0; !reason && i < config->listener_count; i++)

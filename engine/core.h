@@ -126,6 +126,8 @@ enum {
     HF_ASSOCIATION_WRITE_CLOSED = 1 << 6,
     HF_ASSOCIATION_READ_WANTED = 1 << 7, /**< a receive was cut short: READABLE is owed */
     HF_ASSOCIATION_READ_QUEUED = 1 << 8, /**< in line for a stream buffer */
+    HF_ASSOCIATION_REST_DUE = 1 << 9,    /**< one of the record's last tenants was established:
+                                              survives in a free record, see hf_quota_rest() */
 };
 
 /**
@@ -270,6 +272,12 @@ struct hf_slot_layout {
 #define HF_PREFIX_CELLS 4096
 #define HF_SERVER_NAME_MAX 256 /* with its NUL */
 
+/** What is left of a quota's rate. */
+struct hf_quota_bucket {
+    uint32_t tokens;
+    uint32_t tick; /**< when it was last topped up */
+};
+
 struct hf_engine {
     struct hf_config config;
     struct hf_listener listeners[HF_LISTENERS_MAX];
@@ -303,6 +311,10 @@ struct hf_engine {
     struct hf_address *locals;
     uint32_t local_count;
     uint32_t *prefix_cells;
+    struct hf_quota quotas[HF_QUOTAS_MAX];
+    struct hf_quota_bucket quota_buckets[HF_QUOTAS_MAX];
+    uint32_t resting_head, resting_tail; /**< free records that must not be used yet */
+    uint32_t rearm_index; /**< up to here timers go by the present idle limit; HF_NONE: all do */
 
     uint64_t siphash_key[2];
     struct hf_hmac_key cookie_key;

@@ -6,9 +6,11 @@
 #include "authority.h"
 #include "flight.h"
 #include "identity.h"
+#include "limits.h"
 #include "machine.h"
 #include "path.h"
 #include "proof.h"
+#include "quota.h"
 #include "record.h"
 #include "stream.h"
 
@@ -171,6 +173,8 @@ enum hf_status hf_engine_open(struct hf_engine **out, const struct hf_config *co
     engine->source = *source;
     engine->waiting_head = engine->waiting_tail = HF_NONE;
     engine->spoiled_head = engine->spoiled_tail = HF_NONE;
+    engine->rearm_index = HF_NONE;
+    hf_quota_init(engine, config);
     make_keys(engine, config);
     *out = engine;
     return HF_OK;
@@ -211,6 +215,7 @@ void hf_engine_begin_turn(struct hf_engine *engine, uint64_t now_us, int64_t wal
     engine->now_tick = (uint32_t)(now_us / HF_TICK_US);
     hf_outbox_turn(&engine->outbox);
     hf_stream_turn(engine);
+    hf_limits_rearm(engine);
     /* What does not fit fires in the next turn. */
     while (hf_outbox_has_room(&engine->outbox) &&
            (index = hf_wheel_fire(&engine->wheel, engine->now_tick)) != HF_NONE) {
@@ -232,8 +237,9 @@ uint64_t hf_engine_next_us(const struct hf_engine *engine)
     uint32_t tick;
     bool is_buffer_due =
         engine->waiting_head != HF_NONE && engine->streams.used < engine->streams.count;
+    bool is_rearming = engine->rearm_index != HF_NONE;
     if (engine->answers_count > 0 || engine->jobs_count > 0 || engine->streams_spent_count > 0 ||
-        is_buffer_due)
+        is_buffer_due || is_rearming)
         return engine->now_us;
     if (!hf_wheel_next(&tick, &engine->wheel))
         return UINT64_MAX;
@@ -258,7 +264,9 @@ enum hf_status hf_engine_accept(hf_association_id *out, struct hf_engine *engine
         hf_drop_count(engine, HF_DROP_LOCAL_ADDRESS);
         return HF_E_ASSOCIATION_LIMIT;
     }
-    enum hf_status status = hf_association_open(&association, engine, listener_index, &key);
+    enum hf_status status = hf_quota_admit(engine, listener_index, false);
+    if (status == HF_OK)
+        status = hf_association_open(&association, engine, listener_index, &key);
     if (status != HF_OK) {
         engine->counters.handshakes[status]++;
         return status;

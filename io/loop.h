@@ -54,6 +54,8 @@ struct hf_loop_config {
     uint32_t socket_count;
     const struct hf_loop_upstream *upstreams; /**< at most one per listener; copied */
     uint32_t upstream_count;
+    struct hf_address upstream_prefix; /**< /64 of the associations' addresses towards IPv6
+                                            upstreams of datagrams, a local route; port 0: none */
     struct hf_loop_handlers handlers;
     uint32_t receive_buffers;     /**< datagram buffers, 2 KiB each; power of two; 1,024 */
     uint32_t connections_max;     /**< TLS connections; 4,096 */

@@ -19,9 +19,16 @@ static const char *upstream_fault(const struct hf_loop_upstream *upstream,
         return "its address has no port";
     if (config->engine->listeners[upstream->listener_index].transport == HF_TRANSPORT_TLS)
         return NULL;
-    if (!hf_address_is_v4(address) || address->ip[12] != 127)
-        return "for datagrams it must be on 127.0.0.0/8: plaintext stays on this machine, and each "
-               "association has an address there";
+    if (!hf_address_is_v4(address)) {
+        if (config->upstream_prefix.port == 0)
+            return "IPv6 upstreams of datagrams need a prefix for the associations' own addresses";
+        return memcmp(address->ip, config->upstream_prefix.ip, 8) == 0
+                   ? "the prefix is for the associations' own addresses"
+                   : NULL;
+    }
+    if (address->ip[12] != 127)
+        return "for IPv4 datagrams it must be on 127.0.0.0/8: plaintext stays on this machine, and "
+               "each association has an address there";
     if ((address->ip[13] & 0xc0) == 0x40)
         return "127.64.0.0/10 is for the associations' own addresses";
     return NULL;

@@ -15,9 +15,13 @@
 
 #include "loop_private.h"
 
-/** Sockets per shard: a record's tenants take turns, so that a late datagram for one of the last
- *  three is told from those for the present one. Power of two. */
+/** IPv4 sockets per shard: a record's tenants take turns, so that a late datagram for one of the
+ *  last three is told from those for the present one; hf_config.reuse_us_min keeps a turn from
+ *  coming round too soon. Power of two. */
 #define HF_UPSTREAM_GENERATIONS 4u
+/** The IPv6 socket's place: one is enough, an address holds the whole handle. */
+#define HF_UPSTREAM_SOCKET_V6 HF_UPSTREAM_GENERATIONS
+#define HF_UPSTREAM_SOCKETS (HF_UPSTREAM_GENERATIONS + 1u)
 /** Bits of an address of 127.64.0.0/10 that tell associations apart: shard, then record. */
 #define HF_UPSTREAM_ADDRESS_BITS 22u
 #define HF_UPSTREAM_DATAGRAM_BATCH 64u
@@ -35,18 +39,21 @@ struct hf_upstream {
     bool is_proxied;
 };
 
+#define HF_UPSTREAM_CONTROL_LEN CMSG_SPACE(sizeof(struct in6_pktinfo)) /* the longer of both */
+
 struct hf_upstream_datagrams {
-    int fds[HF_UPSTREAM_GENERATIONS];
-    bool is_armed[HF_UPSTREAM_GENERATIONS];
+    int fds[HF_UPSTREAM_SOCKETS]; /* -1: not needed */
+    bool is_armed[HF_UPSTREAM_SOCKETS];
     uint64_t pause_until_us;
-    struct msghdr header; /* what a multishot receive is to deliver */
+    struct msghdr headers_in[2]; /* what a multishot receive is to deliver: IPv4, IPv6 */
+    uint8_t prefix[8];           /* of the associations' IPv6 addresses */
     uint32_t slot_bits;
     uint32_t shard_index;
     uint32_t batch_count;
     uint32_t batch_socket;
     struct mmsghdr messages[HF_UPSTREAM_DATAGRAM_BATCH];
     struct iovec parts[HF_UPSTREAM_DATAGRAM_BATCH][2];
-    uint8_t controls[HF_UPSTREAM_DATAGRAM_BATCH][CMSG_SPACE(sizeof(struct in_pktinfo))];
+    uint8_t controls[HF_UPSTREAM_DATAGRAM_BATCH][HF_UPSTREAM_CONTROL_LEN];
     uint8_t headers[HF_UPSTREAM_DATAGRAM_BATCH][HF_UPSTREAM_PROXY_MAX];
 };
 
@@ -119,9 +126,10 @@ void hf_upstream_datagram_arm(struct hf_loop *loop);
 void hf_upstream_datagram_send(struct hf_loop *loop, const struct hf_event *event);
 void hf_upstream_datagram_flush(struct hf_loop *loop);
 void hf_upstream_datagram_received(struct hf_loop *loop, const struct io_uring_cqe *cqe);
-/** hf_upstream_datagram_source gives the address an association's datagrams come from. */
-struct in_addr hf_upstream_datagram_source(const struct hf_upstream_datagrams *datagrams,
-                                           hf_association_id association);
+/** hf_upstream_datagram_source gives the address an association's datagrams come from, of the
+ *  upstream's family; port 0. */
+struct hf_address hf_upstream_datagram_source(const struct hf_upstream_datagrams *datagrams,
+                                              hf_association_id association, bool is_v6);
 
 /* ---- upstream_stream.c ---- */
 

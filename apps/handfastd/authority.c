@@ -5,21 +5,96 @@
 
 #include <errno.h>
 #include <keystore_service.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 
 struct hf_authority {
     struct hf_keystore *file; /* one of the two */
     struct hf_keystore_service *store;
     struct hf_authority_embedder embedder;
+    uint32_t index;
+    /* The store's service has one shard more than there are: ours, for questions of people. */
+    uint32_t own_shard;
+    uint32_t question; /* number of the last */
+    sem_t answered;
 };
+
+#define PATIENCE_S 2
 
 static void log_store(bool is_error, const char *event, const char *text, void *arg)
 {
     (void)arg;
     hf_log_message(is_error ? HF_LOG_ERROR : HF_LOG_NOTICE, event, "%s", text);
+}
+
+/* ---- a store ------------------------------------------------------------------------------ */
+
+static void wake(uint32_t shard_index, void *arg)
+{
+    struct hf_authority *authority = arg;
+    if (shard_index == authority->own_shard)
+        sem_post(&authority->answered);
+    else
+        authority->embedder.wake(shard_index, authority->embedder.arg);
+}
+
+static void retired(const uint64_t *contexts, size_t count, void *arg)
+{
+    const struct hf_authority *authority = arg;
+    authority->embedder.retired(contexts, count, authority->index, authority->embedder.arg);
+}
+
+static void kept(const uint64_t *contexts, size_t count, uint64_t newest, void *arg)
+{
+    const struct hf_authority *authority = arg;
+    authority->embedder.kept(contexts, count, newest, authority->index, authority->embedder.arg);
+}
+
+static enum hf_authority_knows judge(const struct hf_answer *answer)
+{
+    if (answer->kind == HF_ANSWER_REFUSED)
+        return HF_AUTHORITY_HAS_NOT;
+    if (answer->kind != HF_ANSWER_PSK)
+        return HF_AUTHORITY_CANNOT_TELL;
+    return answer->expires_s != 0 && answer->expires_s <= (int64_t)time(NULL)
+               ? HF_AUTHORITY_HAS_EXPIRED
+               : HF_AUTHORITY_HAS;
+}
+
+/* Answers to questions whose asker had gone are passed over. */
+static enum hf_authority_knows ask_store(struct hf_authority *authority,
+                                         struct hf_bytes psk_identity)
+{
+    struct hf_ticket ticket = {.seq = ++authority->question};
+    struct hf_ticket got;
+    struct hf_answer answer;
+    uint8_t scratch[HF_CREDENTIAL_ID_MAX];
+    struct timespec until;
+    enum hf_authority_knows knows = HF_AUTHORITY_CANNOT_TELL;
+    bool is_answered = false;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += PATIENCE_S;
+    if (!hf_keystore_service_submit(authority->store, authority->own_shard, ticket, psk_identity))
+        return HF_AUTHORITY_CANNOT_TELL;
+    while (!is_answered) {
+        while (!is_answered && hf_keystore_service_take(&got, &answer, scratch, authority->store,
+                                                        authority->own_shard)) {
+            is_answered = got.seq == ticket.seq;
+            knows = judge(&answer);
+        }
+        if (!is_answered && sem_clockwait(&authority->answered, CLOCK_MONOTONIC, &until) != 0 &&
+            errno != EINTR)
+            return HF_AUTHORITY_CANNOT_TELL;
+    }
+    /* Taking once more wipes the key that came with it. */
+    while (
+        hf_keystore_service_take(&got, &answer, scratch, authority->store, authority->own_shard))
+        continue;
+    return knows;
 }
 
 static bool open_store(struct hf_authority *authority, char *error,
@@ -31,17 +106,21 @@ static bool open_store(struct hf_authority *authority, char *error,
     hf_keystore_service_config_init(&service);
     service.path = config->key_store;
     service.authority = config->name;
-    service.shard_count = shard_count;
+    authority->own_shard = shard_count;
+    service.shard_count = shard_count + 1;
     if (sandbox->has_user) {
         service.uid = sandbox->uid;
         service.gid = sandbox->gid;
     }
-    service.wake = authority->embedder.wake;
-    service.retired = authority->embedder.retired;
+    service.wake = wake;
+    service.retired = retired;
+    service.kept = kept;
     service.log = log_store;
-    service.arg = authority->embedder.arg;
+    service.arg = authority;
     return hf_keystore_service_open(&authority->store, error, &service);
 }
+
+/* ---- either ------------------------------------------------------------------------------- */
 
 /* The same key in two authorities is two keys: each has a context key of its own. */
 static bool open_file(struct hf_authority *authority, char *error,
@@ -59,8 +138,8 @@ static bool open_file(struct hf_authority *authority, char *error,
 }
 
 bool hf_authority_open(struct hf_authority **out, char error[HF_KEYSTORE_ERROR_MAX],
-                       const struct hf_daemon_authority *config, uint32_t shard_count,
-                       const struct hf_sandbox *sandbox,
+                       const struct hf_daemon_authority *config, uint32_t authority_index,
+                       uint32_t shard_count, const struct hf_sandbox *sandbox,
                        const struct hf_authority_embedder *embedder)
 {
     struct hf_authority *authority = calloc(1, sizeof(*authority));
@@ -69,13 +148,17 @@ bool hf_authority_open(struct hf_authority **out, char error[HF_KEYSTORE_ERROR_M
         return false;
     }
     authority->embedder = *embedder;
+    authority->index = authority_index;
+    sem_init(&authority->answered, 0, 0);
     bool is_open = config->key_store[0] != '\0'
                        ? open_store(authority, error, config, shard_count, sandbox)
                        : open_file(authority, error, config, shard_count);
-    if (is_open)
+    if (is_open) {
         *out = authority;
-    else
+    } else {
+        sem_destroy(&authority->answered);
         free(authority);
+    }
     return is_open;
 }
 
@@ -85,6 +168,7 @@ void hf_authority_close(struct hf_authority *authority)
         return;
     hf_keystore_service_close(authority->store);
     hf_keystore_close(authority->file);
+    sem_destroy(&authority->answered);
     free(authority);
 }
 
@@ -134,11 +218,11 @@ void hf_authority_abandon(struct hf_authority *authority)
         hf_keystore_abandon(authority->file);
 }
 
-enum hf_authority_knows hf_authority_knows(const struct hf_authority *authority,
+enum hf_authority_knows hf_authority_knows(struct hf_authority *authority,
                                            struct hf_bytes psk_identity)
 {
     if (authority->file == NULL)
-        return HF_AUTHORITY_CANNOT_TELL;
+        return ask_store(authority, psk_identity);
     return hf_keystore_has(authority->file, psk_identity) ? HF_AUTHORITY_HAS : HF_AUTHORITY_HAS_NOT;
 }
 

@@ -312,12 +312,15 @@ static json_t *describe_failures(const struct hf_daemon *daemon,
     return failures;
 }
 
-/* null: a key store would have to be asked. */
-static json_t *describe_knowledge(const struct hf_authority *authority, struct hf_bytes identity)
+static json_t *describe_knowledge(struct hf_authority *authority, struct hf_bytes identity)
 {
-    enum hf_authority_knows knows = hf_authority_knows(authority, identity);
-    return knows == HF_AUTHORITY_CANNOT_TELL ? json_null()
-                                             : json_boolean(knows == HF_AUTHORITY_HAS);
+    static const char *const names[] = {
+        [HF_AUTHORITY_HAS_NOT] = "absent",
+        [HF_AUTHORITY_HAS] = "present",
+        [HF_AUTHORITY_HAS_EXPIRED] = "expired",
+        [HF_AUTHORITY_CANNOT_TELL] = "unknown",
+    };
+    return json_string(names[hf_authority_knows(authority, identity)]);
 }
 
 static json_t *describe_keys(struct hf_daemon *daemon, struct hf_bytes identity)

@@ -12,6 +12,8 @@
 
 #define ASSOCIATIONS_MAX_DEFAULT (1u << 20)
 #define REMOVE_PERCENT_MAX 10
+/* CoAP's EXCHANGE_LIFETIME (RFC 7252 4.8.2), rounded up: no answer is under way any more. */
+#define QUARANTINE_US_DEFAULT (UINT64_C(250) * 1000000)
 
 /* ---- defaults ----------------------------------------------------------------------------- */
 
@@ -50,6 +52,7 @@ void hf_daemon_config_init(struct hf_daemon_config *config)
     config->hello_us = HF_OPTIONS_UNSET;
     config->idle_us = HF_OPTIONS_UNSET;
     config->retransmit_us = HF_OPTIONS_UNSET;
+    config->quarantine_us = HF_OPTIONS_UNSET;
 }
 
 /* ---- what settings mean together ---------------------------------------------------------- */
@@ -172,6 +175,7 @@ static void fill_listener(struct hf_daemon_config *config, uint32_t index)
         .address = from->address, .transport = from->transport, .listener_index = index};
     hf_listener_init(listener, from->transport);
     listener->reference_point = from->reference_point;
+    listener->quota_index = (uint8_t)from->authority_index;
     if (from->suite_count > 0) {
         listener->suite_count = from->suite_count;
         memcpy(listener->suites, from->suites, sizeof(listener->suites));
@@ -251,8 +255,9 @@ bool hf_daemon_config_settle(struct hf_daemon_config *config, char error[HF_OPTI
     for (uint32_t i = 0; i < config->socket_count; i++)
         fill_listener(config, i);
     struct hf_config engine;
+    struct hf_quota quotas[HF_QUOTAS_MAX];
     const char *why = "";
-    hf_daemon_config_engine(&engine, config, 0);
+    hf_daemon_config_engine(&engine, quotas, config, 0);
     if (hf_config_check(&why, &engine) == HF_OK)
         return true;
     snprintf(text, sizeof(text), "these options do not go together: %s", why);
@@ -297,6 +302,8 @@ static const char *fixed_in_process(const struct hf_daemon_config *running,
         return "seccomp";
     if (strcmp(running->keylog_file, wanted->keylog_file) != 0)
         return "keylog";
+    if (!is_same_address(&running->upstream_prefix, &wanted->upstream_prefix))
+        return "upstream-prefix";
     if (running->is_dtls_notified_on_stop != wanted->is_dtls_notified_on_stop)
         return "dtls-notify-on-stop";
     if (running->has_metrics != wanted->has_metrics ||
@@ -315,6 +322,7 @@ static const char *fixed_in_process(const struct hf_daemon_config *running,
     return NULL;
 }
 
+/* What memory was set aside for. */
 static const char *fixed_in_limits(const struct hf_daemon_config *running,
                                    const struct hf_daemon_config *wanted)
 {
@@ -322,17 +330,7 @@ static const char *fixed_in_limits(const struct hf_daemon_config *running,
         return "handshakes-max";
     if (running->associations_max != wanted->associations_max)
         return "associations-max";
-    if (running->handshakes_per_prefix != wanted->handshakes_per_prefix)
-        return "handshakes-per-prefix";
-    if (running->handshake_us != wanted->handshake_us)
-        return "handshake-timeout";
-    if (running->hello_us != wanted->hello_us)
-        return "hello-timeout";
-    if (running->idle_us != wanted->idle_us)
-        return "idle-timeout";
-    if (running->retransmit_us != wanted->retransmit_us)
-        return "retransmit-initial";
-    return running->is_constrained != wanted->is_constrained ? "constrained" : NULL;
+    return running->quarantine_us != wanted->quarantine_us ? "upstream-quarantine" : NULL;
 }
 
 bool hf_daemon_config_fixed(char error[HF_OPTIONS_ERROR_MAX],
@@ -382,8 +380,36 @@ static uint32_t share(uint64_t total, uint64_t shard_count)
     return (uint32_t)((total + shard_count - 1) / shard_count);
 }
 
-void hf_daemon_config_engine(struct hf_config *out, const struct hf_daemon_config *config,
-                             uint32_t shard_index)
+/* Only where tenants of a record are told apart by two bits: by socket, with one address. */
+static uint64_t reuse_us_of(const struct hf_daemon_config *config)
+{
+    for (uint32_t i = 0; i < config->socket_count; i++) {
+        const struct hf_daemon_listener *listener = &config->details[i];
+        if (listener->upstream_kind == HF_UPSTREAM_UDP && hf_address_is_v4(&listener->upstream))
+            return config->quarantine_us != HF_OPTIONS_UNSET ? config->quarantine_us
+                                                             : QUARANTINE_US_DEFAULT;
+    }
+    return 0;
+}
+
+static void fill_quotas(struct hf_config *out, struct hf_quota quotas[HF_QUOTAS_MAX],
+                        const struct hf_daemon_config *config)
+{
+    _Static_assert(HF_QUOTAS_MAX >= HF_AUTHORITIES_MAX, "each authority has its share");
+    for (uint32_t i = 0; i < config->authority_count; i++) {
+        const struct hf_daemon_authority *authority = &config->authorities[i];
+        quotas[i] = (struct hf_quota){
+            .associations_max = share(authority->associations_max, config->shard_count),
+            .handshakes_max = share(authority->handshakes_max, config->shard_count),
+            .handshakes_per_second = share(authority->handshakes_per_second, config->shard_count),
+        };
+    }
+    out->quotas = quotas;
+    out->quota_count = config->authority_count;
+}
+
+void hf_daemon_config_engine(struct hf_config *out, struct hf_quota quotas[HF_QUOTAS_MAX],
+                             const struct hf_daemon_config *config, uint32_t shard_index)
 {
     hf_config_init(out);
     out->shard_index = shard_index;
@@ -408,6 +434,8 @@ void hf_daemon_config_engine(struct hf_config *out, const struct hf_daemon_confi
     if (config->handshakes_per_prefix != HF_OPTIONS_UNSET)
         out->handshakes_per_prefix_max = (uint32_t)config->handshakes_per_prefix;
     out->keylog = config->keylog_file[0] != '\0';
+    out->reuse_us_min = reuse_us_of(config);
+    fill_quotas(out, quotas, config);
     out->listeners = config->listeners;
     out->listener_count = config->socket_count;
 }

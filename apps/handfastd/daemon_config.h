@@ -71,6 +71,8 @@ struct hf_daemon_authority {
     char psk_file[HF_PATH_TEXT_MAX];
     char key_store[HF_PATH_TEXT_MAX];
     uint64_t remove_percent_max; /**< a reload that removes more must be forced */
+    /* Of all shards; 0: no limit of its own. */
+    uint64_t associations_max, handshakes_max, handshakes_per_second;
     uint32_t line;
 };
 
@@ -90,6 +92,7 @@ struct hf_daemon_config {
     bool is_seccomp;
     char keylog_file[HF_PATH_TEXT_MAX];
     bool is_dtls_notified_on_stop;
+    struct hf_address upstream_prefix; /**< /64 of associations' own addresses; port 0: none */
     bool has_metrics;
     struct hf_address metrics;
     char control_socket[HF_SOCKET_TEXT_MAX];
@@ -106,6 +109,7 @@ struct hf_daemon_config {
     uint64_t associations_max;      /**< all shards together */
     uint64_t handshakes_per_prefix; /**< per shard */
     uint64_t handshake_us, hello_us, idle_us, retransmit_us;
+    uint64_t quarantine_us; /**< before an association's upstream address is another's */
     bool is_constrained;
 };
 
@@ -127,9 +131,9 @@ HF_MUST_USE bool hf_daemon_config_fixed(char error[HF_OPTIONS_ERROR_MAX],
                                         const struct hf_daemon_config *running,
                                         const struct hf_daemon_config *wanted);
 
-/** hf_daemon_config_engine gives one shard's engine; `out` points into `config`. */
-void hf_daemon_config_engine(struct hf_config *out, const struct hf_daemon_config *config,
-                             uint32_t shard_index);
+/** hf_daemon_config_engine gives one shard's engine; `out` points into `config` and `quotas`. */
+void hf_daemon_config_engine(struct hf_config *out, struct hf_quota quotas[HF_QUOTAS_MAX],
+                             const struct hf_daemon_config *config, uint32_t shard_index);
 
 /** hf_daemon_config_loop gives the configuration of one shard's loop, sockets included. */
 void hf_daemon_config_loop(struct hf_loop_config *out, const struct hf_daemon_config *config);

@@ -342,6 +342,61 @@ static void write_stores(FILE *out, const struct hf_daemon *daemon)
     }
 }
 
+struct quota_metric {
+    const char *name;
+    const char *type;
+    const char *labels; /* behind the authority's */
+    const char *help;   /* NULL: same name as the row before */
+    size_t offset;
+    bool is_wide; /* 64 bits */
+};
+
+#define QUOTA(field) offsetof(struct hf_quota_counters, field)
+
+static const struct quota_metric quota_metrics[] = {
+    {"handfast_authority_associations", "gauge", "",
+     "Associations of an authority, half-open ones included.", QUOTA(associations), false},
+    {"handfast_authority_handshakes_open", "gauge", "", "Half-open handshakes of an authority.",
+     QUOTA(handshakes), false},
+    {"handfast_authority_refused_total", "counter", ",limit=\"associations\"",
+     "Handshakes not begun, because the authority has used up its share.",
+     QUOTA(refused_associations), true},
+    {"handfast_authority_refused_total", "counter", ",limit=\"handshakes\"", NULL,
+     QUOTA(refused_handshakes), true},
+    {"handfast_authority_refused_total", "counter", ",limit=\"rate\"", NULL, QUOTA(refused_rate),
+     true},
+};
+
+static uint64_t sum_quota(const struct scrape *scrape, uint32_t authority,
+                          const struct quota_metric *metric)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < scrape->shard_count; i++) {
+        const struct hf_quota_counters *used = &scrape->snapshots[i].engine.quotas[authority];
+        uint64_t wide = 0;
+        uint32_t narrow = 0;
+        if (metric->is_wide)
+            memcpy(&wide, (const char *)used + metric->offset, sizeof(wide));
+        else
+            memcpy(&narrow, (const char *)used + metric->offset, sizeof(narrow));
+        sum += wide + narrow;
+    }
+    return sum;
+}
+
+static void write_quotas(const struct scrape *scrape)
+{
+    const struct hf_daemon_config *config = &scrape->daemon->started;
+    for (size_t m = 0; m < sizeof(quota_metrics) / sizeof(quota_metrics[0]); m++) {
+        const struct quota_metric *metric = &quota_metrics[m];
+        if (metric->help != NULL)
+            head(scrape->out, metric->name, metric->type, metric->help);
+        for (uint32_t i = 0; i < config->authority_count; i++)
+            fprintf(scrape->out, "%s{authority=\"%s\"%s} %" PRIu64 "\n", metric->name,
+                    config->authorities[i].name, metric->labels, sum_quota(scrape, i, metric));
+    }
+}
+
 static void write_reloads(FILE *out, const struct hf_daemon *daemon)
 {
     uint64_t reloads = daemon->reloads;
@@ -390,6 +445,7 @@ bool hf_exposition_write(FILE *out, const struct hf_daemon *daemon)
     write_outcomes(&scrape);
     write_counters(&scrape);
     write_gauges(&scrape);
+    write_quotas(&scrape);
     write_memory(&scrape);
     write_keys(out, daemon);
     write_stores(out, daemon);

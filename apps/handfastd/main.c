@@ -351,21 +351,43 @@ static void wake_shard(uint32_t shard_index, void *arg)
         hf_shard_wake(daemon->shards[shard_index]);
 }
 
-static void end_retired(const uint64_t *contexts, size_t count, void *arg)
+/* Whoever did it wrote who it was beside the store: handfastctl psk. */
+static void audit_store(const struct hf_daemon *daemon, const char *what, uint32_t authority_index,
+                        uint64_t count)
+{
+    struct hf_log_line line;
+    hf_audit_begin(&line, "keys_changed");
+    hf_log_text(&line, "by", "key-store");
+    hf_log_text(&line, "authority", daemon->started.authorities[authority_index].name);
+    hf_log_number(&line, what, count);
+    hf_audit_end(&line);
+}
+
+static void end_retired(const uint64_t *contexts, size_t count, uint32_t authority_index, void *arg)
 {
     struct hf_daemon *daemon = arg;
+    audit_store(daemon, "removed_or_changed", authority_index, count);
     for (uint32_t i = 0; daemon->state == HF_DAEMON_SERVING && i < daemon->shard_count; i++)
         (void)hf_shard_end_keys(daemon->shards[i], contexts, count);
+}
+
+static void end_unkept(const uint64_t *contexts, size_t count, uint64_t newest,
+                       uint32_t authority_index, void *arg)
+{
+    struct hf_daemon *daemon = arg;
+    audit_store(daemon, "replaced_by", authority_index, count);
+    for (uint32_t i = 0; daemon->state == HF_DAEMON_SERVING && i < daemon->shard_count; i++)
+        (void)hf_shard_end_unkept(daemon->shards[i], authority_index, newest, contexts, count);
 }
 
 static bool open_keys(struct process *process)
 {
     struct hf_daemon *daemon = &process->daemon;
-    const struct hf_authority_embedder embedder = {wake_shard, end_retired, daemon};
+    const struct hf_authority_embedder embedder = {wake_shard, end_retired, end_unkept, daemon};
     for (uint32_t i = 0; i < daemon->started.authority_count; i++) {
         char error[HF_KEYSTORE_ERROR_MAX];
         if (!hf_authority_open(
-                &daemon->shared.authorities[i], error, &daemon->started.authorities[i],
+                &daemon->shared.authorities[i], error, &daemon->started.authorities[i], i,
                 (uint32_t)daemon->started.shard_count, &process->sandbox, &embedder)) {
             hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
             return false;

@@ -54,6 +54,9 @@ static bool take_action(void *base, char *reason, const struct hf_setting *setti
 static bool take_text(void *base, char *reason, const struct hf_setting *setting, const char *value)
 {
     size_t len = strlen(value);
+    for (size_t i = 0; i < len; i++) /* these texts appear in messages of one line */
+        if ((unsigned char)value[i] < ' ' || value[i] == 0x7f)
+            return refuse(reason, "it", "a text without control characters");
     if (len == 0 || len >= setting->max)
         return refuse(reason, value, "a text of the allowed length");
     memcpy(field(base, setting), value, len + 1);
@@ -161,6 +164,22 @@ static bool take_upstream(void *base, char *reason, const struct hf_setting *set
     return ((is_udp || strncasecmp(value, "tcp:", 4) == 0) && hf_endpoint_parse(out, value + 4) &&
             out->port != 0) ||
            refuse(reason, value, "udp:ADDR:PORT or tcp:ADDR:PORT");
+}
+
+/* "fd00:1:2:3::/64": kept as its first address. */
+static bool take_prefix(void *base, char *reason, const struct hf_setting *setting,
+                        const char *value)
+{
+    struct hf_address *out = field(base, setting);
+    char text[64];
+    size_t len = strlen(value);
+    static const uint8_t zero[8];
+    if (len < 4 || len > 48 || strcmp(value + len - 3, "/64") != 0)
+        return refuse(reason, value, "an IPv6 prefix of 64 bits, such as fd00:1:2:3::/64");
+    snprintf(text, sizeof(text), "[%.*s]:1", (int)(len - 3), value);
+    return (hf_endpoint_parse(out, text) && !hf_address_is_v4(out) && (out->ip[0] & 0xe0) != 0 &&
+            out->ip[0] < 0xfe && memcmp(out->ip + 8, zero, sizeof(zero)) == 0) ||
+           refuse(reason, value, "an IPv6 prefix of 64 bits, such as fd00:1:2:3::/64");
 }
 
 /* Names as OpenSSL's ciphers(1) has them, besides those hf_suite_parse() knows. */
@@ -298,6 +317,12 @@ static const struct hf_setting settings[] = {
     {HF_SECTION_AUTHORITY, "remove-max", "remove-max", "PERCENT", take_number,
      AUTHORITY(remove_percent_max), 0, 100, NULL, false, false,
      "a reload that removes more of the keys must be forced; default 10"},
+    {HF_SECTION_AUTHORITY, "associations-max", NULL, NULL, take_number, AUTHORITY(associations_max),
+     1, 1U << 24, NULL, false, false, ""},
+    {HF_SECTION_AUTHORITY, "handshakes-max", NULL, NULL, take_number, AUTHORITY(handshakes_max), 1,
+     1U << 24, NULL, false, false, ""},
+    {HF_SECTION_AUTHORITY, "handshakes-per-second", NULL, NULL, take_number,
+     AUTHORITY(handshakes_per_second), 1, 1U << 24, NULL, false, false, ""},
 
     {HF_SECTION_LISTENER, "transport", NULL, NULL, take_transport, LISTENER(transport), 0, 0,
      transports, false, false, ""},
@@ -348,6 +373,9 @@ static const struct hf_setting settings[] = {
     {HF_SECTION_PROCESS, "dtls-notify-on-stop", "dtls-notify-on-stop", NULL, take_bool,
      CONFIG(is_dtls_notified_on_stop), 0, 0, NULL, false, false,
      "send close_notify to DTLS peers at the end too: wakes every device"},
+    {HF_SECTION_PROCESS, "upstream-prefix", "upstream-prefix", "PREFIX", take_prefix,
+     CONFIG(upstream_prefix), 0, 0, NULL, false, false,
+     "associations' own addresses towards IPv6 upstreams of datagrams: a /64 routed to this host"},
     {HF_SECTION_METRICS, "address", "metrics", "ADDR:PORT", take_metrics, 0, 0, 0, NULL, false,
      false, "serve /metrics, /healthz and /readyz by HTTP here"},
     {HF_SECTION_CONTROL, "socket", "control", "PATH", take_text, CONFIG(control_socket), 0,
@@ -387,6 +415,9 @@ static const struct hf_setting settings[] = {
     {HF_SECTION_LIMITS, "retransmit-initial", "retransmit-initial", "MS", take_duration,
      CONFIG(retransmit_us), 1000, 60 * SECOND, NULL, false, false,
      "first DTLS retransmission, milliseconds; default 1000"},
+    {HF_SECTION_LIMITS, "upstream-quarantine", "upstream-quarantine", "TIME", take_duration,
+     CONFIG(quarantine_us), SECOND, DAY, NULL, false, false,
+     "before an association's IPv4 address towards the upstream is another's; default 250s"},
     {HF_SECTION_LIMITS, "constrained", "constrained", NULL, take_bool, CONFIG(is_constrained), 0, 0,
      NULL, false, false, "timers for constrained devices: 9 s (RFC 7925), deadline 120 s"},
 

@@ -51,7 +51,12 @@ void hf_shard_wake(struct hf_shard *shard);
 bool hf_shard_update(struct hf_shard *shard, const struct hf_daemon_config *config);
 
 /** hf_shard_end_keys ends all associations whose `context` is among `contexts` (sorted), a slice of
- *  them a turn. Copies `contexts`. False: no memory, or the shard has ended. Thread: any. */
+ *  them a turn. Copies `contexts`. False: no memory, and an error line says so. Thread: any. */
 bool hf_shard_end_keys(struct hf_shard *shard, const uint64_t *contexts, size_t count);
+
+/** hf_shard_end_unkept ends those of an authority whose `context` is not above `newest` and not
+ *  among `contexts`. Otherwise as above. */
+bool hf_shard_end_unkept(struct hf_shard *shard, uint32_t authority_index, uint64_t newest,
+                         const uint64_t *contexts, size_t count);
 
 #endif

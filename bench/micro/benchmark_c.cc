@@ -42,6 +42,13 @@ void bench_bytes(struct bench_state *state, size_t len)
     bench->SetBytesProcessed(static_cast<int64_t>(len) * bench->iterations());
 }
 
+void bench_items(struct bench_state *state, size_t count)
+{
+    benchmark::State *bench = bench_of(state);
+
+    bench->SetItemsProcessed(static_cast<int64_t>(count) * bench->iterations());
+}
+
 void bench_fail(struct bench_state *state, const char *why)
 {
     bench_failed = true;

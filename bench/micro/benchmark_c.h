@@ -27,6 +27,9 @@ bool bench_running(struct bench_state *state);
 /** bench_bytes has throughput reported. In: bytes per iteration. After the loop. */
 void bench_bytes(struct bench_state *state, size_t len);
 
+/** bench_items has operations per second reported. In: operations per iteration. After the loop. */
+void bench_items(struct bench_state *state, size_t count);
+
 /** bench_fail ends the bench with an error; bench_main() then fails too. */
 void bench_fail(struct bench_state *state, const char *why);
 

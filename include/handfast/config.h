@@ -25,6 +25,7 @@ enum hf_suite {
 #define HF_SUITES_MAX 16
 #define HF_LISTENERS_MAX 64
 #define HF_PSK_HINT_MAX 128
+#define HF_QUOTAS_MAX 16
 
 /** hf_suite_name gives the IANA name, e.g. "TLS_PSK_WITH_AES_128_CCM_8", or NULL. */
 HF_API const char *hf_suite_name(uint16_t suite);
@@ -55,6 +56,7 @@ struct hf_listener {
     bool encrypt_then_mac;              /**< accept RFC 7366 when offered with a CBC suite */
     bool extended_master_secret_needed; /**< refuse a peer without RFC 7627 */
     uint16_t datagram_len_max; /**< UDP payload the handshake fragments to; 256..4096 */
+    uint8_t quota_index; /**< of hf_config.quotas: whose share its peers use up; 0 without any */
     uint16_t psk_hint_len;     /**< 0: no ServerKeyExchange (RFC 4279 5.2) */
     uint8_t psk_hint[HF_PSK_HINT_MAX];
     /** By server name. The first is also for peers that send none, and, if no authority here has
@@ -67,6 +69,16 @@ struct hf_listener {
  *  mandatory one first: a client that offers both may have no certificate, but has a key. No hint;
  *  1,200 bytes. */
 HF_API void hf_listener_init(struct hf_listener *listener, enum hf_transport transport);
+
+/** What the peers of the listeners of one authority may take of an engine together, so that one
+ *  authority's flood is not the others'. In every field 0 means: no limit of its own. */
+struct hf_quota {
+    uint32_t associations_max;      /**< established and half-open; a rebooted client's new
+                                         handshake (RFC 6347 4.2.8) is let in beyond it */
+    uint32_t handshakes_max;        /**< half-open */
+    uint32_t handshakes_per_second; /**< begun: DTLS after the cookie, TLS at accept; bursts of two
+                                         seconds' worth */
+};
 
 /** Limits of one engine (one shard). hf_config_init() sets the defaults given here. */
 struct hf_config {
@@ -99,6 +111,10 @@ struct hf_config {
     uint64_t retransmit_us_initial; /**< RFC 6347 4.2.4.1; 1 s. RFC 7925 11: 9 s */
     uint64_t retransmit_us_max;     /**< 60 s */
     uint64_t cookie_us_max;         /**< a cookie lives one to two of these; 60 s */
+    /** For embedders that tell the tenants of a record apart by the two low bits of the handle
+     *  alone: these repeat on a record only so long after the last of four tenants of whom one was
+     *  established has ended; at most 2^31 ticks of 10 ms. 0 = at once (the default). */
+    uint64_t reuse_us_min;
 
     /* Trial decryption (DTLS), per association. */
     uint32_t trials_per_second; /**< failing decryptions allowed a second, burst twice this; 32 */
@@ -107,6 +123,9 @@ struct hf_config {
     bool keylog; /**< emit HF_EVENT_KEYLOG: gives away every secret; off */
 
     uint8_t cookie_secret[32]; /**< all zero: drawn at random; shared by shards that share peers */
+
+    uint32_t quota_count;          /**< at most HF_QUOTAS_MAX; 0: none */
+    const struct hf_quota *quotas; /**< copied by hf_engine_open() */
 
     uint32_t listener_count;
     const struct hf_listener *listeners; /**< copied by hf_engine_open() */

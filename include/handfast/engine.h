@@ -64,6 +64,7 @@ HF_API enum hf_status hf_engine_receive_datagram(struct hf_engine *engine,
 /** hf_engine_accept begins a TLS association for a connection that was just accepted.
  *  `user` comes back in every event and output; `path` tells prefixes apart and comes back in
  *  events. Errors: HF_WAITING (events or output full: next turn). HF_E_ASSOCIATION_LIMIT,
+ *  HF_E_AUTHORITY_LIMIT,
  *  HF_E_HANDSHAKE_LIMIT, HF_E_PREFIX_LIMIT: close the connection. HF_E_ARGUMENT (no TLS listener
  *  of that index). */
 HF_API HF_MUST_USE enum hf_status hf_engine_accept(hf_association_id *out, struct hf_engine *engine,
@@ -234,10 +235,20 @@ HF_API bool hf_engine_next_association(struct hf_association_entry *out, uint32_
                                        const struct hf_engine *engine, uint32_t cursor_end);
 
 /** hf_engine_update_listener replaces what a listener offers: for handshakes whose ClientHello is
- *  still to come. Errors: HF_E_ARGUMENT (no such listener, or another transport), HF_E_CONFIG. */
+ *  still to come. Errors: HF_E_ARGUMENT (no such listener, another transport or quota),
+ *  HF_E_CONFIG. */
 HF_API HF_MUST_USE enum hf_status hf_engine_update_listener(struct hf_engine *engine,
                                                             uint32_t listener_index,
                                                             const struct hf_listener *listener);
+
+/** hf_engine_update_limits takes over what needs no memory: hello_us_max, handshake_us_max,
+ *  answer_us_max, record_us_max, idle_us_max, both of retransmit, handshakes_pressure,
+ *  handshakes_per_prefix_max, and the quotas, as many as before. Handshakes under way keep the
+ *  deadlines they have; an idle limit holds for all associations within a few turns. Everything
+ *  else in `config` is judged and ignored. Errors: HF_E_CONFIG; HF_E_ARGUMENT (another number of
+ *  quotas). */
+HF_API HF_MUST_USE enum hf_status hf_engine_update_limits(struct hf_engine *engine,
+                                                          const struct hf_config *config);
 
 /** hf_engine_export derives keying material (RFC 5705; TS-0003 10.3.1). No context is not the same
  *  as an empty one: `context` NULL means none. In: `label` without NUL, at most 64 bytes; `out_len`
@@ -267,6 +278,7 @@ HF_API HF_MUST_USE enum hf_status hf_engine_export(uint8_t *out, size_t out_len,
     X(HANDSHAKE_LIMIT, "handshake_limit", "all handshake slots are taken")                         \
     X(PREFIX_LIMIT, "prefix_limit", "too many half-open from this prefix")                         \
     X(ASSOCIATION_LIMIT, "association_limit", "all association slots are taken")                   \
+    X(AUTHORITY_LIMIT, "authority_limit", "the authority has used up its share")                   \
     X(RESTART_RATE, "restart_rate", "a peer that begins again too often")                          \
     X(FRAGMENT, "fragment", "malformed, inconsistent or oversize fragment")                        \
     X(MESSAGE_SEQ, "message_seq", "already had, or too far ahead")                                 \
@@ -288,6 +300,12 @@ enum hf_drop {
 /** hf_drop_label gives the metric label, never NULL. */
 HF_API const char *hf_drop_label(enum hf_drop drop);
 
+/** What a quota was used for. */
+struct hf_quota_counters {
+    uint64_t refused_associations, refused_handshakes, refused_rate; /**< by which limit */
+    uint32_t associations, handshakes; /**< gauges, as the limits of these names count */
+};
+
 /** Counters since the engine was opened, and gauges of now. */
 struct hf_counters {
     uint64_t drops[HF_DROP_COUNT];
@@ -302,6 +320,7 @@ struct hf_counters {
     uint64_t requests, answers, answers_stale;
     uint64_t jobs, jobs_stale; /**< crypto jobs taken, and given back too late */
     uint64_t restarts; /**< associations replaced by a rebooted client (RFC 6347 4.2.8) */
+    struct hf_quota_counters quotas[HF_QUOTAS_MAX];
     /* Gauges */
     uint32_t associations;     /**< established */
     uint32_t handshakes_open;  /**< half-open slots in use */

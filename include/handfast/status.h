@@ -117,6 +117,7 @@ enum hf_status_class {
     X(E_HANDSHAKE_LIMIT, LIMIT, 80, "handshake_limit", "all handshake slots are taken")          \
     X(E_PREFIX_LIMIT, LIMIT, 80, "prefix_limit", "too many half-open handshakes from a prefix")  \
     X(E_ASSOCIATION_LIMIT, LIMIT, 80, "association_limit", "all association slots are taken")    \
+    X(E_AUTHORITY_LIMIT, LIMIT, 80, "authority_limit", "the authority has used up its share")    \
     X(E_PROOF_LIMIT, LIMIT, 80, "proof_limit", "all slots for certificate handshakes are taken") \
     X(E_JOB_TIMEOUT, LIMIT, 80, "job_timeout", "a crypto job did not come back in time")         \
     X(E_SOURCE_UNAVAILABLE, LIMIT, 80, "source_unavailable", "the key source cannot answer")     \

@@ -1,6 +1,6 @@
 /**
- * key_service.h - keys of MAF-based associations (TS-0003 8.2.2.3): from the Key Identifier a client
- * presents to the key its MAF gives, for any number of engines, with nobody waiting for another.
+ * key_service.h - keys of MAF-based associations (TS-0003 8.2.2.3): from the Key Identifier a
+ * client presents to the key its MAF gives, for any number of engines, nobody waiting for another.
  *
  * Identical lookups are one; keys are kept until they expire, refusals for a moment; handshakes
  * parked, lookups under way, lookups a second and lookups of a peer's prefix are bounded. An

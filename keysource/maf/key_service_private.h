@@ -94,8 +94,8 @@ struct hf_key_service {
 enum hf_status hf_key_cache_open(struct hf_key_service *service);
 void hf_key_cache_close(struct hf_key_service *service);
 
-/** hf_key_cache_fold writes the form under which an identity is found: the FQDN in lower case, and a
- *  RelativeKeyID of 32 hexadecimal digits too. `out` has HF_MAF_IDENTITY_MAX. */
+/** hf_key_cache_fold writes the form under which an identity is found: the FQDN in lower case, and
+ *  a RelativeKeyID of 32 hexadecimal digits too. `out` has HF_MAF_IDENTITY_MAX. */
 void hf_key_cache_fold(uint8_t *out, const struct hf_maf_identity *identity);
 
 /** hf_key_cache_find gives the entry of a folded identity, HF_KEY_NONE: there is none. */

@@ -69,10 +69,10 @@ class Daemon(process_test.Daemon):
 class Client:
     """A TLS association that stays open."""
 
-    def __init__(self, daemon, identity="dev", key=KEY):
+    def __init__(self, daemon, identity="dev", key=KEY, port=None):
         self.process = subprocess.Popen(
             ["openssl", "s_client", "-quiet", "-tls1_2", "-connect",
-             f"127.0.0.1:{daemon.port('tls')}", "-psk_identity", identity, "-psk", key],
+             f"127.0.0.1:{port or daemon.port('tls')}", "-psk_identity", identity, "-psk", key],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
     def asks_whoami(self):

@@ -25,11 +25,13 @@ class Daemon:
     """A running handfastd and its log."""
 
     def __init__(self, directory, *options, keys=f"dev:{KEY}:/in-cse/Cdev\n", env=None,
-                 listeners=("--dtls", "127.0.0.1:0", "--tls", "127.0.0.1:0")):
+                 listeners=("--dtls", "127.0.0.1:0", "--tls", "127.0.0.1:0"), is_whole=False):
         self.key_file = os.path.join(directory, "keys")
         write_keys(self.key_file, keys)
         command = [HANDFASTD, *listeners, "--psk-file", self.key_file, "--metrics",
                    "127.0.0.1:0", "--shards", "2", *options]
+        if is_whole:  # a configuration file has all the rest
+            command = [HANDFASTD, *options]
         environment = {k: v for k, v in os.environ.items()
                        if k not in ("JOURNAL_STREAM", "NOTIFY_SOCKET")}
         environment.update(env or {})
