@@ -27,6 +27,19 @@ void hf_listener_init(struct hf_listener *listener, enum hf_transport transport)
     memcpy(listener->suites, orders[transport == HF_TRANSPORT_DTLS], sizeof orders[0]);
 }
 
+void hf_dialer_init(struct hf_dialer *dialer, enum hf_transport transport)
+{
+    struct hf_listener listener;
+    hf_listener_init(&listener, transport); /* what we accept is what we offer */
+    *dialer = (struct hf_dialer){
+        .transport = transport,
+        .suite_count = listener.suite_count,
+        .encrypt_then_mac = true,
+        .datagram_len_max = listener.datagram_len_max,
+    };
+    memcpy(dialer->suites, listener.suites, sizeof dialer->suites);
+}
+
 void hf_config_init(struct hf_config *config)
 {
     *config = (struct hf_config){
@@ -140,6 +153,24 @@ static const char *check_listener(const struct hf_listener *listener)
     return hf_authority_check(listener);
 }
 
+static const char *check_dialer(const struct hf_dialer *dialer)
+{
+    uint16_t len = dialer->max_fragment_len;
+    if (dialer->transport != HF_TRANSPORT_TLS && dialer->transport != HF_TRANSPORT_DTLS)
+        return "dialer: unknown transport";
+    if (dialer->suite_count < 1 || dialer->suite_count > HF_SUITES_MAX)
+        return "dialer: suite_count: at least 1";
+    for (size_t i = 0; i < dialer->suite_count; i++) {
+        if (!hf_suite_name(dialer->suites[i]))
+            return "dialer: unknown suite";
+    }
+    if (dialer->datagram_len_max < 256 || dialer->datagram_len_max > 4096)
+        return "dialer: datagram_len_max: 256 to 4096";
+    if (len != 0 && len != 512 && len != 1024 && len != 2048 && len != 4096)
+        return "dialer: max_fragment_len: 0, 512, 1024, 2048 or 4096";
+    return NULL;
+}
+
 enum hf_status hf_config_check(const char **why, const struct hf_config *config)
 {
     const char *reason = check_pools(config);
@@ -151,6 +182,10 @@ enum hf_status hf_config_check(const char **why, const struct hf_config *config)
         reason = "listener_count: at most 64";
     for (uint32_t i = 0; !reason && i < config->listener_count; i++)
         reason = check_listener(&config->listeners[i]);
+    if (!reason && config->dialer_count > HF_DIALERS_MAX)
+        reason = "dialer_count: at most 64";
+    for (uint32_t i = 0; !reason && i < config->dialer_count; i++)
+        reason = check_dialer(&config->dialers[i]);
     if (why)
         *why = reason ? reason : "";
     return reason ? HF_E_CONFIG : HF_OK;

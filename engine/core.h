@@ -74,6 +74,9 @@ enum {
 #define HF_DATAGRAM_SEQ_MAX ((UINT64_C(1) << 48) - 1)
 #define HF_RECORDS_PER_KEY_MAX (UINT64_C(1) << 36)
 
+/** Warning alerts, empty records or hellos in a row. */
+#define HF_WARNINGS_MAX 16
+
 #define HF_NONE UINT32_MAX
 
 /** States of the machine: docs/STATE-MACHINE.md is generated from machine.c. */
@@ -91,6 +94,14 @@ enum hf_state {
     HF_STATE_SV_AWAIT_CCS,
     HF_STATE_SV_AWAIT_FINISHED,
     HF_STATE_SV_AWAIT_IDENTITY, /**< Finished verified; who is it? */
+    HF_STATE_CL_START,          /**< created; nothing sent */
+    HF_STATE_CL_AWAIT_HELLO,    /**< our hello is out, with or without cookie */
+    HF_STATE_CL_AWAIT_EXCHANGE, /**< the server's hello is here */
+    HF_STATE_CL_AWAIT_DONE,     /**< its ServerKeyExchange too */
+    HF_STATE_CL_AWAIT_KEY,      /**< its flight is whole; the key source was asked */
+    HF_STATE_CL_AWAIT_CCS,      /**< our Finished is out */
+    HF_STATE_CL_AWAIT_FINISHED,
+    HF_STATE_CL_AWAIT_IDENTITY, /**< the server's Finished verified */
     HF_STATE_OPEN,
     HF_STATE_COUNT,
 };
@@ -106,7 +117,8 @@ enum hf_way {
 static inline bool hf_state_is_parked(enum hf_state state)
 {
     return state == HF_STATE_SV_AWAIT_OFFER || state == HF_STATE_SV_AWAIT_KEY ||
-           state == HF_STATE_SV_AWAIT_PROOF || state == HF_STATE_SV_AWAIT_IDENTITY;
+           state == HF_STATE_SV_AWAIT_PROOF || state == HF_STATE_SV_AWAIT_IDENTITY ||
+           state == HF_STATE_CL_AWAIT_KEY || state == HF_STATE_CL_AWAIT_IDENTITY;
 }
 
 /** hf_state_is_flight_out tells whether our first flight is out and nothing has come back yet. */
@@ -128,6 +140,8 @@ enum {
     HF_ASSOCIATION_READ_QUEUED = 1 << 8, /**< in line for a stream buffer */
     HF_ASSOCIATION_REST_DUE = 1 << 9,    /**< one of the record's last tenants was established:
                                               survives in a free record, see hf_quota_rest() */
+    HF_ASSOCIATION_CLIENT = 1 << 10,     /**< we dialled: listener_index is a dialer's */
+    HF_ASSOCIATION_LAST_WORD = 1 << 11,  /**< DTLS: ours was the handshake's last flight */
 };
 
 /**
@@ -183,7 +197,7 @@ struct hf_association {
 
 _Static_assert(sizeof(struct hf_association) <= 376, "an idle association costs too much");
 
-/** What the peer's ClientHello amounts to. */
+/** What both hellos together amount to. */
 struct hf_terms {
     uint16_t suite;
     bool is_ems, is_etm, is_secure_renegotiation;
@@ -254,8 +268,11 @@ struct hf_handshake {
     bool is_queued;  /**< in the ring of answers to take; outlives the handshake in its slot */
     bool is_spoiled; /**< a protected record did not authenticate */
     uint8_t answer_kind;
-    enum hf_status refusal; /**< why the key is a decoy; HF_OK: it is not */
+    enum hf_status refusal; /**< server: why the key is a decoy; HF_OK: it is not */
     bool is_identity_following;
+    bool is_named;        /**< client: it was said who must answer */
+    bool is_misnamed;     /**< client: the key is not that entity's */
+    uint8_t verify_count; /**< client: HelloVerifyRequests taken */
     struct hf_secret secret; /**< as answered */
     uint8_t flight[HF_FLIGHT_LEN_MAX];
 };
@@ -281,6 +298,7 @@ struct hf_quota_bucket {
 struct hf_engine {
     struct hf_config config;
     struct hf_listener listeners[HF_LISTENERS_MAX];
+    struct hf_dialer dialers[HF_DIALERS_MAX];
     struct hf_key_source source;
     uint64_t now_us;
     int64_t wall_s;
@@ -346,10 +364,31 @@ static inline bool hf_is_datagram(const struct hf_association *association)
     return association->flags & HF_ASSOCIATION_DATAGRAM;
 }
 
+static inline bool hf_is_client(const struct hf_association *association)
+{
+    return association->flags & HF_ASSOCIATION_CLIENT;
+}
+
+/** hf_listener_of gives the listener of an association that came to us. */
 static inline const struct hf_listener *hf_listener_of(const struct hf_engine *engine,
                                                        const struct hf_association *association)
 {
     return &engine->listeners[association->listener_index];
+}
+
+/** hf_dialer_of gives the dialer of an association that we began. */
+static inline const struct hf_dialer *hf_dialer_of(const struct hf_engine *engine,
+                                                   const struct hf_association *association)
+{
+    return &engine->dialers[association->listener_index];
+}
+
+/** hf_datagram_len_max gives the UDP payload that handshakes of this association keep to. */
+static inline size_t hf_datagram_len_max(const struct hf_engine *engine,
+                                         const struct hf_association *association)
+{
+    return hf_is_client(association) ? hf_dialer_of(engine, association)->datagram_len_max
+                                     : hf_listener_of(engine, association)->datagram_len_max;
 }
 
 static inline void hf_drop_count(struct hf_engine *engine, enum hf_drop drop)

@@ -170,6 +170,9 @@ enum hf_status hf_engine_open(struct hf_engine **out, const struct hf_config *co
     engine->config.listeners = engine->listeners;
     for (uint32_t i = 0; i < config->listener_count; i++)
         hf_authority_adopt(engine, i, &config->listeners[i]);
+    engine->config.dialers = engine->dialers;
+    if (config->dialer_count > 0)
+        memcpy(engine->dialers, config->dialers, config->dialer_count * sizeof *config->dialers);
     engine->source = *source;
     engine->waiting_head = engine->waiting_tail = HF_NONE;
     engine->spoiled_head = engine->spoiled_tail = HF_NONE;
@@ -266,7 +269,7 @@ enum hf_status hf_engine_accept(hf_association_id *out, struct hf_engine *engine
     }
     enum hf_status status = hf_quota_admit(engine, listener_index, false);
     if (status == HF_OK)
-        status = hf_association_open(&association, engine, listener_index, &key);
+        status = hf_association_open(&association, engine, HF_ROLE_SERVER, listener_index, &key);
     if (status != HF_OK) {
         engine->counters.handshakes[status]++;
         return status;
@@ -369,11 +372,12 @@ enum hf_status hf_engine_association_info(struct hf_association_info *out,
     if (!association)
         return HF_E_STALE;
     memset(out, 0, sizeof *out);
-    const struct hf_listener *listener = hf_listener_of(engine, association);
     out->entity_kind = (enum hf_entity_kind)association->entity_kind;
     out->framework = (enum hf_framework)association->framework;
-    out->reference_point = listener->reference_point;
-    out->transport = listener->transport;
+    out->is_client = hf_is_client(association);
+    out->reference_point = out->is_client ? hf_dialer_of(engine, association)->reference_point
+                                          : hf_listener_of(engine, association)->reference_point;
+    out->transport = hf_is_datagram(association) ? HF_TRANSPORT_DTLS : HF_TRANSPORT_TLS;
     out->established = association->state == HF_STATE_OPEN;
     out->suite = association->suite;
     out->extended_master_secret = association->flags & HF_ASSOCIATION_EMS;

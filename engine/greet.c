@@ -94,7 +94,8 @@ static struct hf_association *admit(struct hf_arrival *arrival, struct hf_associ
     uint32_t listener_index = arrival->datagram->listener_index;
     enum hf_status status = hf_quota_admit(engine, listener_index, is_restart);
     if (status == HF_OK)
-        status = hf_association_open(&association, engine, listener_index, &arrival->path);
+        status = hf_association_open(&association, engine, HF_ROLE_SERVER, listener_index,
+                                     &arrival->path);
     if (status != HF_OK) {
         count_refusal(engine, status);
         return NULL;
@@ -192,6 +193,10 @@ void hf_greet_hello(struct hf_arrival *arrival, struct hf_association *associati
     struct hf_engine *engine = arrival->engine;
     struct hf_hello_front front;
     struct hf_hello hello;
+    if (arrival->datagram->is_client || (association && hf_is_client(association))) {
+        hf_drop_count(engine, HF_DROP_UNEXPECTED);
+        return;
+    }
     struct hf_association *awaiting = awaiting_hello(engine, association);
     if (fragment->offset > 0) {
         if (awaiting)

@@ -8,9 +8,14 @@
 #include "core.h"
 
 enum hf_machine_event_kind {
-    HF_MACHINE_START = 0, /**< accepted (TLS) or cookie verified (DTLS) */
+    HF_MACHINE_START = 0, /**< accepted (TLS), cookie verified (DTLS), or to be dialled */
     HF_MACHINE_CLIENT_HELLO,
+    HF_MACHINE_HELLO_REQUEST,
+    HF_MACHINE_HELLO_VERIFY,
+    HF_MACHINE_SERVER_HELLO,
     HF_MACHINE_CERTIFICATE,
+    HF_MACHINE_SERVER_KEY_EXCHANGE,
+    HF_MACHINE_SERVER_HELLO_DONE,
     HF_MACHINE_CLIENT_KEY_EXCHANGE,
     HF_MACHINE_CERTIFICATE_VERIFY,
     HF_MACHINE_CHANGE_CIPHER_SPEC,

@@ -6,7 +6,8 @@
 #include "association.h"
 
 #define HF_TICKS_PER_SECOND (1000000 / HF_TICK_US)
-#define HF_GENERATION_MASK 3u /* what the embedder tells tenants apart by: hf_config.reuse_us_min */
+#define HF_GENERATION_MASK 3u /* what the embedder tells tenants apart by: hf_config.reuse_us_min  \
+                               */
 
 static uint32_t index_of(const struct hf_engine *engine, const struct hf_association *association)
 {
@@ -87,6 +88,8 @@ enum hf_status hf_quota_admit(struct hf_engine *engine, uint32_t listener_index,
 
 void hf_quota_begin(struct hf_engine *engine, const struct hf_association *association)
 {
+    if (hf_is_client(association)) /* whom we dial is no authority's peer */
+        return;
     struct hf_quota_counters *counters = &engine->counters.quotas[index_of(engine, association)];
     counters->associations++;
     counters->handshakes++;
@@ -94,12 +97,15 @@ void hf_quota_begin(struct hf_engine *engine, const struct hf_association *assoc
 
 void hf_quota_establish(struct hf_engine *engine, const struct hf_association *association)
 {
-    engine->counters.quotas[index_of(engine, association)].handshakes--;
+    if (!hf_is_client(association))
+        engine->counters.quotas[index_of(engine, association)].handshakes--;
 }
 
 void hf_quota_end(struct hf_engine *engine, const struct hf_association *association,
                   bool is_half_open)
 {
+    if (hf_is_client(association))
+        return;
     struct hf_quota_counters *counters = &engine->counters.quotas[index_of(engine, association)];
     counters->associations--;
     if (is_half_open)

@@ -1,6 +1,6 @@
 /**
  * walk.c - looking at all associations of a running engine, a slice at a time, and changing what a
- * listener offers. Neither is on the packet path.
+ * listener or a dialer offers. Neither is on the packet path.
  */
 #include "association.h"
 #include "authority.h"
@@ -23,6 +23,7 @@ bool hf_engine_next_association(struct hf_association_entry *out, uint32_t *curs
         out->association = hf_association_handle(engine, association);
         out->context = association->context;
         out->listener_index = association->listener_index;
+        out->is_client = hf_is_client(association);
         out->established = association->state == HF_STATE_OPEN;
         return true;
     }
@@ -41,5 +42,19 @@ enum hf_status hf_engine_update_listener(struct hf_engine *engine, uint32_t list
     config.listener_count = 1;
     HF_TRY(hf_config_check(NULL, &config));
     hf_authority_adopt(engine, listener_index, listener);
+    return HF_OK;
+}
+
+enum hf_status hf_engine_update_dialer(struct hf_engine *engine, uint32_t dialer_index,
+                                       const struct hf_dialer *dialer)
+{
+    struct hf_config config = engine->config;
+    if (dialer_index >= engine->config.dialer_count ||
+        engine->dialers[dialer_index].transport != dialer->transport)
+        return HF_E_ARGUMENT;
+    config.dialers = dialer;
+    config.dialer_count = 1;
+    HF_TRY(hf_config_check(NULL, &config));
+    engine->dialers[dialer_index] = *dialer;
     return HF_OK;
 }

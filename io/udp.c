@@ -104,6 +104,7 @@ enum hf_status hf_udp_receive(struct hf_datagram *datagram, struct hf_loop *loop
     hf_socket_address_load(&datagram->path.peer, io_uring_recvmsg_name(out));
     datagram->path.local = socket->address;
     datagram->listener_index = socket->listener_index;
+    datagram->is_client = false;
     datagram->ecn = 0;
     udp_read_controls(datagram, out, &socket->header);
     datagram->data = io_uring_recvmsg_payload(out, &socket->header);

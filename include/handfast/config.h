@@ -24,6 +24,7 @@ enum hf_suite {
 
 #define HF_SUITES_MAX 16
 #define HF_LISTENERS_MAX 64
+#define HF_DIALERS_MAX 64
 #define HF_PSK_HINT_MAX 128
 #define HF_QUOTAS_MAX 16
 
@@ -69,6 +70,21 @@ struct hf_listener {
  *  mandatory one first: a client that offers both may have no certificate, but has a key. No hint;
  *  1,200 bytes. */
 HF_API void hf_listener_init(struct hf_listener *listener, enum hf_transport transport);
+
+/** What many outgoing associations have in common: how we dial, and as whom. */
+struct hf_dialer {
+    enum hf_transport transport;
+    enum hf_reference_point reference_point;
+    uint16_t suites[HF_SUITES_MAX]; /**< offered, in order of preference */
+    uint8_t suite_count;
+    bool encrypt_then_mac;              /**< offer RFC 7366 along with a CBC suite */
+    bool extended_master_secret_needed; /**< offered in any case; refuse a server without it */
+    uint16_t max_fragment_len; /**< RFC 6066 4: 512, 1024, 2048, 4096; 0: not asked for */
+    uint16_t datagram_len_max; /**< UDP payload the handshake fragments to; 256..4096 */
+};
+
+/** hf_dialer_init sets the mandatory suite first, then the others; 1,200 bytes. */
+HF_API void hf_dialer_init(struct hf_dialer *dialer, enum hf_transport transport);
 
 /** What the peers of the listeners of one authority may take of an engine together, so that one
  *  authority's flood is not the others'. In every field 0 means: no limit of its own. */
@@ -129,9 +145,11 @@ struct hf_config {
 
     uint32_t listener_count;
     const struct hf_listener *listeners; /**< copied by hf_engine_open() */
+    uint32_t dialer_count;
+    const struct hf_dialer *dialers; /**< copied by hf_engine_open() */
 };
 
-/** hf_config_init sets every default; no listeners. */
+/** hf_config_init sets every default; no listeners, no dialers. */
 HF_API void hf_config_init(struct hf_config *config);
 
 /** hf_config_use_constrained_timers sets the RFC 7925 11 profile: 9 s, doubling, deadline 120 s. */

@@ -48,7 +48,8 @@ HF_API uint64_t hf_engine_next_us(const struct hf_engine *engine);
 /** One datagram. `data` is decrypted in place. */
 struct hf_datagram {
     struct hf_path path;
-    uint32_t listener_index;
+    uint32_t listener_index; /**< whose socket it came to; `is_client`: a dialer's index */
+    bool is_client; /**< the socket is for dialling only: a ClientHello has no business there */
     uint8_t ecn; /**< the two ECN bits as received; handed through to HF_EVENT_DATA */
     uint8_t *data;
     size_t len;
@@ -57,7 +58,7 @@ struct hf_datagram {
 /** hf_engine_receive_datagram takes one UDP payload. Bad input is dropped and counted: there is
  *  nothing for the caller to do about it. Returns HF_OK, or HF_WAITING when the event queue or
  *  the output is full: take them, then call again with the same datagram, or drop it.
- *  Errors: HF_E_ARGUMENT (no DTLS listener of that index). */
+ *  Errors: HF_E_ARGUMENT (no DTLS listener, or dialer, of that index). */
 HF_API enum hf_status hf_engine_receive_datagram(struct hf_engine *engine,
                                                  struct hf_datagram *datagram);
 
@@ -70,6 +71,26 @@ HF_API enum hf_status hf_engine_receive_datagram(struct hf_engine *engine,
 HF_API HF_MUST_USE enum hf_status hf_engine_accept(hf_association_id *out, struct hf_engine *engine,
                                                    uint32_t listener_index,
                                                    const struct hf_path *path, uint64_t user);
+
+/** An association to begin as (D)TLS client. Views are copied. */
+struct hf_connect {
+    uint32_t dialer_index;
+    struct hf_path path; /**< DTLS: `local` as hf_datagram.path.local will say it */
+    uint64_t user;       /**< TLS: as for hf_engine_accept(); DTLS: not kept */
+    struct hf_bytes server_name;  /**< SNI, sent in lower case; at most 255 bytes; empty: none */
+    struct hf_bytes psk_identity; /**< sent as it is; 1..identity_len_max */
+    struct hf_bytes entity_id;    /**< who must answer: the CSE-ID of Entity B (TS-0003 8.2.1);
+                                       empty: whom the key source names */
+};
+
+/** hf_engine_connect begins a handshake as client: the ClientHello is output at once. TLS: bytes of
+ *  the connection come and go as after hf_engine_accept(). The key source is asked for the key of
+ *  `psk_identity` when the server's hello is there; its answer's entity must be `entity_id` if both
+ *  say one. Errors: HF_WAITING (events or output full: next turn). HF_E_ASSOCIATION_LIMIT,
+ *  HF_E_HANDSHAKE_LIMIT. HF_E_STATE (DTLS: there is an association on this path). HF_E_ARGUMENT. */
+HF_API HF_MUST_USE enum hf_status hf_engine_connect(hf_association_id *out,
+                                                    struct hf_engine *engine,
+                                                    const struct hf_connect *connect);
 
 /** hf_engine_receive_stream takes bytes of a TLS connection, decrypted in place.
  *  Out: `*consumed`, normally `len`. Less with HF_WAITING: keep the rest, stop reading, and call
@@ -132,7 +153,8 @@ struct hf_output {
     uint64_t user;                 /**< TLS: as given to hf_engine_accept() */
     bool is_stream;                /**< TLS bytes, in order; otherwise one datagram on `path` */
     struct hf_path path;           /**< leaves from path.local */
-    uint32_t listener_index;
+    uint32_t listener_index;       /**< `is_client`: the dialer's index */
+    bool is_client;
     uint8_t ecn;
     struct hf_bytes data;
 };
@@ -167,7 +189,8 @@ struct hf_event {
     hf_association_id association;
     uint64_t user;    /**< TLS: as given to hf_engine_accept() */
     uint64_t context; /**< as given in the key source's answer */
-    uint32_t listener_index;
+    uint32_t listener_index; /**< `is_client`: the dialer's index */
+    bool is_client;          /**< we dialled: hf_engine_connect() */
     uint8_t ecn;           /**< HF_EVENT_DATA on DTLS */
     struct hf_bytes data;  /**< HF_EVENT_DATA: valid until the next hf_engine_begin_turn() */
     struct hf_path path;   /**< of the association */
@@ -192,14 +215,15 @@ struct hf_association_info {
     enum hf_reference_point reference_point;
     enum hf_transport transport;
     bool established;
-    bool is_sa2; /**< false: SA1, the peer is the (D)TLS client */
+    bool is_client; /**< we are the (D)TLS client */
+    bool is_sa2; /**< false: SA1, Entity A is the (D)TLS client (TS-0003 8.2.1) */
     uint16_t suite;
     bool extended_master_secret;
     bool encrypt_then_mac;
     uint16_t suid;
     int64_t expires_s;
     uint64_t context;
-    uint32_t listener_index;
+    uint32_t listener_index; /**< `is_client`: the dialer's index */
     uint16_t plaintext_len_max; /**< most bytes of one record we send (RFC 8449, RFC 6066 4) */
     struct hf_path path;
     uint16_t entity_id_len;
@@ -219,7 +243,8 @@ HF_API HF_MUST_USE enum hf_status hf_engine_association_info(struct hf_associati
 struct hf_association_entry {
     hf_association_id association;
     uint64_t context; /**< as given in the key source's answer; 0 before it */
-    uint32_t listener_index;
+    uint32_t listener_index; /**< `is_client`: the dialer's index */
+    bool is_client;
     bool established;
 };
 
@@ -240,6 +265,12 @@ HF_API bool hf_engine_next_association(struct hf_association_entry *out, uint32_
 HF_API HF_MUST_USE enum hf_status hf_engine_update_listener(struct hf_engine *engine,
                                                             uint32_t listener_index,
                                                             const struct hf_listener *listener);
+
+/** hf_engine_update_dialer replaces what a dialer offers: for associations not yet begun. Errors as
+ *  hf_engine_update_listener(). */
+HF_API HF_MUST_USE enum hf_status hf_engine_update_dialer(struct hf_engine *engine,
+                                                          uint32_t dialer_index,
+                                                          const struct hf_dialer *dialer);
 
 /** hf_engine_update_limits takes over what needs no memory: hello_us_max, handshake_us_max,
  *  answer_us_max, record_us_max, idle_us_max, both of retransmit, handshakes_pressure,
