@@ -494,6 +494,9 @@ void hf_key_service_begin(struct hf_key_service *service, uint64_t now_us, int64
     uint64_t passed_us = now_us - service->now_us;
     service->now_us = now_us;
     service->wall_s = wall_s;
+    const struct hf_key_list *lookups = &service->lists[HF_KEY_STATE_LOOKUP];
+    while (lookups->count > 0 && service->entries[lookups->first].until_us <= now_us)
+        give_up(service, lookups->first, HF_MAF_OUTCOME_TIMEOUT);
     for (uint32_t i = 0; i < service->config.maf_count; i++) {
         struct hf_key_maf *maf = &service->mafs[i];
         hf_maf_pool_begin(maf->pool, now_us, wall_s);
@@ -501,9 +504,6 @@ void hf_key_service_begin(struct hf_key_service *service, uint64_t now_us, int64
         refill(service, maf, passed_us);
         release_due(service, maf);
     }
-    const struct hf_key_list *lookups = &service->lists[HF_KEY_STATE_LOOKUP];
-    while (lookups->count > 0 && service->entries[lookups->first].until_us <= now_us)
-        give_up(service, lookups->first, HF_MAF_OUTCOME_TIMEOUT);
 }
 
 uint64_t hf_key_service_next_us(const struct hf_key_service *service)
