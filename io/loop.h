@@ -30,8 +30,10 @@ struct hf_loop_socket {
  *  are the loop's own concern and are not passed on. */
 struct hf_loop_upstream {
     uint32_t listener_index;
-    struct hf_address address; /**< DTLS: datagrams, on 127.0.0.0/8; TLS: a connection each */
+    struct hf_address address; /**< DTLS: datagrams, on 127.0.0.0/8 or IPv6 with a prefix; TLS: a
+                                    connection each */
     bool is_proxied; /**< a PROXY protocol header (version 2) on each stream and each datagram */
+    bool is_entity_told; /**< in its unique ID, too, for receivers that know no TLVs of ours */
 };
 
 /** What the embedder is told, on the loop's thread. Any member may be NULL. */

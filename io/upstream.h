@@ -37,6 +37,7 @@ struct hf_upstream {
     bool is_there;
     bool is_stream;
     bool is_proxied;
+    bool is_entity_told;
 };
 
 #define HF_UPSTREAM_CONTROL_LEN CMSG_SPACE(sizeof(struct in6_pktinfo)) /* the longer of both */
@@ -146,10 +147,11 @@ void hf_upstream_stream_second(struct hf_loop *loop);
 
 /* ---- upstream_proxy.c ---- */
 
-/** hf_upstream_proxy_encode writes the header, version 2, for a stream or one datagram. Out: its
+/** hf_upstream_proxy_encode writes the header, version 2, for a stream or one datagram. In: whether
+ *  the unique ID is to hold the entity-id behind the handle, where it is short enough. Out: its
  *  length; 0 if `out_max` is too small, which HF_UPSTREAM_PROXY_MAX never is.
  *  Spec: HAProxy's proxy-protocol.txt 2.2. */
 size_t hf_upstream_proxy_encode(uint8_t *out, size_t out_max, hf_association_id association,
-                                const struct hf_association_info *info);
+                                const struct hf_association_info *info, bool is_entity_told);
 
 #endif

@@ -286,7 +286,9 @@ static void stream_introduce(struct hf_loop *loop, struct hf_upstream_stream *st
     struct hf_association_info info;
     if (hf_engine_association_info(&info, loop->engine, stream->association) != HF_OK)
         return; /* its end is on its way */
-    size_t len = hf_upstream_proxy_encode(header, sizeof header, stream->association, &info);
+    size_t len =
+        hf_upstream_proxy_encode(header, sizeof header, stream->association, &info,
+                                 loop->upstreams->of_listener[info.listener_index].is_entity_told);
     stream_send(loop, stream, (struct hf_bytes){header, len});
 }
 

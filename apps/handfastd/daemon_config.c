@@ -286,6 +286,8 @@ static const char *fixed_in_listener(const struct hf_daemon_listener *running,
     if (running->upstream_kind != wanted->upstream_kind ||
         !is_same_address(&running->upstream, &wanted->upstream))
         return "upstream";
+    if (running->is_entity_told != wanted->is_entity_told)
+        return "proxy-unique-id";
     if (running->is_proxy_protocol != wanted->is_proxy_protocol)
         return "proxy-protocol";
     return NULL;

@@ -62,6 +62,7 @@ struct hf_daemon_listener {
     enum hf_upstream_kind upstream_kind;          /**< what follows for this listener ... */
     struct hf_address upstream;                   /**< ... once settled */
     bool is_proxy_protocol;
+    int is_entity_told; /**< in the header's unique ID */
     uint32_t line, authority_line; /**< in the configuration file; 0: from the command line */
 };
 

@@ -274,6 +274,8 @@ static const struct hf_setting_choice reference_points[] = {
     {NULL, 0}};
 static const struct hf_setting_choice responds[] = {
     {"none", HF_RESPOND_NONE}, {"whoami", HF_RESPOND_WHOAMI}, {"echo", HF_RESPOND_ECHO}, {NULL, 0}};
+static const struct hf_setting_choice unique_ids[] = {
+    {"association", 0}, {"association-and-entity", 1}, {NULL, 0}};
 static const struct hf_setting_choice formats[] = {{"auto", HF_LOG_AUTO},
                                                    {"text", HF_LOG_TEXT},
                                                    {"logfmt", HF_LOG_LOGFMT},
@@ -356,6 +358,9 @@ static const struct hf_setting settings[] = {
     {HF_SECTION_LISTENER, "proxy-protocol", "proxy-protocol", NULL, take_bool,
      LISTENER(is_proxy_protocol), 0, 0, NULL, false, false,
      "tell the upstream who the peer is, in PROXY protocol v2"},
+    {HF_SECTION_LISTENER, "proxy-unique-id", "proxy-unique-id", "WHAT", take_choice,
+     LISTENER(is_entity_told), 0, 0, unique_ids, false, false,
+     "its unique ID: association (default), or association-and-entity"},
     {HF_SECTION_LISTENER, NULL, "upstream-udp", "ADDR:PORT", take_upstream_address,
      LISTENER(upstream_udp), 0, 0, NULL, false, false, "forward plaintext of DTLS listeners there"},
     {HF_SECTION_LISTENER, NULL, "upstream-tcp", "ADDR:PORT", take_upstream_address,
