@@ -150,7 +150,8 @@ static inline void cut(struct world *world, uint32_t maf, uint32_t connection)
 }
 
 /* The RelativeKeyID of the next request nobody has answered; false: there is none. */
-static inline bool next_request(struct world *world, uint32_t maf, uint32_t connection, char id[200])
+static inline bool next_request(struct world *world, uint32_t maf, uint32_t connection,
+                                char id[200])
 {
     struct fake *fake = &world->fakes[maf][connection];
     if (!fake->is_open || fake->sent == NULL || fake->read_len == fake->sent_len)
@@ -165,14 +166,15 @@ static inline bool next_request(struct world *world, uint32_t maf, uint32_t conn
     return true;
 }
 
-static inline void receive(struct world *world, uint32_t maf, uint32_t connection, const char *bytes)
+static inline void receive(struct world *world, uint32_t maf, uint32_t connection,
+                           const char *bytes)
 {
     hf_key_service_received(world->service, maf, connection, text(bytes));
     act(world);
 }
 
 static inline void answer(struct world *world, uint32_t maf, uint32_t connection, unsigned rsc,
-                   const char *body)
+                          const char *body)
 {
     char out[4096];
     snprintf(out, sizeof(out),
@@ -182,8 +184,8 @@ static inline void answer(struct world *world, uint32_t maf, uint32_t connection
 }
 
 /* A key that its RelativeKeyID tells: its bytes are those of the name, repeated. */
-static inline void answer_key(struct world *world, uint32_t maf, uint32_t connection, const char *id,
-                       const char *source, const char *expires, int suid)
+static inline void answer_key(struct world *world, uint32_t maf, uint32_t connection,
+                              const char *id, const char *source, const char *expires, int suid)
 {
     char body[1024];
     char key[65];

@@ -1,0 +1,356 @@
+/**
+ * maf_link.c - what the service wants of connections becomes wishes for sockets; what sockets bring
+ * goes through the engine to the service.
+ *
+ * Invariant: a socket's number is used again only after its CLOSE was taken; the number's count of
+ * uses, in the engine's `user`, keeps what comes late from the next user.
+ */
+#include "maf_link.h"
+
+#include "crypto.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define TRIES_MAX 64 /* of input that finds the queues full, within one call */
+
+enum socket_state {
+    SOCKET_FREE = 0,
+    SOCKET_CONNECTING,
+    SOCKET_OPEN, /* there is an association, or was */
+};
+
+struct link_socket {
+    uint8_t state;
+    bool is_connect_due, is_close_due;
+    uint32_t uses;
+    hf_association_id association; /* 0: gone */
+    struct hf_address address;
+};
+
+struct login {
+    char fqdn[HF_MAF_FQDN_MAX + 1];
+    struct hf_bytes psk_identity; /* ours */
+    enum hf_status failure;
+};
+
+struct hf_maf_link {
+    struct hf_key_service *service;
+    struct hf_engine *engine;
+    uint32_t login_count, connections_max, socket_count;
+    struct login logins[HF_KEY_SERVICE_MAFS_MAX];
+    struct link_socket *sockets;
+};
+
+/* ---- open and close ----------------------------------------------------------------------- */
+
+static enum hf_status copy_login(struct login *out, const struct hf_maf_login *login)
+{
+    if (login->fqdn.len > HF_MAF_FQDN_MAX || login->psk_identity.len == 0)
+        return HF_E_CONFIG;
+    memcpy(out->fqdn, login->fqdn.data, login->fqdn.len);
+    uint8_t *copy = malloc(login->psk_identity.len);
+    if (copy == NULL)
+        return HF_E_MEMORY;
+    memcpy(copy, login->psk_identity.data, login->psk_identity.len);
+    out->psk_identity = (struct hf_bytes){copy, login->psk_identity.len};
+    return HF_OK;
+}
+
+static enum hf_status open_engine(struct hf_maf_link *link, const struct hf_key_source *keys)
+{
+    struct hf_config config;
+    struct hf_dialer dialer;
+    hf_config_init(&config);
+    hf_dialer_init(&dialer, HF_TRANSPORT_TLS);
+    dialer.extended_master_secret_needed = true;
+    config.associations_max = 2 * link->socket_count; /* some are closing */
+    config.handshakes_max = config.associations_max;
+    config.handshakes_pressure = config.handshakes_max;
+    config.handshakes_per_prefix_max = config.handshakes_max;
+    config.stream_buffers_max = config.associations_max;
+    config.events_max = 4 * config.associations_max + 64;
+    config.dialers = &dialer;
+    config.dialer_count = 1;
+    return hf_engine_open(&link->engine, &config, keys);
+}
+
+enum hf_status hf_maf_link_open(struct hf_maf_link **out, const struct hf_maf_link_config *config)
+{
+    *out = NULL;
+    if (config->login_count == 0 || config->login_count > HF_KEY_SERVICE_MAFS_MAX ||
+        config->connections_max == 0 || config->connections_max > HF_MAF_CONNECTIONS_MAX)
+        return HF_E_CONFIG;
+    struct hf_maf_link *link = calloc(1, sizeof(*link));
+    if (link == NULL)
+        return HF_E_MEMORY;
+    link->service = config->service;
+    link->connections_max = config->connections_max;
+    link->socket_count = config->login_count * config->connections_max;
+    link->sockets = calloc(link->socket_count, sizeof(*link->sockets));
+    enum hf_status status = link->sockets == NULL ? HF_E_MEMORY : HF_OK;
+    for (uint32_t i = 0; status == HF_OK && i < config->login_count; i++) {
+        status = copy_login(&link->logins[i], &config->logins[i]);
+        link->login_count++;
+    }
+    if (status == HF_OK)
+        status = open_engine(link, config->keys);
+    if (status != HF_OK) {
+        hf_maf_link_close(link);
+        return status;
+    }
+    *out = link;
+    return HF_OK;
+}
+
+void hf_maf_link_close(struct hf_maf_link *link)
+{
+    if (link == NULL)
+        return;
+    hf_engine_close(link->engine);
+    for (uint32_t i = 0; i < link->login_count; i++)
+        free((void *)link->logins[i].psk_identity.data);
+    free(link->sockets);
+    free(link);
+}
+
+uint32_t hf_maf_link_sockets(const struct hf_maf_link *link)
+{
+    return link->socket_count;
+}
+
+enum hf_status hf_maf_link_failure(const struct hf_maf_link *link, uint32_t maf_index)
+{
+    return link->logins[maf_index].failure;
+}
+
+/* ---- what the engine says ----------------------------------------------------------------- */
+
+static uint32_t maf_of(const struct hf_maf_link *link, uint32_t socket)
+{
+    return socket / link->connections_max;
+}
+
+static uint32_t connection_of(const struct hf_maf_link *link, uint32_t socket)
+{
+    return socket % link->connections_max;
+}
+
+static struct link_socket *socket_of(struct hf_maf_link *link, uint64_t user)
+{
+    struct link_socket *socket = &link->sockets[(uint32_t)user];
+    return socket->uses == (uint32_t)(user >> 32) ? socket : NULL;
+}
+
+/* The service hears of it unless it closed the connection itself. */
+static void lose(struct hf_maf_link *link, uint32_t number, enum hf_maf_outcome outcome)
+{
+    struct link_socket *socket = &link->sockets[number];
+    socket->association = 0;
+    if (socket->is_close_due || socket->state == SOCKET_FREE)
+        return;
+    socket->is_close_due = true;
+    hf_key_service_ended(link->service, maf_of(link, number), connection_of(link, number),
+                         outcome);
+}
+
+static void take_event(struct hf_maf_link *link, const struct hf_event *event)
+{
+    uint32_t number = (uint32_t)event->user;
+    uint32_t maf_index = maf_of(link, number);
+    struct link_socket *socket = socket_of(link, event->user);
+    if (socket == NULL)
+        return;
+    switch (event->kind) {
+    case HF_EVENT_ESTABLISHED:
+        if (!socket->is_close_due)
+            hf_key_service_opened(link->service, maf_index, connection_of(link, number));
+        break;
+    case HF_EVENT_DATA:
+        if (!socket->is_close_due)
+            hf_key_service_received(link->service, maf_index, connection_of(link, number),
+                                    event->data);
+        break;
+    case HF_EVENT_PEER_CLOSED:
+        hf_engine_close_association(link->engine, event->association, HF_CLOSE_NOTIFY);
+        break;
+    case HF_EVENT_CLOSED:
+        lose(link, number, HF_MAF_OUTCOME_BROKEN);
+        break;
+    case HF_EVENT_HANDSHAKE_FAILED:
+        link->logins[maf_index].failure = event->failure.status;
+        lose(link, number,
+             event->failure.status == HF_E_TRUNCATED ? HF_MAF_OUTCOME_CONNECT
+                                                     : HF_MAF_OUTCOME_AUTHENTICATION);
+        break;
+    case HF_EVENT_READABLE:
+    case HF_EVENT_KEYLOG:
+    default:
+        break;
+    }
+}
+
+static void take_events(struct hf_maf_link *link)
+{
+    struct hf_event event;
+    while (hf_engine_take_event(link->engine, &event))
+        take_event(link, &event);
+}
+
+/* ---- what the service wants --------------------------------------------------------------- */
+
+static void send_bytes(struct hf_maf_link *link, uint32_t number, struct hf_bytes bytes)
+{
+    struct link_socket *socket = &link->sockets[number];
+    /* No room: a turn's output is much more than all connections' requests; something hangs. */
+    if (socket->association == 0 ||
+        hf_engine_send(link->engine, socket->association, bytes) != HF_OK) {
+        hf_engine_close_association(link->engine, socket->association, HF_CLOSE_NOTIFY);
+        lose(link, number, HF_MAF_OUTCOME_BROKEN);
+    }
+}
+
+/* Its CLOSE, if one is due, comes first: see hf_maf_link_take_wish(). */
+static void connect_to(struct hf_maf_link *link, uint32_t number,
+                       const struct hf_address *address)
+{
+    struct link_socket *socket = &link->sockets[number];
+    socket->uses++;
+    socket->state = SOCKET_CONNECTING;
+    socket->association = 0;
+    socket->address = *address;
+    socket->is_connect_due = true;
+}
+
+/* False: there was nothing to do. */
+static bool take_actions(struct hf_maf_link *link)
+{
+    struct hf_maf_action action;
+    uint32_t maf_index = 0;
+    bool is_any = false;
+    while (hf_key_service_take_action(link->service, &maf_index, &action)) {
+        uint32_t number = maf_index * link->connections_max + action.connection;
+        struct link_socket *socket = &link->sockets[number];
+        is_any = true;
+        switch (action.kind) {
+        case HF_MAF_ACTION_CONNECT:
+            connect_to(link, number, &action.address);
+            break;
+        case HF_MAF_ACTION_SEND:
+            send_bytes(link, number, action.bytes);
+            break;
+        case HF_MAF_ACTION_CLOSE:
+            socket->is_close_due = true;
+            hf_engine_close_association(link->engine, socket->association, HF_CLOSE_NOTIFY);
+            break;
+        default:
+            break;
+        }
+    }
+    return is_any;
+}
+
+/* ---- a turn ------------------------------------------------------------------------------- */
+
+void hf_maf_link_begin(struct hf_maf_link *link, uint64_t now_us, int64_t wall_s)
+{
+    hf_engine_begin_turn(link->engine, now_us, wall_s);
+    hf_key_service_begin(link->service, now_us, wall_s);
+}
+
+void hf_maf_link_connected(struct hf_maf_link *link, uint32_t number)
+{
+    struct link_socket *socket = &link->sockets[number];
+    const struct login *login = &link->logins[maf_of(link, number)];
+    if (socket->state != SOCKET_CONNECTING || socket->is_close_due)
+        return;
+    socket->state = SOCKET_OPEN;
+    const struct hf_connect connect = {
+        .path = {.peer = socket->address},
+        .user = (uint64_t)socket->uses << 32 | number,
+        .server_name = hf_maf_text_view(login->fqdn),
+        .psk_identity = login->psk_identity,
+    };
+    if (hf_engine_connect(&socket->association, link->engine, &connect) != HF_OK)
+        lose(link, number, HF_MAF_OUTCOME_CONNECT);
+}
+
+void hf_maf_link_received(struct hf_maf_link *link, uint32_t number, uint8_t *data, size_t len)
+{
+    struct link_socket *socket = &link->sockets[number];
+    for (int tries = 0; len > 0 && socket->association != 0 && tries < TRIES_MAX; tries++) {
+        size_t consumed = 0;
+        enum hf_status status = hf_engine_receive_stream(link->engine, &consumed,
+                                                         socket->association, data, len);
+        data += consumed;
+        len -= consumed;
+        if (status == HF_E_STALE)
+            break;
+        hf_engine_end_turn(link->engine); /* keys are answered at once: nothing stays parked */
+        take_events(link);
+    }
+    if (len > 0 && socket->association != 0) {
+        hf_engine_close_association(link->engine, socket->association, HF_CLOSE_NOTIFY);
+        lose(link, number, HF_MAF_OUTCOME_BROKEN);
+    }
+}
+
+void hf_maf_link_ended(struct hf_maf_link *link, uint32_t number)
+{
+    struct link_socket *socket = &link->sockets[number];
+    if (socket->association != 0) {
+        hf_engine_receive_end(link->engine, socket->association);
+        take_events(link);
+    }
+    lose(link, number,
+         socket->state == SOCKET_CONNECTING ? HF_MAF_OUTCOME_CONNECT : HF_MAF_OUTCOME_BROKEN);
+}
+
+void hf_maf_link_end(struct hf_maf_link *link)
+{
+    hf_engine_end_turn(link->engine);
+    do
+        take_events(link);
+    while (take_actions(link));
+}
+
+uint64_t hf_maf_link_next_us(const struct hf_maf_link *link)
+{
+    uint64_t engine_us = hf_engine_next_us(link->engine);
+    uint64_t service_us = hf_key_service_next_us(link->service);
+    return engine_us < service_us ? engine_us : service_us;
+}
+
+/* Output first: what a closing association says last is still said. */
+bool hf_maf_link_take_wish(struct hf_maf_link *link, struct hf_maf_wish *out)
+{
+    struct hf_output output;
+    while (hf_engine_take_output(link->engine, &output)) {
+        const struct link_socket *socket = socket_of(link, output.user);
+        if (socket == NULL || socket->state != SOCKET_OPEN)
+            continue;
+        *out = (struct hf_maf_wish){.kind = HF_MAF_WISH_WRITE,
+                                    .socket = (uint32_t)output.user,
+                                    .bytes = output.data};
+        return true;
+    }
+    for (uint32_t i = 0; i < link->socket_count; i++) {
+        struct link_socket *socket = &link->sockets[i];
+        if (socket->is_close_due) {
+            socket->is_close_due = false;
+            if (!socket->is_connect_due) {
+                socket->state = SOCKET_FREE;
+                socket->uses++;
+            }
+            *out = (struct hf_maf_wish){.kind = HF_MAF_WISH_CLOSE, .socket = i};
+            return true;
+        }
+        if (socket->is_connect_due) {
+            socket->is_connect_due = false;
+            *out = (struct hf_maf_wish){
+                .kind = HF_MAF_WISH_CONNECT, .socket = i, .address = socket->address};
+            return true;
+        }
+    }
+    return false;
+}
