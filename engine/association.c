@@ -3,6 +3,7 @@
  */
 #include "association.h"
 
+#include "hello.h"
 #include "identity.h"
 #include "limits.h"
 #include "machine.h"
@@ -236,6 +237,16 @@ static void unlink_path(struct hf_engine *engine, struct hf_association *associa
     }
 }
 
+/** What it is, or before anybody has proven anything what it will be. */
+static enum hf_framework framework_of(const struct hf_association *association)
+{
+    if (association->framework != HF_FRAMEWORK_NONE || association->suite == HF_SUITE_NONE)
+        return (enum hf_framework)association->framework;
+    return hf_hello_key_exchange(association->suite) == HF_KEY_EXCHANGE_PSK
+               ? HF_FRAMEWORK_PROVISIONED_SYMMETRIC_KEY
+               : HF_FRAMEWORK_CERTIFICATE;
+}
+
 struct hf_event *hf_association_event(struct hf_engine *engine,
                                       const struct hf_association *association,
                                       enum hf_event_kind kind)
@@ -245,6 +256,7 @@ struct hf_event *hf_association_event(struct hf_engine *engine,
     event->user = hf_is_datagram(association) ? 0 : association->stream.user;
     event->context = association->context;
     event->listener_index = association->listener_index;
+    event->framework = framework_of(association);
     event->is_client = hf_is_client(association);
     event->path = hf_association_path(engine, association);
     return event;

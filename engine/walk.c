@@ -4,6 +4,8 @@
  */
 #include "association.h"
 #include "authority.h"
+#include "identity.h"
+#include "machine.h"
 
 uint32_t hf_engine_association_slots(const struct hf_engine *engine)
 {
@@ -28,6 +30,55 @@ bool hf_engine_next_association(struct hf_association_entry *out, uint32_t *curs
         return true;
     }
     return false;
+}
+
+/** Judges a credential by what its listener trusts now. HF_OK: it may stay. */
+static enum hf_status judge(const struct hf_engine *engine,
+                            const struct hf_association *association)
+{
+    uint8_t handles[HF_CHAIN_DEPTH_MAX * HF_REVOCATION_HANDLE_LEN];
+    uint8_t authority_index;
+    bool is_name_known;
+    struct hf_association_info info = {0};
+    if (hf_association_is_expired(engine, association))
+        return HF_E_CREDENTIAL_EXPIRED;
+    if (association->framework != HF_FRAMEWORK_CERTIFICATE || hf_is_client(association))
+        return HF_OK;
+    const struct hf_listener *listener = hf_listener_of(engine, association);
+    hf_identity_copy(&info, engine, association->identity);
+    const struct hf_bytes server_name = {(const uint8_t *)info.server_name, info.server_name_len};
+    if (hf_authority_find(&authority_index, &is_name_known, listener, server_name) != HF_OK ||
+        authority_index >= listener->authority_count ||
+        !listener->authorities[authority_index].trust)
+        return HF_E_CREDENTIAL_REVOKED; /* nobody here vouches for it any more */
+    const struct hf_trust *trust = listener->authorities[authority_index].trust;
+    size_t count = hf_identity_handles(handles, engine, association->identity);
+    for (size_t i = 0; i < count; i++) {
+        if (hf_trust_is_revoked(trust, handles + i * HF_REVOCATION_HANDLE_LEN))
+            return HF_E_CREDENTIAL_REVOKED;
+    }
+    return HF_OK;
+}
+
+uint32_t hf_engine_end_unfit(struct hf_engine *engine, uint32_t *cursor, uint32_t cursor_end,
+                             uint32_t ends_max)
+{
+    uint32_t end = engine->associations.touched, ended = 0;
+    if (end > cursor_end)
+        end = cursor_end;
+    while (*cursor < end && ended < ends_max && hf_outbox_has_room(&engine->outbox)) {
+        struct hf_association *association = hf_association_at(engine, (*cursor)++);
+        if (association->state != HF_STATE_OPEN)
+            continue;
+        enum hf_status status = judge(engine, association);
+        if (status == HF_OK)
+            continue;
+        hf_machine_fail(engine, association, status, HF_MACHINE_CLOSE, "TS-0001 11.3.2");
+        ended++;
+    }
+    if (*cursor >= end && hf_outbox_has_room(&engine->outbox))
+        *cursor = cursor_end;
+    return ended;
 }
 
 enum hf_status hf_engine_update_listener(struct hf_engine *engine, uint32_t listener_index,

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <keystore_service.h>
+#include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,8 +14,11 @@
 #include <time.h>
 
 struct hf_authority {
-    struct hf_keystore *file; /* one of the two */
+    struct hf_keystore *file; /* one of the two, or none */
     struct hf_keystore_service *store;
+    struct hf_credentials credentials, prepared;
+    pthread_mutex_t expiry_lock; /* metrics read it on a thread of their own */
+    struct hf_credentials_expiry expiry;
     struct hf_authority_embedder embedder;
     uint32_t index;
     /* The store's service has one shard more than there are: ours, for questions of people. */
@@ -137,6 +141,33 @@ static bool open_file(struct hf_authority *authority, char *error,
     return is_open;
 }
 
+static void note_expiry(struct hf_authority *authority)
+{
+    struct hf_credentials_expiry expiry;
+    hf_credentials_expiry_get(&expiry, &authority->credentials);
+    pthread_mutex_lock(&authority->expiry_lock);
+    authority->expiry = expiry;
+    pthread_mutex_unlock(&authority->expiry_lock);
+}
+
+static bool open_credentials(struct hf_authority *authority, char *error,
+                             const struct hf_daemon_authority *config)
+{
+    _Static_assert(HF_CREDENTIALS_ERROR_MAX <= HF_KEYSTORE_ERROR_MAX, "one error fits the other");
+    if (!hf_credentials_load(&authority->credentials, error, config))
+        return false;
+    note_expiry(authority);
+    return true;
+}
+
+/* An authority without pre-shared keys knows none. */
+static void refuse(struct hf_engine *engine, const struct hf_request *request, void *arg)
+{
+    static const struct hf_answer refused = {.kind = HF_ANSWER_REFUSED};
+    (void)arg;
+    (void)hf_engine_answer(engine, request->ticket, &refused);
+}
+
 bool hf_authority_open(struct hf_authority **out, char error[HF_KEYSTORE_ERROR_MAX],
                        const struct hf_daemon_authority *config, uint32_t authority_index,
                        uint32_t shard_count, const struct hf_sandbox *sandbox,
@@ -148,17 +179,18 @@ bool hf_authority_open(struct hf_authority **out, char error[HF_KEYSTORE_ERROR_M
         return false;
     }
     authority->embedder = *embedder;
-    authority->index = authority_index;
+    pthread_mutex_init(&authority->expiry_lock, NULL);
     sem_init(&authority->answered, 0, 0);
-    bool is_open = config->key_store[0] != '\0'
-                       ? open_store(authority, error, config, shard_count, sandbox)
-                       : open_file(authority, error, config, shard_count);
-    if (is_open) {
+    authority->index = authority_index;
+    bool is_open = open_credentials(authority, error, config);
+    if (is_open && config->key_store[0] != '\0')
+        is_open = open_store(authority, error, config, shard_count, sandbox);
+    else if (is_open && config->psk_file[0] != '\0')
+        is_open = open_file(authority, error, config, shard_count);
+    if (is_open)
         *out = authority;
-    } else {
-        sem_destroy(&authority->answered);
-        free(authority);
-    }
+    else
+        hf_authority_close(authority);
     return is_open;
 }
 
@@ -168,14 +200,48 @@ void hf_authority_close(struct hf_authority *authority)
         return;
     hf_keystore_service_close(authority->store);
     hf_keystore_close(authority->file);
+    hf_credentials_free(&authority->credentials);
+    hf_credentials_free(&authority->prepared);
+    pthread_mutex_destroy(&authority->expiry_lock);
     sem_destroy(&authority->answered);
     free(authority);
 }
 
 struct hf_key_source hf_authority_source(struct hf_authority *authority, uint32_t shard_index)
 {
-    return authority->store != NULL ? hf_keystore_service_source(authority->store, shard_index)
-                                    : hf_keystore_source(authority->file, shard_index);
+    if (authority->store != NULL)
+        return hf_keystore_service_source(authority->store, shard_index);
+    if (authority->file != NULL)
+        return hf_keystore_source(authority->file, shard_index);
+    return (struct hf_key_source){.request = refuse};
+}
+
+static void serve(struct hf_listener_authority *out, const struct hf_credentials *credentials)
+{
+    *out = (struct hf_listener_authority){
+        .server_name = credentials->server_name[0] != '\0' ? credentials->server_name : NULL,
+        .x509 = credentials->x509,
+        .raw = credentials->raw,
+        .trust = credentials->trust,
+    };
+}
+
+void hf_authority_serve(struct hf_listener_authority *out, const struct hf_authority *authority)
+{
+    serve(out, &authority->credentials);
+}
+
+void hf_authority_serve_prepared(struct hf_listener_authority *out,
+                                 const struct hf_authority *authority)
+{
+    serve(out, &authority->prepared);
+}
+
+void hf_authority_expiry(struct hf_credentials_expiry *out, struct hf_authority *authority)
+{
+    pthread_mutex_lock(&authority->expiry_lock);
+    *out = authority->expiry;
+    pthread_mutex_unlock(&authority->expiry_lock);
 }
 
 void hf_authority_drain(struct hf_authority *authority, uint32_t shard_index,
@@ -190,9 +256,14 @@ bool hf_authority_prepare(struct hf_authority *authority, struct hf_keystore_cha
                           const struct hf_daemon_authority *config)
 {
     struct hf_keystore_service_counters counters;
-    if (authority->store == NULL)
-        return hf_keystore_prepare(authority->file, out, error, config->psk_file);
     memset(out, 0, sizeof(*out));
+    hf_credentials_free(&authority->prepared);
+    if (!hf_credentials_load(&authority->prepared, error, config))
+        return false;
+    if (authority->file != NULL)
+        return hf_keystore_prepare(authority->file, out, error, config->psk_file);
+    if (authority->store == NULL)
+        return true;
     hf_keystore_service_counters_get(&counters, authority->store);
     out->keys_before = out->keys_after = counters.keys;
     return true;
@@ -206,14 +277,19 @@ void hf_authority_each(const struct hf_authority *authority, hf_keyfile_differ *
 
 void hf_authority_commit(struct hf_authority *authority)
 {
+    hf_credentials_free(&authority->credentials);
+    authority->credentials = authority->prepared;
+    memset(&authority->prepared, 0, sizeof(authority->prepared));
+    note_expiry(authority);
     if (authority->file != NULL)
         hf_keystore_commit(authority->file);
-    else
+    else if (authority->store != NULL)
         hf_keystore_service_poll(authority->store);
 }
 
 void hf_authority_abandon(struct hf_authority *authority)
 {
+    hf_credentials_free(&authority->prepared);
     if (authority->file != NULL)
         hf_keystore_abandon(authority->file);
 }
@@ -222,7 +298,7 @@ enum hf_authority_knows hf_authority_knows(struct hf_authority *authority,
                                            struct hf_bytes psk_identity)
 {
     if (authority->file == NULL)
-        return ask_store(authority, psk_identity);
+        return authority->store != NULL ? ask_store(authority, psk_identity) : HF_AUTHORITY_HAS_NOT;
     return hf_keystore_has(authority->file, psk_identity) ? HF_AUTHORITY_HAS : HF_AUTHORITY_HAS_NOT;
 }
 
@@ -237,8 +313,9 @@ void hf_authority_counters_get(struct hf_authority_counters *out,
         out->keys = file.keys;
         out->reloads = file.reloads;
         out->reloads_failed = file.reloads_failed;
-        return;
     }
+    if (authority->store == NULL)
+        return;
     hf_keystore_service_counters_get(&store, authority->store);
     out->is_store = true;
     out->keys = store.keys;

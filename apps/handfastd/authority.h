@@ -1,11 +1,11 @@
 /**
  * authority.h - where the keys of one authority come from: a key file, held in memory, or a key
- * store in LMDB, asked through its service.
+ * store in LMDB, asked through its service, or neither; and its certificates.
  */
 #ifndef HF_AUTHORITY_H
 #define HF_AUTHORITY_H
 
-#include "daemon_config.h"
+#include "credentials.h"
 #include "keystore.h"
 #include "sandbox.h"
 
@@ -38,6 +38,13 @@ void hf_authority_close(struct hf_authority *authority);
 /** hf_authority_source gives the source of one shard. */
 struct hf_key_source hf_authority_source(struct hf_authority *authority, uint32_t shard_index);
 
+/** hf_authority_serve gives what a listener serves of it: a loan until the next commit; an engine
+ *  takes references of its own. */
+void hf_authority_serve(struct hf_listener_authority *out, const struct hf_authority *authority);
+
+/** hf_authority_expiry tells when its certificates and CRLs end. Thread: any. */
+void hf_authority_expiry(struct hf_credentials_expiry *out, struct hf_authority *authority);
+
 /** hf_authority_drain hands over the answers that have come. Thread: the shard's. */
 void hf_authority_drain(struct hf_authority *authority, uint32_t shard_index,
                         struct hf_engine *engine);
@@ -51,6 +58,11 @@ HF_MUST_USE bool hf_authority_prepare(struct hf_authority *authority,
 void hf_authority_each(const struct hf_authority *authority, hf_keyfile_differ *differ, void *arg);
 void hf_authority_commit(struct hf_authority *authority);
 void hf_authority_abandon(struct hf_authority *authority);
+
+/** hf_authority_serve_prepared is hf_authority_serve() of what was prepared, to have it judged
+ *  before the commit. */
+void hf_authority_serve_prepared(struct hf_listener_authority *out,
+                                 const struct hf_authority *authority);
 
 /** What is known of an identity. */
 enum hf_authority_knows {

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define FILE_LEN_MAX (1U << 20)
-#define SETTINGS_MAX 80
+#define SETTINGS_MAX 120
 
 static struct parse {
     struct hf_daemon_config *config;

@@ -73,7 +73,8 @@ static uint64_t sum_handshakes(const struct hf_daemon *daemon, uint32_t listener
     for (uint32_t s = 0; s < daemon->shard_count; s++)
         for (int i = 0; i < HF_STATUS_COUNT; i++)
             if ((i == HF_OK) == is_ok)
-                sum += hf_shard_handshakes(daemon->shards[s], listener, (enum hf_status)i);
+                sum += hf_shard_handshakes(daemon->shards[s], listener, false, (enum hf_status)i) +
+                       hf_shard_handshakes(daemon->shards[s], listener, true, (enum hf_status)i);
     return sum;
 }
 

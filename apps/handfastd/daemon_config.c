@@ -6,6 +6,7 @@
 #include "endpoint.h"
 #include "forward.h"
 
+#include <handfast/credential.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -48,6 +49,7 @@ void hf_daemon_config_init(struct hf_daemon_config *config)
     config->handshakes_max = HF_OPTIONS_UNSET;
     config->associations_max = HF_OPTIONS_UNSET;
     config->handshakes_per_prefix = HF_OPTIONS_UNSET;
+    config->proofs_max = HF_OPTIONS_UNSET;
     config->handshake_us = HF_OPTIONS_UNSET;
     config->hello_us = HF_OPTIONS_UNSET;
     config->idle_us = HF_OPTIONS_UNSET;
@@ -92,23 +94,46 @@ static void take_common(struct hf_daemon_config *config)
     }
 }
 
+static bool find_authority(uint32_t *out, const struct hf_daemon_config *config, const char *name)
+{
+    for (*out = 0; *out < config->authority_count; ++*out)
+        if (strcmp(config->authorities[*out].name, name) == 0)
+            return true;
+    return false;
+}
+
 static bool settle_authority(struct hf_daemon_config *config, char *error,
                              struct hf_daemon_listener *listener)
 {
     char text[256];
-    if (listener->authority[0] == '\0' && config->authority_count == 1)
+    uint32_t line = listener->authority_line ? listener->authority_line : listener->line;
+    if (listener->authority_count == 0 && config->authority_count == 1) {
+        listener->authority_count = 1;
+        listener->authority_indexes[0] = listener->authority_index = 0;
         return true;
-    for (uint32_t i = 0; i < config->authority_count; i++) {
-        listener->authority_index = i;
-        if (strcmp(config->authorities[i].name, listener->authority) == 0)
-            return true;
     }
-    snprintf(text, sizeof(text), "listener \"%s\": %s%s%s", listener->name,
-             listener->authority[0] == '\0' ? "authority: say which of several"
-                                            : "authority: there is no authority \"",
-             listener->authority, listener->authority[0] == '\0' ? "" : "\"");
-    return refuse(error, config,
-                  listener->authority_line ? listener->authority_line : listener->line, text);
+    if (listener->authority_count == 0) {
+        snprintf(text, sizeof(text), "listener \"%s\": authority: say which of several",
+                 listener->name);
+        return refuse(error, config, line, text);
+    }
+    for (uint32_t i = 0; i < listener->authority_count; i++) {
+        const char *name = listener->authorities[i];
+        uint32_t *index = &listener->authority_indexes[i];
+        if (!find_authority(index, config, name)) {
+            snprintf(text, sizeof(text), "listener \"%s\": authority: there is no authority \"%s\"",
+                     listener->name, name);
+            return refuse(error, config, line, text);
+        }
+        if (i > 0 && config->authorities[*index].server_name[0] == '\0') {
+            snprintf(text, sizeof(text),
+                     "listener \"%s\": authority \"%s\" needs a server-name to be told from \"%s\"",
+                     listener->name, name, listener->authorities[0]);
+            return refuse(error, config, line, text);
+        }
+    }
+    listener->authority_index = listener->authority_indexes[0];
+    return true;
 }
 
 static bool settle_upstream(struct hf_daemon_config *config, char *error,
@@ -167,6 +192,35 @@ static bool settle_respond(struct hf_daemon_config *config, char *error)
     return true;
 }
 
+/* Of the suites, those of the frameworks the listener is to speak. */
+static void keep_suites(struct hf_listener *listener, uint64_t frameworks)
+{
+    uint8_t kept = 0;
+    for (uint8_t i = 0; frameworks != 0 && i < listener->suite_count; i++) {
+        bool is_psk = strncmp(hf_suite_name(listener->suites[i]), "TLS_PSK_", 8) == 0;
+        if (frameworks & (is_psk ? HF_DAEMON_FRAMEWORK_PSK : HF_DAEMON_FRAMEWORK_CERTIFICATE))
+            listener->suites[kept++] = listener->suites[i];
+    }
+    if (frameworks != 0)
+        listener->suite_count = kept;
+}
+
+/* What all authorities of a listener together are fit for. */
+static uint64_t fit_frameworks(const struct hf_daemon_config *config,
+                               const struct hf_daemon_listener *listener)
+{
+    uint64_t fit = 0;
+    for (uint32_t i = 0; i < listener->authority_count; i++) {
+        const struct hf_daemon_authority *authority =
+            &config->authorities[listener->authority_indexes[i]];
+        if (authority->psk_file[0] != '\0' || authority->key_store[0] != '\0')
+            fit |= HF_DAEMON_FRAMEWORK_PSK;
+        if (authority->certificate[0] != '\0' || authority->rpk_key[0] != '\0')
+            fit |= HF_DAEMON_FRAMEWORK_CERTIFICATE;
+    }
+    return fit;
+}
+
 static void fill_listener(struct hf_daemon_config *config, uint32_t index)
 {
     const struct hf_daemon_listener *from = &config->details[index];
@@ -180,6 +234,8 @@ static void fill_listener(struct hf_daemon_config *config, uint32_t index)
         listener->suite_count = from->suite_count;
         memcpy(listener->suites, from->suites, sizeof(listener->suites));
     }
+    uint64_t fit = fit_frameworks(config, from);
+    keep_suites(listener, from->frameworks != 0 ? from->frameworks & fit : fit);
     listener->psk_hint_len = (uint16_t)strlen(from->psk_hint);
     memcpy(listener->psk_hint, from->psk_hint, listener->psk_hint_len);
     if (from->datagram_len != HF_OPTIONS_UNSET)
@@ -189,20 +245,45 @@ static void fill_listener(struct hf_daemon_config *config, uint32_t index)
         listener->encrypt_then_mac = false;
 }
 
-static bool settle_authorities(const struct hf_daemon_config *config, char *error)
+/* What does not go together in one authority; NULL: all is well. */
+static const char *fault_of(const struct hf_daemon_authority *authority, bool has_file)
+{
+    bool has_keys = authority->psk_file[0] != '\0';
+    bool has_store = authority->key_store[0] != '\0';
+    bool has_certificate = authority->certificate[0] != '\0';
+    bool has_own = has_certificate || authority->rpk_key[0] != '\0';
+    bool has_peers = authority->client_ca[0] != '\0' || authority->client_rpk[0] != '\0';
+    if (!has_keys && !has_store && !has_own)
+        return has_file ? "no keys: it needs a psk-file, a key-store or a certificate"
+                        : "no keys: give --psk-file FILE or --cert FILE";
+    if (has_keys && has_store)
+        return "psk-file and key-store exclude each other";
+    if (has_certificate != (authority->key[0] != '\0'))
+        return "certificate and key go together";
+    if (has_own != has_peers)
+        return has_own ? "whom to believe: it needs a client-ca or a client-rpk"
+                       : "client-ca and client-rpk need a certificate or an rpk-key of our own";
+    if (authority->crl[0] != '\0' && authority->client_ca[0] == '\0')
+        return "crl needs client-ca";
+    return NULL;
+}
+
+static void settle_flavours(struct hf_daemon_authority *authority)
+{
+    if (authority->flavours == 0 && authority->client_ca[0] != '\0')
+        authority->flavours = HF_FLAVOUR_CSE_ID | HF_FLAVOUR_AE_ID;
+    if (authority->client_rpk[0] != '\0')
+        authority->flavours |= HF_FLAVOUR_RAW;
+}
+
+static bool settle_authorities(struct hf_daemon_config *config, char *error)
 {
     char text[256];
     bool has_file = config->config_file[0] != '\0';
     for (uint32_t i = 0; i < config->authority_count; i++) {
-        const struct hf_daemon_authority *authority = &config->authorities[i];
-        bool has_keys = authority->psk_file[0] != '\0';
-        bool has_store = authority->key_store[0] != '\0';
-        const char *fault = NULL;
-        if (!has_keys && !has_store)
-            fault = has_file ? "no keys: it needs a psk-file or a key-store"
-                             : "no keys: give --psk-file FILE";
-        else if (has_keys && has_store)
-            fault = "psk-file and key-store exclude each other";
+        struct hf_daemon_authority *authority = &config->authorities[i];
+        const char *fault = fault_of(authority, has_file);
+        settle_flavours(authority);
         if (fault == NULL)
             continue;
         if (has_file)
@@ -281,7 +362,9 @@ static const char *fixed_in_listener(const struct hf_daemon_listener *running,
         return "transport";
     if (!is_same_address(&running->address, &wanted->address))
         return "address";
-    if (running->authority_index != wanted->authority_index)
+    if (running->authority_count != wanted->authority_count ||
+        memcmp(running->authority_indexes, wanted->authority_indexes,
+               sizeof(running->authority_indexes)) != 0)
         return "authority";
     if (running->upstream_kind != wanted->upstream_kind ||
         !is_same_address(&running->upstream, &wanted->upstream))
@@ -332,6 +415,8 @@ static const char *fixed_in_limits(const struct hf_daemon_config *running,
         return "handshakes-max";
     if (running->associations_max != wanted->associations_max)
         return "associations-max";
+    if (running->proofs_max != wanted->proofs_max)
+        return "certificate-handshakes-max";
     return running->quarantine_us != wanted->quarantine_us ? "upstream-quarantine" : NULL;
 }
 
@@ -430,6 +515,8 @@ void hf_daemon_config_engine(struct hf_config *out, struct hf_quota quotas[HF_QU
         out->handshakes_max = share(config->handshakes_max, config->shard_count);
     else if (out->handshakes_max > out->associations_max)
         out->handshakes_max = out->associations_max;
+    if (config->proofs_max != HF_OPTIONS_UNSET)
+        out->proofs_max = share(config->proofs_max, config->shard_count);
     uint32_t pressure = out->handshakes_max - out->handshakes_max / 4;
     if (out->handshakes_pressure > pressure)
         out->handshakes_pressure = pressure;

@@ -188,7 +188,9 @@ static uint64_t count_keys(const struct hf_daemon *daemon, bool is_warned)
     for (uint32_t i = 0; i < daemon->started.authority_count; i++) {
         struct hf_authority_counters keys;
         hf_authority_counters_get(&keys, daemon->shared.authorities[i]);
-        if (keys.keys == 0 && is_warned)
+        const struct hf_daemon_authority *config = &daemon->started.authorities[i];
+        bool has_keys = config->psk_file[0] != '\0' || config->key_store[0] != '\0';
+        if (keys.keys == 0 && is_warned && has_keys)
             hf_log_message(HF_LOG_WARNING, "no_keys",
                            "authority %s holds no key: every handshake with it will fail",
                            daemon->started.authorities[i].name);
@@ -393,7 +395,59 @@ static bool open_keys(struct process *process)
             return false;
         }
     }
+    hf_daemon_serve(&daemon->started, daemon->shared.authorities, false);
+    daemon->config = daemon->started;
     return true;
+}
+
+static bool is_ending(int64_t at_s, uint64_t days, const char *what, const char *authority)
+{
+    int64_t now_s = (int64_t)time(NULL);
+    if (at_s == 0 || at_s - now_s > (int64_t)days * 86400)
+        return false;
+    if (at_s <= now_s)
+        hf_log_message(HF_LOG_WARNING, "expiring", "authority %s: the %s has expired", authority,
+                       what);
+    else
+        hf_log_message(HF_LOG_WARNING, "expiring", "authority %s: the %s expires in %lld days",
+                       authority, what, (long long)((at_s - now_s) / 86400));
+    return true;
+}
+
+/* Whether something expires within so many days; all of it is named. */
+static bool warn_expiry(const struct hf_daemon *daemon, uint64_t days)
+{
+    bool is_any = false;
+    for (uint32_t i = 0; i < daemon->started.authority_count; i++) {
+        struct hf_credentials_expiry expiry;
+        const char *name = daemon->started.authorities[i].name;
+        hf_authority_expiry(&expiry, daemon->shared.authorities[i]);
+        is_any |= is_ending(expiry.certificate_s, days, "certificate", name);
+        is_any |= is_ending(expiry.client_ca_s, days, "client-ca", name);
+        is_any |= is_ending(expiry.crl_s, days, "crl", name);
+    }
+    return is_any;
+}
+
+/* What only the credentials themselves can tell: the engine's own judgement. */
+static bool check_served(const struct hf_daemon *daemon)
+{
+    struct hf_config engine;
+    struct hf_quota quotas[HF_QUOTAS_MAX];
+    const char *why = "";
+    hf_daemon_config_engine(&engine, quotas, &daemon->started, 0);
+    if (hf_config_check(&why, &engine) == HF_OK)
+        return true;
+    hf_log_message(HF_LOG_ERROR, "start_failed", "certificates: %s", why);
+    return false;
+}
+
+static int check(const struct hf_daemon *daemon)
+{
+    uint64_t days = daemon->started.warn_expiry_days;
+    hf_log_message(HF_LOG_NOTICE, "checked", "options, configuration and keys are good: %zu keys",
+                   (size_t)count_keys(daemon, false));
+    return days > 0 && warn_expiry(daemon, days) ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 static int serve_to_the_end(struct process *process)
@@ -419,12 +473,9 @@ static int run(struct process *process)
         hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
         return EXIT_USAGE;
     }
-    if (open_keys(process)) {
+    if (open_keys(process) && check_served(daemon)) {
         if (daemon->started.action == HF_OPTIONS_CHECK) {
-            hf_log_message(HF_LOG_NOTICE, "checked",
-                           "options, configuration and keys are good: %zu keys",
-                           (size_t)count_keys(daemon, false));
-            status = EXIT_SUCCESS;
+            status = check(daemon);
         } else if (!hf_audit_open(daemon->started.audit_file)) {
             hf_log_message(HF_LOG_ERROR, "start_failed", "audit log: %s: %s",
                            daemon->started.audit_file, strerror(errno));

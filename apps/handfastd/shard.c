@@ -19,11 +19,15 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+#define UNFIT_SLOTS_PER_SECOND 65536u /* about half a millisecond */
+#define UNFIT_ENDS_PER_SECOND 256u    /* they all come back at once */
+
 struct hf_shard {
     uint32_t index;
     struct hf_shard_shared *shared;
     struct hf_key_source sources[HF_AUTHORITIES_MAX];
-    _Atomic uint64_t handshakes[HF_LISTENERS_MAX][HF_STATUS_COUNT]; /* one writer */
+    _Atomic uint64_t handshakes[HF_LISTENERS_MAX][2][HF_STATUS_COUNT]; /* one writer */
+    uint32_t unfit_cursor;  /* of the endless walk that ends what has expired or was revoked */
     _Atomic bool is_waking; /* a task to drain the key stores is under way */
     struct hf_ending *ending;
     pthread_t thread;
@@ -179,6 +183,7 @@ static void update_all(struct hf_loop *loop, void *arg)
                            update->config->details[i].name, hf_status_text(status));
         hf_respond_set(update->shard->respond, i, update->config->details[i].respond);
     }
+    update->shard->unfit_cursor = 0; /* what was revoked just now is looked for first */
     sem_post(&update->done);
 }
 
@@ -195,9 +200,10 @@ bool hf_shard_update(struct hf_shard *shard, const struct hf_daemon_config *conf
 
 /* ---- the loop's handlers ------------------------------------------------------------------ */
 
-static void count_handshake(struct hf_shard *shard, uint32_t listener_index, enum hf_status status)
+static void count_handshake(struct hf_shard *shard, uint32_t listener_index, bool is_certificate,
+                            enum hf_status status)
 {
-    _Atomic uint64_t *counter = &shard->handshakes[listener_index][status];
+    _Atomic uint64_t *counter = &shard->handshakes[listener_index][is_certificate][status];
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
                           memory_order_relaxed);
 }
@@ -207,7 +213,8 @@ static void handle_event(struct hf_loop *loop, const struct hf_event *event, voi
     struct hf_shard *shard = arg;
     switch (event->kind) {
     case HF_EVENT_ESTABLISHED:
-        count_handshake(shard, event->listener_index, HF_OK);
+        count_handshake(shard, event->listener_index, event->framework == HF_FRAMEWORK_CERTIFICATE,
+                        HF_OK);
         log_established(shard, loop, event);
         break;
     case HF_EVENT_DATA:
@@ -223,7 +230,8 @@ static void handle_event(struct hf_loop *loop, const struct hf_event *event, voi
         log_closed(shard, event);
         break;
     case HF_EVENT_HANDSHAKE_FAILED:
-        count_handshake(shard, event->listener_index, event->failure.status);
+        count_handshake(shard, event->listener_index, event->framework == HF_FRAMEWORK_CERTIFICATE,
+                        event->failure.status);
         hf_failures_add(event);
         log_handshake_failed(shard, event);
         break;
@@ -240,23 +248,61 @@ static void handle_refused(struct hf_loop *loop, uint32_t listener_index, enum h
                            void *arg)
 {
     (void)loop;
-    count_handshake(arg, listener_index, status);
+    count_handshake(arg, listener_index, false, status);
+}
+
+/* A slice a second of an endless walk: what a reload has revoked, or time, ends in its turn. */
+static void end_unfit(struct hf_shard *shard, struct hf_loop *loop)
+{
+    struct hf_engine *engine = hf_loop_engine(loop);
+    uint32_t slots = hf_engine_association_slots(engine);
+    uint32_t end = shard->unfit_cursor + UNFIT_SLOTS_PER_SECOND;
+    struct hf_log_line line;
+    uint32_t ended = hf_engine_end_unfit(engine, &shard->unfit_cursor, end < slots ? end : slots,
+                                         UNFIT_ENDS_PER_SECOND);
+    if (shard->unfit_cursor >= slots)
+        shard->unfit_cursor = 0;
+    if (ended == 0)
+        return;
+    hf_log_begin(&line, HF_LOG_NOTICE, HF_LOG_SLOT_UNLIMITED, "associations_ended", "unfit");
+    hf_log_number(&line, "shard", shard->index);
+    hf_log_number(&line, "associations", ended);
+    hf_log_end(&line);
 }
 
 static void handle_second(struct hf_loop *loop, void *arg)
 {
     struct hf_shard *shard = arg;
+    end_unfit(shard, loop);
     hf_respond_second(shard->respond, loop);
     drain(loop, shard);
     hf_ending_second(shard->ending, loop);
 }
 
-/* Each listener's authority has its own keys. */
+static bool is_name(const char *name, struct hf_bytes server_name)
+{
+    return strlen(name) == server_name.len && memcmp(name, server_name.data, server_name.len) == 0;
+}
+
+/* Each authority of a listener has its own keys; the engine has seen to it that the name is known.
+ * A certificate that does not say whose it is leaves that to the CSE, at registration: on Mca, that
+ * is; the engine refuses a CSE nobody knows. */
 static void request_key(struct hf_engine *engine, const struct hf_request *request, void *arg)
 {
+    static const struct hf_answer unknown = {.kind = HF_ANSWER_IDENTITY,
+                                             .entity_kind = HF_ENTITY_PENDING};
     const struct hf_shard *shard = arg;
     const struct hf_daemon_config *config = shard->shared->config;
-    uint32_t authority = config->details[request->listener_index].authority_index;
+    const struct hf_daemon_listener *listener = &config->details[request->listener_index];
+    uint32_t authority = listener->authority_index;
+    if (request->kind == HF_REQUEST_IDENTITY && request->psk_identity.len == 0) {
+        (void)hf_engine_answer(engine, request->ticket, &unknown);
+        return;
+    }
+    for (uint32_t i = 1; i < listener->authority_count && request->server_name.len > 0; i++)
+        if (is_name(config->authorities[listener->authority_indexes[i]].server_name,
+                    request->server_name))
+            authority = listener->authority_indexes[i];
     const struct hf_key_source *source = &shard->sources[authority];
     source->request(engine, request, source->arg);
 }
@@ -386,7 +432,8 @@ uint32_t hf_shard_index(const struct hf_shard *shard)
 }
 
 uint64_t hf_shard_handshakes(const struct hf_shard *shard, uint32_t listener_index,
-                             enum hf_status status)
+                             bool is_certificate, enum hf_status status)
 {
-    return atomic_load_explicit(&shard->handshakes[listener_index][status], memory_order_relaxed);
+    return atomic_load_explicit(&shard->handshakes[listener_index][is_certificate][status],
+                                memory_order_relaxed);
 }

@@ -39,9 +39,10 @@ struct hf_loop *hf_shard_loop(const struct hf_shard *shard);
 /** hf_shard_index gives its number: the top byte of its associations' handles. */
 uint32_t hf_shard_index(const struct hf_shard *shard);
 
-/** hf_shard_handshakes gives how many handshakes at a listener ended so. Thread: any. */
+/** hf_shard_handshakes gives how many handshakes at a listener ended so, of those with certificates
+ *  or of all others. Thread: any. */
 uint64_t hf_shard_handshakes(const struct hf_shard *shard, uint32_t listener_index,
-                             enum hf_status status);
+                             bool is_certificate, enum hf_status status);
 
 /** hf_shard_wake has the shard take the answers of key stores. Thread: any. */
 void hf_shard_wake(struct hf_shard *shard);

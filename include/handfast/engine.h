@@ -191,6 +191,7 @@ struct hf_event {
     uint64_t context; /**< as given in the key source's answer */
     uint32_t listener_index; /**< `is_client`: the dialer's index */
     bool is_client;          /**< we dialled: hf_engine_connect() */
+    enum hf_framework framework; /**< as far as it has come: HF_FRAMEWORK_NONE before the hello */
     uint8_t ecn;           /**< HF_EVENT_DATA on DTLS */
     struct hf_bytes data;  /**< HF_EVENT_DATA: valid until the next hf_engine_begin_turn() */
     struct hf_path path;   /**< of the association */
@@ -258,6 +259,14 @@ HF_API uint32_t hf_engine_association_slots(const struct hf_engine *engine);
  *  may be missed; the walk may end the ones it finds. Cost: 5 ns a record, one cache miss. */
 HF_API bool hf_engine_next_association(struct hf_association_entry *out, uint32_t *cursor,
                                        const struct hf_engine *engine, uint32_t cursor_end);
+
+/** hf_engine_end_unfit ends established associations whose credential has expired, or is revoked or
+ *  no longer pinned by what their listener trusts now (hf_engine_update_listener()). Walks as
+ *  hf_engine_next_association() does, records below `cursor_end`, and stops after `ends_max`: so
+ *  many a call is as fast as peers come back. Returns how many it has ended; `*cursor` is below
+ *  `cursor_end` when there is more to do. Cost: 5 ns a record, 0.2 us one with a certificate. */
+HF_API uint32_t hf_engine_end_unfit(struct hf_engine *engine, uint32_t *cursor,
+                                    uint32_t cursor_end, uint32_t ends_max);
 
 /** hf_engine_update_listener replaces what a listener offers: for handshakes whose ClientHello is
  *  still to come. Errors: HF_E_ARGUMENT (no such listener, another transport or quota),
