@@ -126,30 +126,30 @@ enum hf_status hf_maf_link_failure(const struct hf_maf_link *link, uint32_t maf_
 
 /* ---- what the engine says ----------------------------------------------------------------- */
 
-static uint32_t maf_of(const struct hf_maf_link *link, uint32_t socket)
+static uint32_t maf_of(const struct hf_maf_link *link, uint32_t slot)
 {
-    return socket / link->connections_max;
+    return slot / link->connections_max;
 }
 
-static uint32_t connection_of(const struct hf_maf_link *link, uint32_t socket)
+static uint32_t connection_of(const struct hf_maf_link *link, uint32_t slot)
 {
-    return socket % link->connections_max;
+    return slot % link->connections_max;
 }
 
 static struct link_socket *socket_of(struct hf_maf_link *link, uint64_t user)
 {
-    struct link_socket *socket = &link->sockets[(uint32_t)user];
-    return socket->uses == (uint32_t)(user >> 32) ? socket : NULL;
+    struct link_socket *slot = &link->sockets[(uint32_t)user];
+    return slot->uses == (uint32_t)(user >> 32) ? slot : NULL;
 }
 
 /* The service hears of it unless it closed the connection itself. */
 static void lose(struct hf_maf_link *link, uint32_t number, enum hf_maf_outcome outcome)
 {
-    struct link_socket *socket = &link->sockets[number];
-    socket->association = 0;
-    if (socket->is_close_due || socket->state == SOCKET_FREE)
+    struct link_socket *slot = &link->sockets[number];
+    slot->association = 0;
+    if (slot->is_close_due || slot->state == SOCKET_FREE)
         return;
-    socket->is_close_due = true;
+    slot->is_close_due = true;
     hf_key_service_ended(link->service, maf_of(link, number), connection_of(link, number),
                          outcome);
 }
@@ -158,16 +158,16 @@ static void take_event(struct hf_maf_link *link, const struct hf_event *event)
 {
     uint32_t number = (uint32_t)event->user;
     uint32_t maf_index = maf_of(link, number);
-    struct link_socket *socket = socket_of(link, event->user);
-    if (socket == NULL)
+    struct link_socket *slot = socket_of(link, event->user);
+    if (slot == NULL)
         return;
     switch (event->kind) {
     case HF_EVENT_ESTABLISHED:
-        if (!socket->is_close_due)
+        if (!slot->is_close_due)
             hf_key_service_opened(link->service, maf_index, connection_of(link, number));
         break;
     case HF_EVENT_DATA:
-        if (!socket->is_close_due)
+        if (!slot->is_close_due)
             hf_key_service_received(link->service, maf_index, connection_of(link, number),
                                     event->data);
         break;
@@ -201,11 +201,11 @@ static void take_events(struct hf_maf_link *link)
 
 static void send_bytes(struct hf_maf_link *link, uint32_t number, struct hf_bytes bytes)
 {
-    struct link_socket *socket = &link->sockets[number];
+    struct link_socket *slot = &link->sockets[number];
     /* No room: a turn's output is much more than all connections' requests; something hangs. */
-    if (socket->association == 0 ||
-        hf_engine_send(link->engine, socket->association, bytes) != HF_OK) {
-        hf_engine_close_association(link->engine, socket->association, HF_CLOSE_NOTIFY);
+    if (slot->association == 0 ||
+        hf_engine_send(link->engine, slot->association, bytes) != HF_OK) {
+        hf_engine_close_association(link->engine, slot->association, HF_CLOSE_NOTIFY);
         lose(link, number, HF_MAF_OUTCOME_BROKEN);
     }
 }
@@ -214,12 +214,12 @@ static void send_bytes(struct hf_maf_link *link, uint32_t number, struct hf_byte
 static void connect_to(struct hf_maf_link *link, uint32_t number,
                        const struct hf_address *address)
 {
-    struct link_socket *socket = &link->sockets[number];
-    socket->uses++;
-    socket->state = SOCKET_CONNECTING;
-    socket->association = 0;
-    socket->address = *address;
-    socket->is_connect_due = true;
+    struct link_socket *slot = &link->sockets[number];
+    slot->uses++;
+    slot->state = SOCKET_CONNECTING;
+    slot->association = 0;
+    slot->address = *address;
+    slot->is_connect_due = true;
 }
 
 /* False: there was nothing to do. */
@@ -230,7 +230,7 @@ static bool take_actions(struct hf_maf_link *link)
     bool is_any = false;
     while (hf_key_service_take_action(link->service, &maf_index, &action)) {
         uint32_t number = maf_index * link->connections_max + action.connection;
-        struct link_socket *socket = &link->sockets[number];
+        struct link_socket *slot = &link->sockets[number];
         is_any = true;
         switch (action.kind) {
         case HF_MAF_ACTION_CONNECT:
@@ -240,8 +240,8 @@ static bool take_actions(struct hf_maf_link *link)
             send_bytes(link, number, action.bytes);
             break;
         case HF_MAF_ACTION_CLOSE:
-            socket->is_close_due = true;
-            hf_engine_close_association(link->engine, socket->association, HF_CLOSE_NOTIFY);
+            slot->is_close_due = true;
+            hf_engine_close_association(link->engine, slot->association, HF_CLOSE_NOTIFY);
             break;
         default:
             break;
@@ -260,28 +260,28 @@ void hf_maf_link_begin(struct hf_maf_link *link, uint64_t now_us, int64_t wall_s
 
 void hf_maf_link_connected(struct hf_maf_link *link, uint32_t number)
 {
-    struct link_socket *socket = &link->sockets[number];
+    struct link_socket *slot = &link->sockets[number];
     const struct login *login = &link->logins[maf_of(link, number)];
-    if (socket->state != SOCKET_CONNECTING || socket->is_close_due)
+    if (slot->state != SOCKET_CONNECTING || slot->is_close_due)
         return;
-    socket->state = SOCKET_OPEN;
+    slot->state = SOCKET_OPEN;
     const struct hf_connect connect = {
-        .path = {.peer = socket->address},
-        .user = (uint64_t)socket->uses << 32 | number,
+        .path = {.peer = slot->address},
+        .user = (uint64_t)slot->uses << 32 | number,
         .server_name = hf_maf_text_view(login->fqdn),
         .psk_identity = login->psk_identity,
     };
-    if (hf_engine_connect(&socket->association, link->engine, &connect) != HF_OK)
+    if (hf_engine_connect(&slot->association, link->engine, &connect) != HF_OK)
         lose(link, number, HF_MAF_OUTCOME_CONNECT);
 }
 
 void hf_maf_link_received(struct hf_maf_link *link, uint32_t number, uint8_t *data, size_t len)
 {
-    struct link_socket *socket = &link->sockets[number];
-    for (int tries = 0; len > 0 && socket->association != 0 && tries < TRIES_MAX; tries++) {
+    struct link_socket *slot = &link->sockets[number];
+    for (int tries = 0; len > 0 && slot->association != 0 && tries < TRIES_MAX; tries++) {
         size_t consumed = 0;
         enum hf_status status = hf_engine_receive_stream(link->engine, &consumed,
-                                                         socket->association, data, len);
+                                                         slot->association, data, len);
         data += consumed;
         len -= consumed;
         if (status == HF_E_STALE)
@@ -289,21 +289,21 @@ void hf_maf_link_received(struct hf_maf_link *link, uint32_t number, uint8_t *da
         hf_engine_end_turn(link->engine); /* keys are answered at once: nothing stays parked */
         take_events(link);
     }
-    if (len > 0 && socket->association != 0) {
-        hf_engine_close_association(link->engine, socket->association, HF_CLOSE_NOTIFY);
+    if (len > 0 && slot->association != 0) {
+        hf_engine_close_association(link->engine, slot->association, HF_CLOSE_NOTIFY);
         lose(link, number, HF_MAF_OUTCOME_BROKEN);
     }
 }
 
 void hf_maf_link_ended(struct hf_maf_link *link, uint32_t number)
 {
-    struct link_socket *socket = &link->sockets[number];
-    if (socket->association != 0) {
-        hf_engine_receive_end(link->engine, socket->association);
+    struct link_socket *slot = &link->sockets[number];
+    if (slot->association != 0) {
+        hf_engine_receive_end(link->engine, slot->association);
         take_events(link);
     }
     lose(link, number,
-         socket->state == SOCKET_CONNECTING ? HF_MAF_OUTCOME_CONNECT : HF_MAF_OUTCOME_BROKEN);
+         slot->state == SOCKET_CONNECTING ? HF_MAF_OUTCOME_CONNECT : HF_MAF_OUTCOME_BROKEN);
 }
 
 void hf_maf_link_end(struct hf_maf_link *link)
@@ -326,29 +326,29 @@ bool hf_maf_link_take_wish(struct hf_maf_link *link, struct hf_maf_wish *out)
 {
     struct hf_output output;
     while (hf_engine_take_output(link->engine, &output)) {
-        const struct link_socket *socket = socket_of(link, output.user);
-        if (socket == NULL || socket->state != SOCKET_OPEN)
+        const struct link_socket *slot = socket_of(link, output.user);
+        if (slot == NULL || slot->state != SOCKET_OPEN)
             continue;
         *out = (struct hf_maf_wish){.kind = HF_MAF_WISH_WRITE,
-                                    .socket = (uint32_t)output.user,
+                                    .socket_index = (uint32_t)output.user,
                                     .bytes = output.data};
         return true;
     }
     for (uint32_t i = 0; i < link->socket_count; i++) {
-        struct link_socket *socket = &link->sockets[i];
-        if (socket->is_close_due) {
-            socket->is_close_due = false;
-            if (!socket->is_connect_due) {
-                socket->state = SOCKET_FREE;
-                socket->uses++;
+        struct link_socket *slot = &link->sockets[i];
+        if (slot->is_close_due) {
+            slot->is_close_due = false;
+            if (!slot->is_connect_due) {
+                slot->state = SOCKET_FREE;
+                slot->uses++;
             }
-            *out = (struct hf_maf_wish){.kind = HF_MAF_WISH_CLOSE, .socket = i};
+            *out = (struct hf_maf_wish){.kind = HF_MAF_WISH_CLOSE, .socket_index = i};
             return true;
         }
-        if (socket->is_connect_due) {
-            socket->is_connect_due = false;
+        if (slot->is_connect_due) {
+            slot->is_connect_due = false;
             *out = (struct hf_maf_wish){
-                .kind = HF_MAF_WISH_CONNECT, .socket = i, .address = socket->address};
+                .kind = HF_MAF_WISH_CONNECT, .socket_index = i, .address = slot->address};
             return true;
         }
     }

@@ -132,7 +132,7 @@ def include_keystore(files):
 
 def include_io(files):
     """io/: public headers and its own"""
-    own = names_in(files, "io")
+    own = names_in(files, "io") | names_in(files, "io/maf")
     yield from check_includes(
         files, "io",
         lambda name: not name.startswith("openssl/") and
@@ -147,8 +147,8 @@ def makes_certificates(path):
 
 def include_apps(files):
     """apps/: public headers, io's, the store's, their own; the examples public ones alone"""
-    io_own = (names_in(files, "io") | names_in(files, "keysource/lmdb") |
-              names_in(files, "keysource/maf"))
+    io_own = (names_in(files, "io") | names_in(files, "io/maf") |
+              names_in(files, "keysource/lmdb") | names_in(files, "keysource/maf"))
 
     def quoted(name, path):
         directory = os.path.dirname(path)
