@@ -1,14 +1,19 @@
 /**
  * client.c - the steps of the client's handshake, in the order they happen: hello, cookie, the
- * server's flight, key, Finished, identity. Plain PSK (RFC 4279 2) for TLS 1.2 and DTLS 1.2 alike.
+ * server's flight, key, Finished, identity. Plain PSK (RFC 4279 2) for TLS 1.2 and DTLS 1.2 alike;
+ * what certificates have instead is in prove.c.
  */
+#include "client.h"
+
 #include "answer.h"
 #include "association.h"
 #include "flight.h"
 #include "identity.h"
 #include "keys.h"
 #include "offer.h"
+#include "hello.h"
 #include "path.h"
+#include "prove.h"
 #include "steps.h"
 #include "stream.h"
 
@@ -23,7 +28,7 @@ static void write_hello(const struct hf_engine *engine, struct hf_association *a
     hf_flight_begin(handshake);
     hf_sha256_init(&handshake->transcript); /* RFC 6347 4.2.6: without hello and verify before */
     struct hf_flight_message message = hf_flight_open(handshake, HF_MESSAGE_CLIENT_HELLO);
-    hf_offer_write(&message.writer, hf_dialer_of(engine, association), &handshake->terms,
+    hf_offer_write(&message.writer, hf_dialer_of(engine, association), handshake,
                    association->client_random, cookie);
     hf_flight_close(engine, association, &message);
 }
@@ -78,8 +83,13 @@ enum hf_status hf_client_hello(struct hf_engine *engine, struct hf_association *
 {
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
     struct hf_terms *terms = &handshake->terms;
-    HF_TRY(hf_offer_accept(terms, association->server_random, hf_dialer_of(engine, association),
+    HF_TRY(hf_offer_accept(handshake, association->server_random, hf_dialer_of(engine, association),
                            event->body));
+    handshake->way = hf_hello_key_exchange(terms->suite) == HF_KEY_EXCHANGE_PSK
+                         ? HF_WAY_PSK
+                         : HF_WAY_CERTIFICATE;
+    if (handshake->way == HF_WAY_CERTIFICATE)
+        HF_TRY(hf_prove_begin(engine, association));
     association->suite = terms->suite;
     if (terms->is_ems)
         association->flags |= HF_ASSOCIATION_EMS;
@@ -107,8 +117,8 @@ enum hf_status hf_client_hint(struct hf_engine *engine, struct hf_association *a
     return HF_OK;
 }
 
-/** The server's flight is whole. Ours begins with ClientKeyExchange, which the session hash ends
- *  with; then the key is asked for. */
+/** The server's flight is whole. With a pre-shared key ours begins with ClientKeyExchange, which
+ * the session hash ends with; then the key is asked for. */
 enum hf_status hf_client_done(struct hf_engine *engine, struct hf_association *association,
                               const struct hf_machine_event *event)
 {
@@ -118,6 +128,11 @@ enum hf_status hf_client_done(struct hf_engine *engine, struct hf_association *a
     hf_flight_answered(handshake);
     hf_flight_hash(association, handshake, HF_MESSAGE_SERVER_HELLO_DONE, event->message_seq,
                    event->body);
+    if (handshake->way == HF_WAY_CERTIFICATE) {
+        hf_prove_ask(engine, association);
+        hf_association_arm(engine, association);
+        return HF_OK;
+    }
     hf_flight_begin(handshake);
     struct hf_flight_message message = hf_flight_open(handshake, HF_MESSAGE_CLIENT_KEY_EXCHANGE);
     hf_writer_u16(&message.writer, handshake->identity_len);
@@ -130,9 +145,9 @@ enum hf_status hf_client_done(struct hf_engine *engine, struct hf_association *a
     return HF_OK;
 }
 
-static void write_finished(const struct hf_engine *engine, struct hf_association *association,
-                           struct hf_handshake *handshake)
+void hf_client_finish(struct hf_engine *engine, struct hf_association *association)
 {
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
     hf_keys_verify_data(association->verify_data, handshake, "client finished");
     if (hf_is_datagram(association))
         association->datagram.reply_seq = handshake->send_seq;
@@ -140,6 +155,9 @@ static void write_finished(const struct hf_engine *engine, struct hf_association
     struct hf_flight_message message = hf_flight_open(handshake, HF_MESSAGE_FINISHED);
     hf_writer_bytes(&message.writer, association->verify_data, HF_VERIFY_DATA_LEN);
     hf_flight_close(engine, association, &message);
+    hf_flight_await(engine, association);
+    association->flags |= HF_ASSOCIATION_WRITE_PROTECTED;
+    hf_association_arm(engine, association);
 }
 
 enum hf_status hf_client_key(struct hf_engine *engine, struct hf_association *association,
@@ -158,10 +176,7 @@ enum hf_status hf_client_key(struct hf_engine *engine, struct hf_association *as
         return HF_E_IDENTITY_REFUSED;
     HF_TRY(hf_keys_psk(engine, association));
     hf_keys_begin(engine, association);
-    write_finished(engine, association, handshake);
-    hf_flight_await(engine, association);
-    association->flags |= HF_ASSOCIATION_WRITE_PROTECTED;
-    hf_association_arm(engine, association);
+    hf_client_finish(engine, association);
     return HF_OK;
 }
 
@@ -201,13 +216,21 @@ enum hf_status hf_client_bind(struct hf_engine *engine, struct hf_association *a
     return HF_OK;
 }
 
+/** At most one: a set would be a guess (TS-0003 8.1.2). */
+static bool is_one_flavour(enum hf_flavour flavour)
+{
+    unsigned bits = flavour;
+    return bits <= HF_FLAVOUR_FQDN && (bits & (bits - 1)) == 0;
+}
+
 static bool is_valid(const struct hf_engine *engine, const struct hf_connect *connect)
 {
     return connect->dialer_index < engine->config.dialer_count &&
            connect->server_name.len <= sizeof((struct hf_terms *)0)->server_name &&
-           connect->psk_identity.len >= 1 &&
            connect->psk_identity.len <= engine->config.identity_len_max &&
-           connect->entity_id.len <= HF_ENTITY_ID_MAX;
+           connect->entity_id.len <= HF_ENTITY_ID_MAX && is_one_flavour(connect->flavour) &&
+           hf_offer_has_suite(&engine->dialers[connect->dialer_index],
+                              connect->psk_identity.len > 0);
 }
 
 /** Copies into the slot what the handshake needs. */
@@ -225,8 +248,10 @@ static enum hf_status take_order(struct hf_engine *engine, struct hf_association
         terms->server_name[i] = byte >= 'A' && byte <= 'Z' ? (uint8_t)(byte | 0x20) : byte;
     }
     handshake->identity_len = (uint16_t)connect->psk_identity.len;
-    memcpy(hf_handshake_identity(engine, handshake), connect->psk_identity.data,
-           connect->psk_identity.len);
+    if (connect->psk_identity.len > 0)
+        memcpy(hf_handshake_identity(engine, handshake), connect->psk_identity.data,
+               connect->psk_identity.len);
+    handshake->flavour = (uint8_t)connect->flavour;
     handshake->is_named = connect->entity_id.len > 0;
     association->entity_kind = (uint8_t)hf_entity_kind_of(connect->entity_id);
     return handshake->is_named ? hf_identity_keep(&association->identity, engine, &names) : HF_OK;

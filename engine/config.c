@@ -2,6 +2,7 @@
  * config.c - defaults, and the judgement of a configuration.
  */
 #include "authority.h"
+#include "hello.h"
 
 void hf_listener_init(struct hf_listener *listener, enum hf_transport transport)
 {
@@ -30,14 +31,20 @@ void hf_listener_init(struct hf_listener *listener, enum hf_transport transport)
 void hf_dialer_init(struct hf_dialer *dialer, enum hf_transport transport)
 {
     struct hf_listener listener;
-    hf_listener_init(&listener, transport); /* what we accept is what we offer */
+    hf_listener_init(&listener, transport); /* what we accept is what we offer, for the most part */
     *dialer = (struct hf_dialer){
         .transport = transport,
         .suite_count = listener.suite_count,
         .encrypt_then_mac = true,
         .datagram_len_max = listener.datagram_len_max,
     };
-    memcpy(dialer->suites, listener.suites, sizeof dialer->suites);
+    uint8_t count = 0;
+    for (int is_psk = 0; is_psk < 2; is_psk++) {
+        for (size_t i = 0; i < listener.suite_count; i++) {
+            if ((hf_hello_key_exchange(listener.suites[i]) == HF_KEY_EXCHANGE_PSK) == is_psk)
+                dialer->suites[count++] = listener.suites[i];
+        }
+    }
 }
 
 void hf_config_init(struct hf_config *config)
@@ -64,6 +71,7 @@ void hf_config_init(struct hf_config *config)
         .retransmit_us_initial = 1000000,
         .retransmit_us_max = 60000000,
         .cookie_us_max = 60000000,
+        .session_s_max = 3600,
         .trials_per_second = 32,
         .forgeries_max = 1u << 20,
     };
@@ -115,6 +123,10 @@ static const char *check_rates(const struct hf_config *config)
         return "retransmit_us_initial: above 0 and at most retransmit_us_max";
     if (config->cookie_us_max < 1000000)
         return "cookie_us_max: at least one second";
+    if (config->session_s_max < 2048 || config->session_s_max > 604800)
+        return "session_s_max: 2,048 to 604,800";
+    if (config->secrets.count > HF_SHARED_SECRETS_MAX)
+        return "secrets: more than there is room for";
     if (config->trials_per_second < 1 || config->trials_per_second > 32767)
         return "trials_per_second: 1 to 32767";
     if (config->forgeries_max < 1)
@@ -168,7 +180,7 @@ static const char *check_dialer(const struct hf_dialer *dialer)
         return "dialer: datagram_len_max: 256 to 4096";
     if (len != 0 && len != 512 && len != 1024 && len != 2048 && len != 4096)
         return "dialer: max_fragment_len: 0, 512, 1024, 2048 or 4096";
-    return NULL;
+    return hf_authority_check_dialer(dialer);
 }
 
 enum hf_status hf_config_check(const char **why, const struct hf_config *config)

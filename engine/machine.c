@@ -5,6 +5,7 @@
 
 #include "association.h"
 #include "record.h"
+#include "resume.h"
 #include "steps.h"
 
 #define ANY HF_STATE_COUNT
@@ -17,6 +18,16 @@ static const struct hf_row rows[] = {
      "RFC 5246 7.4.1.2", HF_WAY_PSK},
     {HF_STATE_SV_AWAIT_HELLO, HF_MACHINE_CLIENT_HELLO, hf_server_hello, HF_STATE_SV_AWAIT_OFFER,
      "RFC 5246 7.4.1.2", HF_WAY_CERTIFICATE},
+    {HF_STATE_SV_AWAIT_HELLO, HF_MACHINE_CLIENT_HELLO, hf_server_hello, HF_STATE_SV_AWAIT_SESSION,
+     "RFC 5246 7.4.1.2", HF_WAY_SESSION},
+    {HF_STATE_SV_AWAIT_SESSION, HF_MACHINE_ANSWER, hf_resume_answer, HF_STATE_SV_AWAIT_EXCHANGE,
+     "RFC 5077 3.1", HF_WAY_PSK},
+    {HF_STATE_SV_AWAIT_SESSION, HF_MACHINE_ANSWER, hf_resume_answer, HF_STATE_SV_AWAIT_OFFER,
+     "RFC 5077 3.1", HF_WAY_CERTIFICATE},
+    {HF_STATE_SV_AWAIT_SESSION, HF_MACHINE_ANSWER, hf_resume_answer,
+     HF_STATE_SV_RESUMED_AWAIT_CCS, "RFC 5077 3.1", HF_WAY_RESUMED},
+    {HF_STATE_SV_RESUMED_AWAIT_CCS, HF_MACHINE_CHANGE_CIPHER_SPEC, hf_keys_ccs,
+     HF_STATE_SV_AWAIT_FINISHED, "RFC 5246 7.3", HF_WAY_ANY},
     {HF_STATE_SV_AWAIT_EXCHANGE, HF_MACHINE_CLIENT_KEY_EXCHANGE, hf_server_exchange,
      HF_STATE_SV_AWAIT_KEY, "RFC 4279 2", HF_WAY_ANY},
     {HF_STATE_SV_AWAIT_KEY, HF_MACHINE_ANSWER, hf_server_key, HF_STATE_SV_AWAIT_CCS,
@@ -44,15 +55,29 @@ static const struct hf_row rows[] = {
     {HF_STATE_CL_AWAIT_HELLO, HF_MACHINE_HELLO_VERIFY, hf_client_verify, SAME, "RFC 6347 4.2.1",
      HF_WAY_ANY},
     {HF_STATE_CL_AWAIT_HELLO, HF_MACHINE_SERVER_HELLO, hf_client_hello, HF_STATE_CL_AWAIT_EXCHANGE,
-     "RFC 5246 7.4.1.3", HF_WAY_ANY},
+     "RFC 5246 7.4.1.3", HF_WAY_PSK},
+    {HF_STATE_CL_AWAIT_HELLO, HF_MACHINE_SERVER_HELLO, hf_client_hello,
+     HF_STATE_CL_AWAIT_CERTIFICATE, "RFC 5246 7.4.1.3", HF_WAY_CERTIFICATE},
     {HF_STATE_CL_AWAIT_EXCHANGE, HF_MACHINE_SERVER_KEY_EXCHANGE, hf_client_hint,
      HF_STATE_CL_AWAIT_DONE, "RFC 4279 2", HF_WAY_ANY},
     {HF_STATE_CL_AWAIT_EXCHANGE, HF_MACHINE_SERVER_HELLO_DONE, hf_client_done,
      HF_STATE_CL_AWAIT_KEY, "RFC 5246 7.4.5", HF_WAY_ANY},
+    {HF_STATE_CL_AWAIT_CERTIFICATE, HF_MACHINE_CERTIFICATE, hf_prove_certificate,
+     HF_STATE_CL_AWAIT_SHARE, "TS-0003 8.2.2.2", HF_WAY_ANY},
+    {HF_STATE_CL_AWAIT_SHARE, HF_MACHINE_SERVER_KEY_EXCHANGE, hf_prove_share,
+     HF_STATE_CL_AWAIT_REQUEST, "RFC 8422 5.4", HF_WAY_ANY},
+    {HF_STATE_CL_AWAIT_REQUEST, HF_MACHINE_CERTIFICATE_REQUEST, hf_prove_request,
+     HF_STATE_CL_AWAIT_DONE, "RFC 5246 7.4.4", HF_WAY_ANY},
     {HF_STATE_CL_AWAIT_DONE, HF_MACHINE_SERVER_HELLO_DONE, hf_client_done, HF_STATE_CL_AWAIT_KEY,
-     "RFC 5246 7.4.5", HF_WAY_ANY},
+     "RFC 5246 7.4.5", HF_WAY_PSK},
+    {HF_STATE_CL_AWAIT_DONE, HF_MACHINE_SERVER_HELLO_DONE, hf_client_done, HF_STATE_CL_AWAIT_PROOF,
+     "RFC 5246 7.4.5", HF_WAY_CERTIFICATE},
     {HF_STATE_CL_AWAIT_KEY, HF_MACHINE_ANSWER, hf_client_key, HF_STATE_CL_AWAIT_CCS,
      "TS-0003 8.2.2.1", HF_WAY_ANY},
+    {HF_STATE_CL_AWAIT_PROOF, HF_MACHINE_JOB, hf_prove_proof, HF_STATE_CL_AWAIT_SIGN,
+     "TS-0003 8.1.2", HF_WAY_ANY},
+    {HF_STATE_CL_AWAIT_SIGN, HF_MACHINE_JOB, hf_prove_sign, HF_STATE_CL_AWAIT_CCS, "RFC 5246 7.4.8",
+     HF_WAY_ANY},
     {HF_STATE_CL_AWAIT_CCS, HF_MACHINE_CHANGE_CIPHER_SPEC, hf_keys_ccs, HF_STATE_CL_AWAIT_FINISHED,
      "RFC 5246 7.1", HF_WAY_ANY},
     {HF_STATE_CL_AWAIT_FINISHED, HF_MACHINE_FINISHED, hf_client_finished,
@@ -72,6 +97,8 @@ static const char *const state_names[] = {
     [HF_STATE_FREE] = "FREE",
     [HF_STATE_SV_START] = "SV_START",
     [HF_STATE_SV_AWAIT_HELLO] = "SV_AWAIT_HELLO",
+    [HF_STATE_SV_AWAIT_SESSION] = "SV_AWAIT_SESSION",
+    [HF_STATE_SV_RESUMED_AWAIT_CCS] = "SV_RESUMED_AWAIT_CCS",
     [HF_STATE_SV_AWAIT_OFFER] = "SV_AWAIT_OFFER",
     [HF_STATE_SV_AWAIT_EXCHANGE] = "SV_AWAIT_EXCHANGE",
     [HF_STATE_SV_AWAIT_KEY] = "SV_AWAIT_KEY",
@@ -85,8 +112,13 @@ static const char *const state_names[] = {
     [HF_STATE_CL_START] = "CL_START",
     [HF_STATE_CL_AWAIT_HELLO] = "CL_AWAIT_HELLO",
     [HF_STATE_CL_AWAIT_EXCHANGE] = "CL_AWAIT_EXCHANGE",
+    [HF_STATE_CL_AWAIT_CERTIFICATE] = "CL_AWAIT_CERTIFICATE",
+    [HF_STATE_CL_AWAIT_SHARE] = "CL_AWAIT_SHARE",
+    [HF_STATE_CL_AWAIT_REQUEST] = "CL_AWAIT_REQUEST",
     [HF_STATE_CL_AWAIT_DONE] = "CL_AWAIT_DONE",
     [HF_STATE_CL_AWAIT_KEY] = "CL_AWAIT_KEY",
+    [HF_STATE_CL_AWAIT_PROOF] = "CL_AWAIT_PROOF",
+    [HF_STATE_CL_AWAIT_SIGN] = "CL_AWAIT_SIGN",
     [HF_STATE_CL_AWAIT_CCS] = "CL_AWAIT_CCS",
     [HF_STATE_CL_AWAIT_FINISHED] = "CL_AWAIT_FINISHED",
     [HF_STATE_CL_AWAIT_IDENTITY] = "CL_AWAIT_IDENTITY",
@@ -102,6 +134,7 @@ static const char *const event_names[] = {
     [HF_MACHINE_SERVER_HELLO] = "ServerHello",
     [HF_MACHINE_CERTIFICATE] = "Certificate",
     [HF_MACHINE_SERVER_KEY_EXCHANGE] = "ServerKeyExchange",
+    [HF_MACHINE_CERTIFICATE_REQUEST] = "CertificateRequest",
     [HF_MACHINE_SERVER_HELLO_DONE] = "ServerHelloDone",
     [HF_MACHINE_CLIENT_KEY_EXCHANGE] = "ClientKeyExchange",
     [HF_MACHINE_CERTIFICATE_VERIFY] = "CertificateVerify",
@@ -147,6 +180,8 @@ enum hf_machine_event_kind hf_machine_message(uint8_t message_type)
         return HF_MACHINE_CERTIFICATE;
     case HF_MESSAGE_SERVER_KEY_EXCHANGE:
         return HF_MACHINE_SERVER_KEY_EXCHANGE;
+    case HF_MESSAGE_CERTIFICATE_REQUEST:
+        return HF_MACHINE_CERTIFICATE_REQUEST;
     case HF_MESSAGE_SERVER_HELLO_DONE:
         return HF_MACHINE_SERVER_HELLO_DONE;
     case HF_MESSAGE_CLIENT_KEY_EXCHANGE:
@@ -226,6 +261,8 @@ enum hf_status hf_machine_fail(struct hf_engine *engine, struct hf_association *
                         failure.alert == HF_ALERT_CLOSE_NOTIFY ? HF_ALERT_LEVEL_WARNING
                                                                : HF_ALERT_LEVEL_FATAL,
                         failure.alert);
+    if (failure.alert != HF_ALERT_CLOSE_NOTIFY && failure.alert != HF_ALERT_NONE)
+        hf_resume_forget(engine, association);
     if (status == HF_E_PEER_ALERT && association->handshake != HF_NONE)
         failure.alert = hf_handshake_of(engine, association)->failure.alert; /* the one received */
     hf_association_end(engine, association, &failure);

@@ -106,6 +106,6 @@ enum hf_status hf_engine_update_dialer(struct hf_engine *engine, uint32_t dialer
     config.dialers = dialer;
     config.dialer_count = 1;
     HF_TRY(hf_config_check(NULL, &config));
-    engine->dialers[dialer_index] = *dialer;
+    hf_authority_adopt_dialer(engine, dialer_index, dialer);
     return HF_OK;
 }

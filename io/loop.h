@@ -1,8 +1,8 @@
 /**
- * loop.h - one shard: an io_uring, its sockets, and one engine, on one thread.
+ * loop.h - one shard: its sockets and one engine, on one thread, over io_uring or epoll.
  *
- * The loop is the engine's first embedder and knows only the public headers. A back end that is
- * not io_uring will stand behind this same header.
+ * The loop is the engine's first embedder and knows only the public headers. Which of the two is
+ * behind it makes no difference but in cost.
  *
  * Back-pressure: a TLS connection whose send queue holds more than `send_queue_len_high` bytes is
  * not read from until it has drained, so whoever answers at most what it receives never finds the
@@ -46,10 +46,22 @@ struct hf_loop_handlers {
      *  so no event. */
     void (*refused)(struct hf_loop *loop, uint32_t listener_index, enum hf_status status,
                     void *arg);
+    /** sign is handed a job that waits for the signature of a remote key. Whoever takes it gives it
+     *  back with hf_loop_give_job(), exactly once, in this turn or a later one. False, or without
+     *  it: nobody can sign, and the handshake fails. */
+    bool (*sign)(struct hf_loop *loop, struct hf_job *job, void *arg);
     void *arg;
 };
 
+/** What a loop stands on. */
+enum hf_loop_io {
+    HF_LOOP_IO_AUTO = 0, /**< io_uring, or epoll where that is refused */
+    HF_LOOP_IO_URING,
+    HF_LOOP_IO_EPOLL,
+};
+
 struct hf_loop_config {
+    enum hf_loop_io io;
     const struct hf_config *engine; /**< shard_index included */
     const struct hf_key_source *source;
     const struct hf_loop_socket *sockets;
@@ -69,14 +81,14 @@ struct hf_loop_config {
     bool is_dtls_notified_on_stop; /**< close_notify to DTLS peers too: wakes every device */
     bool is_unfiltered;       /**< let the engine see, and count by cause, datagrams that cannot be
                                    DTLS; otherwise the kernel drops them (receive_queue_drops) */
-    uint32_t completions_max; /**< completion queue entries; 0: so many that it cannot overflow */
+    uint32_t completions_max; /**< completion queue entries of io_uring; 0: cannot overflow */
 };
 
 /** hf_loop_config_init sets the defaults named above. */
 void hf_loop_config_init(struct hf_loop_config *config);
 
-/** hf_loop_open opens ring, sockets and engine. Call on the thread that will run it (DEFER_TASKRUN:
- *  the ring belongs to its creator). Sockets use SO_REUSEPORT so that shards share an address; the
+/** hf_loop_open opens ring, sockets and engine. Call on the thread that will run it (an io_uring
+ *  belongs to its creator). Sockets use SO_REUSEPORT so that shards share an address; the
  *  shard with index 0 probes without it, so that a port another program holds is an error: open
  *  that one first. On failure `error` holds one line with the remedy (privilege, port, MEMLOCK,
  *  io_uring refused ...). Errors: HF_E_CONFIG, HF_E_MEMORY, HF_E_STATE. */
@@ -96,6 +108,11 @@ void hf_loop_close(struct hf_loop *loop);
 /** hf_loop_engine gives the engine, for handlers on the loop's thread. */
 struct hf_engine *hf_loop_engine(struct hf_loop *loop);
 
+/** hf_loop_io_name gives "io_uring" or "epoll"; hf_loop_io_reason why it is that one: one line,
+ *  with the remedy where io_uring was refused. Views: as long as the loop. Thread: any. */
+const char *hf_loop_io_name(const struct hf_loop *loop);
+const char *hf_loop_io_reason(const struct hf_loop *loop);
+
 /** hf_loop_address gives the address socket `socket_index` is bound to. */
 struct hf_address hf_loop_address(const struct hf_loop *loop, uint32_t socket_index);
 
@@ -108,6 +125,9 @@ HF_MUST_USE enum hf_status hf_loop_send(struct hf_loop *loop, hf_association_id 
 /** hf_loop_end closes an association as hf_engine_close_association() does; a TLS connection is
  *  closed once what is queued has been sent. */
 void hf_loop_end(struct hf_loop *loop, hf_association_id association, enum hf_close how);
+
+/** hf_loop_give_job gives back a job that `sign` took, answered or not. Thread: the loop's. */
+void hf_loop_give_job(struct hf_loop *loop, struct hf_job *job);
 
 /** Something to do on the loop's thread. */
 typedef void hf_loop_task(struct hf_loop *loop, void *arg);
@@ -128,7 +148,7 @@ struct hf_loop_counters {
     uint64_t datagrams_in, datagrams_out;
     uint64_t datagrams_truncated;   /**< longer than a receive buffer: dropped */
     uint64_t datagrams_unsendable;  /**< the kernel refused (no route, full buffer ...) */
-    uint64_t receive_rearms;        /**< multishot receives that ended and were armed again */
+    uint64_t receive_rearms;        /**< receives that ended and were armed again */
     uint64_t receive_buffers_empty; /**< times all receive buffers were in use */
     uint64_t receive_queue_drops;   /**< dropped by the kernel: queue full, or cannot be DTLS */
     uint64_t completions_overflowed; /**< turns that found the completion queue overflown */

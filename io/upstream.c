@@ -107,13 +107,12 @@ bool hf_upstream_event(struct hf_loop *loop, const struct hf_event *event)
     return event->kind == HF_EVENT_DATA || event->kind == HF_EVENT_PEER_CLOSED;
 }
 
-void hf_upstream_complete(struct hf_loop *loop, const struct io_uring_cqe *cqe)
+void hf_upstream_complete(struct hf_loop *loop, const struct hf_completion *completion)
 {
-    enum hf_operation operation = (enum hf_operation)(cqe->user_data >> 56);
-    if (operation == HF_OPERATION_UPSTREAM_DATAGRAM)
-        hf_upstream_datagram_received(loop, cqe);
+    if (completion->operation == HF_OPERATION_UPSTREAM_DATAGRAM)
+        hf_upstream_datagram_received(loop, completion);
     else
-        hf_upstream_stream_complete(loop, operation, cqe);
+        hf_upstream_stream_complete(loop, completion);
 }
 
 void hf_upstream_settle(struct hf_loop *loop)

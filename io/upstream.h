@@ -46,8 +46,7 @@ struct hf_upstream_datagrams {
     int fds[HF_UPSTREAM_SOCKETS]; /* -1: not needed */
     bool is_armed[HF_UPSTREAM_SOCKETS];
     uint64_t pause_until_us;
-    struct msghdr headers_in[2]; /* what a multishot receive is to deliver: IPv4, IPv6 */
-    uint8_t prefix[8];           /* of the associations' IPv6 addresses */
+    uint8_t prefix[8]; /* of the associations' IPv6 addresses */
     uint32_t slot_bits;
     uint32_t shard_index;
     uint32_t batch_count;
@@ -102,7 +101,7 @@ void hf_upstream_close(struct hf_loop *loop);
 /** hf_upstream_event forwards. True: it is dealt with and the embedder need not hear of it. */
 HF_MUST_USE bool hf_upstream_event(struct hf_loop *loop, const struct hf_event *event);
 /** hf_upstream_complete takes a completion of one of the upstream operations. */
-void hf_upstream_complete(struct hf_loop *loop, const struct io_uring_cqe *cqe);
+void hf_upstream_complete(struct hf_loop *loop, const struct hf_completion *completion);
 /** hf_upstream_settle sends, arms, flushes and closes what this turn has touched. */
 void hf_upstream_settle(struct hf_loop *loop);
 /** hf_upstream_arm arms receives; at the end of the turn, after the buffers went back. */
@@ -126,7 +125,7 @@ void hf_upstream_datagram_arm(struct hf_loop *loop);
 /** hf_upstream_datagram_send batches an event's data; _flush sends the batch. */
 void hf_upstream_datagram_send(struct hf_loop *loop, const struct hf_event *event);
 void hf_upstream_datagram_flush(struct hf_loop *loop);
-void hf_upstream_datagram_received(struct hf_loop *loop, const struct io_uring_cqe *cqe);
+void hf_upstream_datagram_received(struct hf_loop *loop, const struct hf_completion *completion);
 /** hf_upstream_datagram_source gives the address an association's datagrams come from, of the
  *  upstream's family; port 0. */
 struct hf_address hf_upstream_datagram_source(const struct hf_upstream_datagrams *datagrams,
@@ -140,8 +139,7 @@ HF_MUST_USE enum hf_status hf_upstream_stream_open(struct hf_loop *loop,
 void hf_upstream_stream_close(struct hf_loop *loop);
 /** hf_upstream_stream_event: the device's side of it. */
 void hf_upstream_stream_event(struct hf_loop *loop, const struct hf_event *event);
-void hf_upstream_stream_complete(struct hf_loop *loop, enum hf_operation operation,
-                                 const struct io_uring_cqe *cqe);
+void hf_upstream_stream_complete(struct hf_loop *loop, const struct hf_completion *completion);
 void hf_upstream_stream_settle(struct hf_loop *loop);
 void hf_upstream_stream_second(struct hf_loop *loop);
 

@@ -26,9 +26,6 @@
 #define ADDRESS_MASK ((1u << HF_UPSTREAM_ADDRESS_BITS) - 1)
 #define BUFFER_LEN (4 << 20)
 #define PROBE_MS 200
-/* Of names received, padded so that the controls behind them stay aligned. */
-#define NAME_LEN_V4 16u /* sizeof(struct sockaddr_in) */
-#define NAME_LEN_V6 32u /* sizeof(struct sockaddr_in6) is 28 */
 
 static uint32_t datagram_slot(hf_association_id association)
 {
@@ -171,14 +168,6 @@ enum hf_status hf_upstream_datagram_open(struct hf_loop *loop, char error[HF_LOO
     loop->upstreams->datagrams = datagrams;
     HF_COUNT(loop, memory_len, sizeof *datagrams);
     datagrams->shard_index = config->engine->shard_index;
-    datagrams->headers_in[0] = (struct msghdr){
-        .msg_namelen = NAME_LEN_V4,
-        .msg_controllen = CMSG_SPACE(sizeof(struct in_pktinfo)),
-    };
-    datagrams->headers_in[1] = (struct msghdr){
-        .msg_namelen = NAME_LEN_V6,
-        .msg_controllen = CMSG_SPACE(sizeof(struct in6_pktinfo)),
-    };
     for (uint32_t i = 0; i < HF_UPSTREAM_SOCKETS; ++i)
         datagrams->fds[i] = -1;
     for (uint32_t i = 0; i < HF_LISTENERS_MAX; ++i) {
@@ -206,11 +195,6 @@ void hf_upstream_datagram_close(struct hf_loop *loop)
     loop->upstreams->datagrams = NULL;
 }
 
-static struct msghdr *datagram_header_in(struct hf_upstream_datagrams *datagrams, uint32_t socket)
-{
-    return &datagrams->headers_in[socket == HF_UPSTREAM_SOCKET_V6];
-}
-
 void hf_upstream_datagram_arm(struct hf_loop *loop)
 {
     struct hf_upstream_datagrams *datagrams = loop->upstreams->datagrams;
@@ -219,13 +203,9 @@ void hf_upstream_datagram_arm(struct hf_loop *loop)
     for (uint32_t i = 0; i < HF_UPSTREAM_SOCKETS; ++i) {
         if (datagrams->is_armed[i] || datagrams->fds[i] < 0)
             continue;
-        struct io_uring_sqe *sqe = hf_uring_next(loop, HF_OPERATION_UPSTREAM_DATAGRAM, i, 0);
-        if (!sqe)
+        struct hf_target target = {datagrams->fds[i], HF_OPERATION_UPSTREAM_DATAGRAM, i, 0};
+        if (!loop->backend->datagrams(loop, target))
             return;
-        io_uring_prep_recvmsg_multishot(sqe, datagrams->fds[i],
-                                        datagram_header_in(datagrams, i), 0);
-        sqe->flags |= IOSQE_BUFFER_SELECT;
-        sqe->buf_group = loop->datagrams.group;
         datagrams->is_armed[i] = true;
     }
 }
@@ -318,11 +298,10 @@ void hf_upstream_datagram_flush(struct hf_loop *loop)
 
 /* ---- from the upstream ---- */
 
-static bool datagram_destination(struct hf_address *out, struct io_uring_recvmsg_out *received,
-                                 struct msghdr *header)
+static bool datagram_destination(struct hf_address *out, const struct msghdr *controls)
 {
-    for (struct cmsghdr *c = io_uring_recvmsg_cmsg_firsthdr(received, header); c;
-         c = io_uring_recvmsg_cmsg_nexthdr(received, header, c)) {
+    struct msghdr header = *controls; /* CMSG_NXTHDR wants it mutable */
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&header); c; c = CMSG_NXTHDR(&header, c)) {
         if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
             struct in_pktinfo info;
             uint8_t ip[4];
@@ -375,17 +354,16 @@ static enum hf_status datagram_addressee(struct hf_association_entry *out,
     return HF_OK;
 }
 
-static void datagram_forward(struct hf_loop *loop, struct io_uring_recvmsg_out *received,
-                             struct hf_bytes data, uint32_t turn)
+static void datagram_forward(struct hf_loop *loop, const struct hf_completion *completion)
 {
+    struct hf_bytes data = {completion->data, completion->len};
     struct hf_association_entry entry;
     struct hf_address destination;
     enum hf_status status = HF_E_ARGUMENT;
-    if (datagram_destination(&destination, received,
-                             datagram_header_in(loop->upstreams->datagrams, turn)))
-        status = datagram_addressee(&entry, loop, &destination, turn);
-    if (status == HF_OK && !datagram_is_from(&loop->upstreams->of_listener[entry.listener_index],
-                                             io_uring_recvmsg_name(received)))
+    if (datagram_destination(&destination, &completion->controls))
+        status = datagram_addressee(&entry, loop, &destination, completion->index);
+    if (status == HF_OK &&
+        !datagram_is_from(&loop->upstreams->of_listener[entry.listener_index], completion->name))
         status = HF_E_ARGUMENT;
     if (status == HF_OK)
         status = hf_loop_send(loop, entry.association, data);
@@ -403,32 +381,21 @@ static void datagram_forward(struct hf_loop *loop, struct io_uring_recvmsg_out *
     }
 }
 
-void hf_upstream_datagram_received(struct hf_loop *loop, const struct io_uring_cqe *cqe)
+void hf_upstream_datagram_received(struct hf_loop *loop, const struct hf_completion *completion)
 {
     struct hf_upstream_datagrams *datagrams = loop->upstreams->datagrams;
-    uint32_t turn = (uint32_t)cqe->user_data;
-    if (!(cqe->flags & IORING_CQE_F_MORE)) {
-        datagrams->is_armed[turn] = false;
-        if (cqe->res == -ENOBUFS)
+    int result = completion->result;
+    if (!completion->is_armed) {
+        datagrams->is_armed[completion->index] = false;
+        if (result == -ENOBUFS)
             HF_COUNT(loop, receive_buffers_empty, 1);
-        else if (cqe->res < 0 && cqe->res != -ECANCELED && cqe->res != -ECONNREFUSED)
+        else if (result < 0 && result != -ECANCELED && result != -ECONNREFUSED)
             datagrams->pause_until_us = loop->now_us + HF_ACCEPT_PAUSE_US;
     }
-    if (!(cqe->flags & IORING_CQE_F_BUFFER))
+    if (!completion->data)
         return;
-    uint8_t *buffer = hf_buffers_hold(&loop->datagrams, cqe->flags);
-    struct msghdr *header = datagram_header_in(datagrams, turn);
-    struct io_uring_recvmsg_out *received =
-        cqe->res < 0 ? NULL : io_uring_recvmsg_validate(buffer, cqe->res, header);
-    if (!received)
-        return;
-    if (received->flags & MSG_TRUNC) {
+    if (completion->is_truncated)
         HF_COUNT(loop, upstream_drops_too_long, 1);
-        return;
-    }
-    struct hf_bytes data = {
-        io_uring_recvmsg_payload(received, header),
-        io_uring_recvmsg_payload_length(received, cqe->res, header)};
-    if (data.len > 0) /* an empty one says nothing to a device */
-        datagram_forward(loop, received, data, turn);
+    else if (completion->len > 0) /* an empty one says nothing to a device */
+        datagram_forward(loop, completion);
 }

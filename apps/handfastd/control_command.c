@@ -137,10 +137,11 @@ static json_t *run_status(struct hf_daemon *daemon)
     }
     pthread_mutex_lock(&daemon->reload_lock);
     json_t *result = json_pack(
-        "{s:s,s:s,s:i,s:I,s:o,s:I,s:I,s:I,s:I,s:s,s:s,s:o,s:o,s:{s:I,s:I,s:b,s:o}}", "state",
+        "{s:s,s:s,s:i,s:I,s:o,s:I,s:s,s:I,s:I,s:I,s:s,s:s,s:o,s:o,s:{s:I,s:I,s:b,s:o}}", "state",
         states[state], "version", hf_version(), "pid", (int)getpid(), "uptime_seconds",
         (json_int_t)((int64_t)time(NULL) - daemon->start_s), "started", time_text(daemon->start_s),
-        "shards", (json_int_t)daemon->shard_count, "associations", (json_int_t)associations,
+        "shards", (json_int_t)daemon->shard_count, "io",
+        hf_loop_io_name(hf_shard_loop(daemon->shards[0])), "associations", (json_int_t)associations,
         "handshakes_open", (json_int_t)half_open, "handshakes_parked", (json_int_t)parked, "config",
         daemon->config.config_file, "log_level", level_name(hf_log_level_get()), "listeners",
         describe_listeners(daemon), "authorities", describe_authorities(daemon), "reloads", "ok",

@@ -383,6 +383,8 @@ static const char *fixed_in_process(const struct hf_daemon_config *running,
 {
     if (running->shard_count != wanted->shard_count)
         return "shards";
+    if (running->io != wanted->io)
+        return "io";
     if (strcmp(running->user, wanted->user) != 0)
         return "user";
     if (running->is_seccomp != wanted->is_seccomp)
@@ -538,6 +540,7 @@ void hf_daemon_config_loop(struct hf_loop_config *out, const struct hf_daemon_co
     hf_loop_config_init(out);
     out->sockets = config->sockets;
     out->socket_count = config->socket_count;
+    out->io = config->io;
     out->is_dtls_notified_on_stop = config->is_dtls_notified_on_stop;
     if (config->associations_max != HF_OPTIONS_UNSET)
         out->connections_max = share(config->associations_max, config->shard_count);

@@ -115,6 +115,7 @@ struct hf_daemon_config {
     struct hf_daemon_mafs mafs; /**< whose keys count beside the authorities' own */
 
     uint64_t shard_count;
+    enum hf_loop_io io;
     char user[HF_NAME_MAX];
     bool is_seccomp;
     char keylog_file[HF_PATH_TEXT_MAX];

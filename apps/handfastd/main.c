@@ -124,6 +124,24 @@ static bool start_shards(struct hf_daemon *daemon)
     return true;
 }
 
+/* One line, unless shards differ: a limit may have sufficed for some of them only. */
+static void log_io(const struct hf_daemon *daemon)
+{
+    const char *last = NULL;
+    for (uint32_t i = 0; i < daemon->shard_count; i++) {
+        struct hf_log_line line;
+        const struct hf_loop *loop = hf_shard_loop(daemon->shards[i]);
+        if (last != NULL && strcmp(last, hf_loop_io_name(loop)) == 0)
+            continue;
+        last = hf_loop_io_name(loop);
+        hf_log_begin(&line, HF_LOG_NOTICE, HF_LOG_SLOT_UNLIMITED, "io_chosen", NULL);
+        hf_log_text(&line, "io", last);
+        hf_log_text(&line, "because", hf_loop_io_reason(loop));
+        hf_log_number(&line, "from_shard", i);
+        hf_log_end(&line);
+    }
+}
+
 static void log_listener(const struct hf_daemon *daemon, uint32_t index)
 {
     const struct hf_listener *listener = &daemon->started.listeners[index];
@@ -222,8 +240,7 @@ static bool start(struct process *process)
     struct hf_shard_shared *shared = &daemon->shared;
     char error[HF_SANDBOX_ERROR_MAX];
     shared->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (shared->end_fd < 0 || getrandom(shared->cookie_secret, sizeof(shared->cookie_secret), 0) !=
-                                  (ssize_t)sizeof(shared->cookie_secret)) {
+    if (shared->end_fd < 0 || hf_shared_secrets_rotate(&shared->secrets, 0, 0) != HF_OK) {
         hf_log_message(HF_LOG_ERROR, "start_failed", "%s", strerror(errno));
         return false;
     }
@@ -234,6 +251,7 @@ static bool start(struct process *process)
     }
     if (!open_keylog(daemon) || !start_shards(daemon))
         return false;
+    log_io(daemon);
     for (uint32_t i = 0; i < daemon->started.socket_count; i++)
         log_listener(daemon, i);
     if (!start_metrics(process) || !start_control(process))
@@ -347,7 +365,7 @@ static bool finish(struct process *process)
         close(daemon->shared.keylog_fd);
     if (daemon->shared.end_fd >= 0)
         close(daemon->shared.end_fd);
-    explicit_bzero(daemon->shared.cookie_secret, sizeof(daemon->shared.cookie_secret));
+    explicit_bzero(&daemon->shared.secrets, sizeof(daemon->shared.secrets));
     return is_good;
 }
 

@@ -329,6 +329,8 @@ static const struct hf_setting_choice formats[] = {{"auto", HF_LOG_AUTO},
                                                    {"logfmt", HF_LOG_LOGFMT},
                                                    {"json", HF_LOG_JSON},
                                                    {NULL, 0}};
+static const struct hf_setting_choice ios[] = {
+    {"auto", HF_LOOP_IO_AUTO}, {"uring", HF_LOOP_IO_URING}, {"epoll", HF_LOOP_IO_EPOLL}, {NULL, 0}};
 static const struct hf_setting_choice levels[] = {
     {"error", HF_LOG_ERROR}, {"warning", HF_LOG_WARNING}, {"notice", HF_LOG_NOTICE},
     {"info", HF_LOG_INFO},   {"debug", HF_LOG_DEBUG},     {NULL, 0}};
@@ -492,6 +494,8 @@ static const struct hf_setting settings[] = {
 
     {HF_SECTION_PROCESS, "shards", "shards", "N", take_number, CONFIG(shard_count), 1,
      HF_SHARDS_MAX, NULL, false, false, "threads that serve; default: one a CPU"},
+    {HF_SECTION_PROCESS, "io", "io", "HOW", take_choice, CONFIG(io), 0, 0, ios, false, false,
+     "uring, epoll, or auto (default): io_uring unless it is refused"},
     {HF_SECTION_PROCESS, "user", "user", "NAME", take_text, CONFIG(user), 0, HF_NAME_MAX, NULL,
      false, false, "become this user once every address is bound"},
     {HF_SECTION_PROCESS, "seccomp", "seccomp", NULL, take_bool, CONFIG(is_seccomp), 0, 0, NULL,

@@ -5,7 +5,7 @@
 #ifndef HANDFAST_CONFIG_H
 #define HANDFAST_CONFIG_H
 
-#include <handfast/status.h>
+#include <handfast/session.h>
 
 HF_BEGIN_DECLS
 
@@ -81,9 +81,15 @@ struct hf_dialer {
     bool extended_master_secret_needed; /**< offered in any case; refuse a server without it */
     uint16_t max_fragment_len; /**< RFC 6066 4: 512, 1024, 2048, 4096; 0: not asked for */
     uint16_t datagram_len_max; /**< UDP payload the handshake fragments to; 256..4096 */
+    /** What we show and by what servers are judged; a reference is taken of each. Suites with
+     *  certificates are offered if there is one of the first two, and the third. */
+    const struct hf_credential *x509; /**< shown as a certificate; NULL: none */
+    const struct hf_credential *raw;  /**< shown as a raw public key (RFC 7250); NULL: none */
+    const struct hf_trust *trust;
 };
 
-/** hf_dialer_init sets the mandatory suite first, then the others; 1,200 bytes. */
+/** hf_dialer_init sets the suites with certificates, then those with pre-shared keys, of each the
+ *  mandatory one first; 1,200 bytes. Suites there is no credential for are not offered. */
 HF_API void hf_dialer_init(struct hf_dialer *dialer, enum hf_transport transport);
 
 /** What the peers of the listeners of one authority may take of an engine together, so that one
@@ -138,7 +144,16 @@ struct hf_config {
 
     bool keylog; /**< emit HF_EVENT_KEYLOG: gives away every secret; off */
 
-    uint8_t cookie_secret[32]; /**< all zero: drawn at random; shared by shards that share peers */
+    /* Resumption, server's role (RFC 5246 7.4.1.2, RFC 5077). Both off. Only of sessions with
+     * extended master secret (RFC 7627 5.3). */
+    struct hf_session_cache *sessions; /**< for session IDs; shards share it; outlives the engine */
+    bool tickets;                      /**< for peers that understand them: no session ID then */
+    uint32_t session_s_max; /**< a session's life, seconds; 3,600; 2,048 to 604,800; never longer
+                                 than its credential's */
+
+    /** What cookie and ticket keys are derived from. None: drawn at random. Shards that share
+     *  peers share it, and so do the nodes behind a balancer. */
+    struct hf_shared_secrets secrets;
 
     uint32_t quota_count;          /**< at most HF_QUOTAS_MAX; 0: none */
     const struct hf_quota *quotas; /**< copied by hf_engine_open() */

@@ -49,7 +49,8 @@ void hf_maf_link_begin(struct hf_maf_link *link, uint64_t now_us, int64_t wall_s
 void hf_maf_link_connected(struct hf_maf_link *link, uint32_t socket_index);
 
 /** hf_maf_link_received takes bytes, decrypted in place; all of them. */
-void hf_maf_link_received(struct hf_maf_link *link, uint32_t socket_index, uint8_t *data, size_t len);
+void hf_maf_link_received(struct hf_maf_link *link, uint32_t socket_index, uint8_t *data,
+                          size_t len);
 
 /** hf_maf_link_ended: it could not be connected, or nothing more will come. */
 void hf_maf_link_ended(struct hf_maf_link *link, uint32_t socket_index);

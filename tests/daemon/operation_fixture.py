@@ -31,7 +31,7 @@ class Daemon(process_test.Daemon):
         if "seccomp = yes" in text:  # the leak check traces its own process
             environment["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
         self.process = subprocess.Popen(
-            [process_test.HANDFASTD, "--config", self.config_file, *options],
+            [process_test.HANDFASTD, "--config", self.config_file, *process_test.IO, *options],
             stderr=subprocess.PIPE, text=True, env=environment)
         self.lines = []
         self.lock = threading.Condition()

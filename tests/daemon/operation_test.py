@@ -15,7 +15,7 @@ import unittest
 import operation_fixture
 from broken_configs import BROKEN, GOOD
 from operation_fixture import OperationFixture
-from process_test import KEY, OTHER_KEY, PATIENCE, openssl, run_once, write_keys
+from process_test import IO, KEY, OTHER_KEY, PATIENCE, openssl, run_once, write_keys
 
 RELOADS = int(os.environ.get("HF_RELOADS", "100"))
 IS_ROOT = os.geteuid() == 0
@@ -135,6 +135,9 @@ class OperationTest(OperationFixture):
 
     def test_what_needs_a_restart_is_refused(self):
         daemon = self.start_daemon()
+        if not IO:  # the command line wins over the file
+            daemon.write_config(GOOD.replace("shards = 2", "shards = 2\n io = epoll"))
+            self.assertIn("io: cannot change", daemon.ask("reload", status=1)["error"])
         for old, new, word in (
                 ("shards = 2", "shards = 1", "shards"),
                 ('metrics { address = "127.0.0.1:0" }', "", "metrics"),

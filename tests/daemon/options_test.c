@@ -212,6 +212,7 @@ static void test_refusals(void **state)
     expect_refused(BASE "extra", "\"extra\": only options are expected");
     expect_refused(BASE "--shards 0", "a number from 1 to 64");
     expect_refused(BASE "--shards 65", "a number from 1 to 64");
+    expect_refused(BASE "--io kqueue", "auto, uring or epoll");
     expect_refused(BASE "--shards 2x", "a number from 1 to 64");
     expect_refused(BASE "--mtu 255", "a number from 256 to 4096");
     expect_refused(BASE "--reference-point mcx", "mca, mcc");

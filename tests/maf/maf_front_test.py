@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """maf_front_test.py HANDFAST-MAF HANDFASTD HANDFASTCTL - handfastd with a real MAF behind it, and
-in between a proxy that delays, drips, cuts and refuses; or a MAF made here that lies. The devices are
-openssl s_client."""
+in between a proxy that delays, drips, cuts and refuses; or a MAF made here that lies. The devices
+are openssl s_client."""
 import base64
 import json
 import os
@@ -91,7 +91,7 @@ class Proxy:
 
 
 class Liar:
-    """A MAF that answers what it is told to, over openssl s_server: TLS is real, the rest is not."""
+    """A MAF that answers what it is told to, by openssl s_server: TLS is real, the rest is not."""
 
     def __init__(self, answer):
         with socket.create_server(("127.0.0.1", 0)) as probe:

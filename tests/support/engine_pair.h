@@ -33,6 +33,7 @@ struct engine_end {
     struct engine_pair *pair;
     struct hf_engine *engine;
     bool is_client;
+    bool is_idle; /**< its crypto jobs stay where they are */
     enum engine_pair_answers answers;
     struct hf_answer answer; /**< changed at will before it is given */
     hf_association_id id;
