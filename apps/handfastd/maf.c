@@ -96,6 +96,9 @@ static void answer_km(struct hf_engine *engine, const struct hf_request *request
         if (answer.kind != HF_ANSWER_REFUSED)
             break;
     }
+    /* A key file names who comes with a key: here that is us, not the MAF. */
+    answer.entity_id = (struct hf_bytes){NULL, 0};
+    answer.entity_kind = HF_ENTITY_PENDING;
     (void)hf_engine_answer(engine, request->ticket, &answer);
 }
 
@@ -516,6 +519,7 @@ static void *live(void *arg)
 {
     struct hf_maf *maf = arg;
     bool is_on = true;
+    (void)pthread_setname_np(pthread_self(), "hf-maf");
     while (is_on) {
         eventfd_t count = 0;
         uint64_t now_us = hf_maf_sockets_now_us();

@@ -64,7 +64,7 @@ static enum hf_status open_engine(struct hf_maf_link *link, const struct hf_key_
     hf_config_init(&config);
     hf_dialer_init(&dialer, HF_TRANSPORT_TLS);
     dialer.extended_master_secret_needed = true;
-    config.associations_max = 2 * link->socket_count; /* some are closing */
+    config.associations_max = 4 * link->socket_count + 32; /* some close; room for long names */
     config.handshakes_max = config.associations_max;
     config.handshakes_pressure = config.handshakes_max;
     config.handshakes_per_prefix_max = config.handshakes_max;

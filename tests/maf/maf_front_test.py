@@ -244,7 +244,7 @@ class FrontTest(MafFixture):
         begun = time.monotonic()
         self.assertIsNone(front.whoami(self.register(self.maf_of(proxy))))
         self.assertLess(time.monotonic() - begun, 12)
-        front.wait_for_metric("handfast_parked", 0)
+        front.wait_for_metric("handfast_handshakes_parked", 0)
 
     def test_maf_restarts_and_is_gone(self):
         maf, proxy, front, name = self.start_pair()
@@ -321,7 +321,7 @@ class FrontTest(MafFixture):
                 front.wait_for(f"reason={reasons.get(outcome, 'source_unavailable')} "
                                f"listener=tls-0")
                 self.assertIsNotNone(front.whoami(LOCAL[0], key=LOCAL[1], at=""))
-        front.wait_for_metric("handfast_parked", 0)
+        front.wait_for_metric("handfast_handshakes_parked", 0)
 
     def test_configurations_that_are_refused(self):
         maf_fixture.write_keys(self.path("front-keys"), [TARGET])
