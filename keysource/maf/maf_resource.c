@@ -6,39 +6,24 @@
 #include "crypto.h"
 
 #include <jansson.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- memory of the JSON library: keys pass through it -------------------------------------- */
 
-/* Ahead of each block, so that it is wiped when it is given back. */
-union block {
-    size_t len;
-    max_align_t alignment;
-};
-
-static void *take_block(size_t len)
-{
-    union block *block = len <= SIZE_MAX - sizeof(*block) ? malloc(sizeof(*block) + len) : NULL;
-    if (block == NULL)
-        return NULL;
-    block->len = len;
-    return block + 1;
-}
-
+/* What was taken here may be given back by free(), too: not all who print JSON know of us. */
 static void give_block(void *data)
 {
-    if (data == NULL)
-        return;
-    union block *block = (union block *)data - 1;
-    hf_wipe(data, block->len);
-    free(block);
+    if (data != NULL)
+        hf_wipe(data, malloc_usable_size(data));
+    free(data);
 }
 
 void hf_maf_resource_init(void)
 {
-    json_set_alloc_funcs(take_block, give_block);
+    json_set_alloc_funcs(malloc, give_block);
 }
 
 /* ---- lists -------------------------------------------------------------------------------- */

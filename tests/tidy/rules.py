@@ -114,7 +114,7 @@ def include_maf(files):
     yield from check_includes(
         files, "keysource/maf",
         lambda name: name in MEMORY_AND_TEXT or PUBLIC.match(name) or
-        name in ("http_parser.h", "jansson.h"),
+        name in ("http_parser.h", "jansson.h", "malloc.h"),
         lambda name, path: name in own | {"crypto.h"},
         "the MAF's client is sans-I/O on the public headers and crypto.h")
 
