@@ -4,9 +4,9 @@
 #include "settings.h"
 
 #include "endpoint.h"
+#include "maf_settings.h"
 
 #include <handfast/credential.h>
-#include <key_service.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -347,15 +347,9 @@ static const struct hf_setting_choice flavours[] = {{"device", HF_FLAVOUR_DEVICE
 static const struct hf_setting_choice crl_policies[] = {
     {"warn", HF_CRL_EXPIRED_WARN}, {"refuse", HF_CRL_EXPIRED_REFUSE}, {NULL, 0}};
 
-static const struct hf_setting_choice key_parts[] = {
-    {"whole", HF_KEY_WHOLE}, {"first-half", HF_KEY_FIRST_HALF}, {NULL, 0}};
-static const struct hf_setting_choice key_id_syntaxes[] = {
-    {"any", HF_MAF_RELATIVE_ANY}, {"hex", HF_MAF_RELATIVE_HEX}, {NULL, 0}};
-
 #define CONFIG(name) offsetof(struct hf_daemon_config, name)
 #define LISTENER(name) offsetof(struct hf_daemon_listener, name)
 #define AUTHORITY(name) offsetof(struct hf_daemon_authority, name)
-#define MAF(name) offsetof(struct hf_daemon_maf, name)
 #define SECOND 1000000ULL
 #define DAY (86400 * SECOND)
 
@@ -466,35 +460,7 @@ static const struct hf_setting settings[] = {
     {HF_SECTION_LISTENER, NULL, "upstream-tcp", "ADDR:PORT", take_upstream_address,
      LISTENER(upstream_tcp), 0, 0, NULL, false, false, "forward plaintext of TLS listeners there"},
 
-    {HF_SECTION_NONE, NULL, "maf", "FQDN=ADDR:PORT", hf_maf_config_take, 0, 0, 0, NULL, false,
-     false, "fetch keys of identities ...@FQDN from this MAF; repeatable, also for more addresses"},
-    {HF_SECTION_NONE, NULL, "maf-identity", "KMID", take_text, CONFIG(mafs.common.identity), 0,
-     HF_MAF_CONFIG_TEXT_MAX, NULL, false, false, "who we are to MAFs: a KmID"},
-    {HF_SECTION_NONE, NULL, "maf-psk-file", "FILE", take_text, CONFIG(mafs.common.psk_file), 0,
-     HF_MAF_CONFIG_TEXT_MAX, NULL, false, false, "where its Km stands, as in --psk-file"},
-    {HF_SECTION_NONE, NULL, "maf-origin", "CSE-ID", take_text, CONFIG(mafs.common.origin), 0,
-     HF_MAF_CONFIG_TEXT_MAX, NULL, false, false, "our CSE-ID, X-M2M-Origin towards MAFs"},
-    {HF_SECTION_MAF, "address", NULL, NULL, hf_maf_config_take_address, 0, 0, 0, NULL, true, false,
-     ""},
-    {HF_SECTION_MAF, "identity", NULL, NULL, take_text, MAF(identity), 0, HF_MAF_CONFIG_TEXT_MAX,
-     NULL, false, false, ""},
-    {HF_SECTION_MAF, "psk-file", NULL, NULL, take_text, MAF(psk_file), 0, HF_MAF_CONFIG_TEXT_MAX,
-     NULL, false, false, ""},
-    {HF_SECTION_MAF, "origin", NULL, NULL, take_text, MAF(origin), 0, HF_MAF_CONFIG_TEXT_MAX, NULL,
-     false, false, ""},
-    {HF_SECTION_MAF, "admin-fqdn", NULL, NULL, take_text, MAF(admin_fqdn), 0,
-     HF_MAF_CONFIG_TEXT_MAX, NULL, false, false, ""},
-    {HF_SECTION_MAF, "connections", NULL, NULL, take_number, MAF(connections), 1, 64, NULL, false,
-     false, ""},
-    {HF_SECTION_MAF, "pipeline", NULL, NULL, take_number, MAF(pipeline), 1, 1024, NULL, false,
-     false, ""},
-    {HF_SECTION_MAF, "timeout", NULL, NULL, take_duration, MAF(lookup_us), SECOND, 60 * SECOND,
-     NULL, false, false, ""},
-    {HF_SECTION_MAF, "psk-part", NULL, NULL, take_choice, MAF(part), 0, 0, key_parts, false, false,
-     ""},
-    {HF_SECTION_MAF, "key-id-syntax", NULL, NULL, take_choice, MAF(syntax), 0, 0, key_id_syntaxes,
-     false, false, ""},
-
+    HF_MAF_SETTINGS
     {HF_SECTION_PROCESS, "shards", "shards", "N", take_number, CONFIG(shard_count), 1,
      HF_SHARDS_MAX, NULL, false, false, "threads that serve; default: one a CPU"},
     {HF_SECTION_PROCESS, "io", "io", "HOW", take_choice, CONFIG(io), 0, 0, ios, false, false,
@@ -512,6 +478,18 @@ static const struct hf_setting settings[] = {
     {HF_SECTION_PROCESS, "upstream-prefix", "upstream-prefix", "PREFIX", take_prefix,
      CONFIG(upstream_prefix), 0, 0, NULL, false, false,
      "associations' own addresses towards IPv6 upstreams of datagrams: a /64 routed to this host"},
+    {HF_SECTION_SESSIONS, "tickets", "session-tickets", NULL, take_bool,
+     CONFIG(is_session_tickets), 0, 0, NULL, false, false,
+     "let peers resume by ticket (RFC 5077)"},
+    {HF_SECTION_SESSIONS, "cache", "session-cache", "N", take_number, CONFIG(session_cache), 0,
+     1U << 24, NULL, false, false,
+     "let peers resume by session ID: so many sessions, all shards together; default 0"},
+    {HF_SECTION_SESSIONS, "lifetime", "session-lifetime", "TIME", take_duration,
+     CONFIG(session_us), SECOND, 7 * DAY, NULL, false, false,
+     "of a session, at least 2048s; default 1h; never beyond its credential's"},
+    {HF_SECTION_SESSIONS, "shared-secrets", "shared-secrets", "FILE", take_text,
+     CONFIG(shared_secrets), 0, HF_PATH_TEXT_MAX, NULL, false, false,
+     "cookie and ticket keys shared by nodes behind a balancer: handfastctl secrets"},
     {HF_SECTION_METRICS, "address", "metrics", "ADDR:PORT", take_metrics, 0, 0, 0, NULL, false,
      false, "serve /metrics, /healthz and /readyz by HTTP here"},
     {HF_SECTION_CONTROL, "socket", "control", "PATH", take_text, CONFIG(control_socket), 0,
@@ -587,8 +565,8 @@ const struct hf_setting *hf_settings(size_t *out_count)
 
 const char *hf_settings_section_name(enum hf_settings_section section)
 {
-    static const char *const names[HF_SECTION_COUNT] = {NULL,       "process", "metrics",
-                                                        "control",  "log",     "limits",
-                                                        "listener", "authority", "maf"};
+    static const char *const names[HF_SECTION_COUNT] = {
+        NULL,  "process", "sessions", "metrics",  "control",
+        "log", "limits",  "listener", "authority", "maf"};
     return names[section];
 }
