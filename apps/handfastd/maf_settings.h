@@ -17,7 +17,7 @@ static const struct hf_setting_choice key_id_syntaxes[] = {
 
 #define HF_MAF_SETTINGS                                                                           \
     {HF_SECTION_NONE, NULL, "maf", "FQDN=ADDR:PORT", hf_maf_config_take, 0, 0, 0, NULL, false,    \
-     false, "fetch keys of identities ...@FQDN from this MAF; repeatable, for more addresses too"}, \
+     false, "fetch keys of identities ...@FQDN from this MAF; repeatable, for more addresses"}, \
     {HF_SECTION_NONE, NULL, "maf-identity", "KMID", take_text, CONFIG(mafs.common.identity), 0,   \
      HF_MAF_CONFIG_TEXT_MAX, NULL, false, false, "who we are to MAFs: a KmID"},                   \
     {HF_SECTION_NONE, NULL, "maf-psk-file", "FILE", take_text, CONFIG(mafs.common.psk_file), 0,   \
