@@ -71,7 +71,9 @@ static void collect(struct outcomes *out, struct hf_key_service *service)
         out->count++;
         struct outcome *outcome = &out->of[reply.ticket.slot];
         FUZZ_CHECK(outcome->outcome == 0 && outcome->secret_len == 0);
-        outcome->outcome = (uint8_t)(reply.outcome + 1);
+        /* Of a line that is too long and wrong as well, either may be found first. */
+        bool is_long = reply.outcome == HF_MAF_OUTCOME_TOO_LONG;
+        outcome->outcome = (uint8_t)((is_long ? HF_MAF_OUTCOME_MALFORMED : reply.outcome) + 1);
         if (reply.outcome != HF_MAF_OUTCOME_KEY)
             continue;
         FUZZ_CHECK(reply.answer.secret.len == HF_MAF_KEY_LEN);
