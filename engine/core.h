@@ -178,6 +178,7 @@ struct hf_association {
     uint16_t plaintext_len_max; /**< most we send in a record */
     uint16_t receive_len_max;   /**< most the peer may send in a record */
     uint8_t warnings;           /**< warning alerts and empty records in a row */
+    uint8_t quota_index;        /**< whose share it uses up */
     uint16_t session_until;     /**< when the session ends: resume.c */
     uint8_t leaving;            /**< enum hf_leave that waits for room for its event, or 0 */
     uint32_t handshake;         /**< slot index, or HF_NONE */

@@ -44,6 +44,7 @@ struct hf_listener_authority {
     const struct hf_credential *x509; /**< shown as a certificate; NULL: none */
     const struct hf_credential *raw;  /**< shown as a raw public key (RFC 7250); NULL: none */
     const struct hf_trust *trust;     /**< judges the peer; NULL: pre-shared keys only */
+    uint8_t quota_index; /**< of hf_config.quotas: its peers', once their hello has named it */
 };
 
 #define HF_LISTENER_AUTHORITIES_MAX 16
@@ -57,7 +58,8 @@ struct hf_listener {
     bool encrypt_then_mac;              /**< accept RFC 7366 when offered with a CBC suite */
     bool extended_master_secret_needed; /**< refuse a peer without RFC 7627 */
     uint16_t datagram_len_max; /**< UDP payload the handshake fragments to; 256..4096 */
-    uint8_t quota_index; /**< of hf_config.quotas: whose share its peers use up; 0 without any */
+    uint8_t quota_index; /**< of hf_config.quotas: whose share peers use up until their hello has
+                              named an authority, and where there are none; 0 without any */
     uint16_t psk_hint_len;     /**< 0: no ServerKeyExchange (RFC 4279 5.2) */
     uint8_t psk_hint[HF_PSK_HINT_MAX];
     /** By server name. The first is also for peers that send none, and, if no authority here has
