@@ -69,9 +69,12 @@ bool hf_keys_load(struct hf_keyfile **out, char error[HF_KEYS_ERROR_MAX], const 
 static void request(struct hf_engine *engine, const struct hf_request *asked, void *arg)
 {
     const struct hf_keys *keys = arg;
-    struct hf_answer answer;
+    /* A certificate that names no entity is known by its Credential-ID; nothing is resumed. */
+    struct hf_answer answer = {.kind = asked->kind == HF_REQUEST_IDENTITY ? HF_ANSWER_IDENTITY
+                                                                          : HF_ANSWER_REFUSED};
     uint8_t scratch[HF_CREDENTIAL_ID_MAX];
-    hf_keyfile_answer(&answer, scratch, keys->current, asked->psk_identity);
+    if (asked->kind == HF_REQUEST_KEY && keys->current != NULL)
+        hf_keyfile_answer(&answer, scratch, keys->current, asked->psk_identity);
     (void)hf_engine_answer(engine, asked->ticket, &answer);
 }
 

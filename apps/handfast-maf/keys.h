@@ -14,7 +14,7 @@ HF_MUST_USE bool hf_keys_load(struct hf_keyfile **out, char error[HF_KEYS_ERROR_
 
 /** What a loop's key source answers from; changed on the loop's thread only. */
 struct hf_keys {
-    struct hf_keyfile *current;
+    struct hf_keyfile *current; /**< NULL: there are none */
 };
 
 /** hf_keys_source gives the source; `keys` must outlive the loop. */

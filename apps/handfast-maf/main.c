@@ -8,6 +8,7 @@
 #include "options.h"
 #include "serve.h"
 
+#include <certificates.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -29,6 +30,7 @@ struct process {
     struct hf_worker *worker;
     struct hf_serve *serve;
     struct hf_keys keys;
+    struct hf_certificates certificates;
     struct hf_loop *loop;
     pthread_t thread;
     sem_t opened;
@@ -99,6 +101,10 @@ static bool open_loop(struct process *process)
     struct hf_key_source source = hf_keys_source(&process->keys);
     hf_listener_init(&listener, HF_TRANSPORT_TLS);
     listener.extended_master_secret_needed = true; /* keys are exported: RFC 7627 5.4 */
+    const struct hf_listener_authority authority = {.x509 = process->certificates.x509,
+                                                    .trust = process->certificates.trust};
+    listener.authorities = &authority;
+    listener.authority_count = authority.x509 != NULL;
     hf_config_init(&engine);
     engine.associations_max = (uint32_t)options->associations_max;
     if (engine.handshakes_max > engine.associations_max)
@@ -183,6 +189,8 @@ static void reload(struct process *process)
 {
     char error[HF_KEYS_ERROR_MAX];
     struct swap swap = {.process = process};
+    if (process->options.psk_file == NULL)
+        return;
     if (!hf_keys_load(&swap.keyfile, error, process->options.psk_file)) {
         log_line("reload_failed", error, NULL);
         return;
@@ -226,7 +234,9 @@ static void log_ready(struct process *process)
         hf_store_abort(process->store);
     }
     snprintf(text, sizeof(text), "version=%s clients=%zu registrations=%llu keys=%llu",
-             hf_version(), hf_keyfile_count(process->keys.current), (unsigned long long)clients,
+             hf_version(),
+             process->keys.current == NULL ? 0 : hf_keyfile_count(process->keys.current),
+             (unsigned long long)clients,
              (unsigned long long)keys);
     log_line("ready", text, NULL);
 }
@@ -237,7 +247,17 @@ static bool open_all(struct process *process)
     char error[HF_STORE_ERROR_MAX + 64];
     _Static_assert(HF_CONFIGURATION_ERROR_MAX <= HF_STORE_ERROR_MAX, "one error fits the other");
     _Static_assert(HF_KEYS_ERROR_MAX <= HF_STORE_ERROR_MAX, "one error fits the other");
-    if (!hf_keys_load(&process->keys.current, error, options->psk_file) ||
+    const struct hf_certificate_files files = {
+        .cert = options->cert,
+        .key = options->key,
+        .ca = options->client_ca,
+        .crl = options->client_crl,
+        .flavours = HF_FLAVOUR_DEVICE | HF_FLAVOUR_CSE_ID | HF_FLAVOUR_AE_ID | HF_FLAVOUR_NODE_ID,
+    };
+    _Static_assert(HF_CERTIFICATES_ERROR_MAX <= HF_STORE_ERROR_MAX, "one error fits the other");
+    if ((options->psk_file != NULL &&
+         !hf_keys_load(&process->keys.current, error, options->psk_file)) ||
+        !hf_certificates_open(&process->certificates, error, &files) ||
         (options->client_config != NULL &&
          !hf_configuration_open(&process->configuration, error, options->client_config)) ||
         !hf_store_open(&process->store, error, options->store)) {
@@ -275,6 +295,7 @@ static void close_all(struct process *process)
     hf_store_close(process->store);
     hf_configuration_close(process->configuration);
     hf_keyfile_close(process->keys.current);
+    hf_certificates_close(&process->certificates);
 }
 
 static void serve(struct process *process, const sigset_t *signals)

@@ -15,7 +15,9 @@
 void hf_options_help(void)
 {
     printf(
-        "usage: handfast-maf --listen ADDRESS:PORT --psk-file FILE --store DIR [option]...\n"
+        "usage: handfast-maf --listen ADDRESS:PORT --store DIR --psk-file FILE [option]...\n"
+        "       handfast-maf --listen ADDRESS:PORT --store DIR --cert FILE --key FILE\n"
+        "                    --client-ca FILE [option]...\n"
         "\n"
         "A M2M Authentication Function (oneM2M TS-0003 8.8): clients register keys for each other\n"
         "over TLS 1.2 and retrieve those that were registered for them.\n"
@@ -23,6 +25,10 @@ void hf_options_help(void)
         "  --listen ADDRESS:PORT    TCP, numeric; [ADDRESS]:PORT for IPv6; may be repeated\n"
         "  --psk-file FILE          clients' keys, one a line: KmID:hexkey[:identifier]; SIGHUP\n"
         "                           reads it again\n"
+        "  --cert FILE --key FILE   our certificate, for the MAF's FQDN, and its key: clients with\n"
+        "                           certificates; together with --client-ca\n"
+        "  --client-ca FILE         authorities of clients' certificates\n"
+        "  --client-crl FILE        their CRLs\n"
         "  --store DIR              registrations and keys; made if it is not there\n"
         "  --client-config FILE     JSON: what clients may retrieve as their configuration\n"
         "  --key-days N             the longest life of a key registration (30)\n"
@@ -91,6 +97,14 @@ static bool take(struct hf_options *out, char *error, const char *name, const ch
         out->psk_file = value;
     else if (strcmp(name, "store") == 0)
         out->store = value;
+    else if (strcmp(name, "cert") == 0)
+        out->cert = value;
+    else if (strcmp(name, "key") == 0)
+        out->key = value;
+    else if (strcmp(name, "client-ca") == 0)
+        out->client_ca = value;
+    else if (strcmp(name, "client-crl") == 0)
+        out->client_crl = value;
     else if (strcmp(name, "client-config") == 0)
         out->client_config = value;
     else if (!read_number(&number, value, 1000000))
@@ -111,8 +125,11 @@ static bool settle(const struct hf_options *out, char *error)
     const char *missing = NULL;
     if (out->listen_count == 0)
         missing = "--listen";
-    else if (out->psk_file == NULL)
-        missing = "--psk-file";
+    else if ((out->cert == NULL) != (out->key == NULL) ||
+             (out->cert == NULL) != (out->client_ca == NULL))
+        missing = "all of --cert, --key and --client-ca";
+    else if (out->psk_file == NULL && out->cert == NULL)
+        missing = "--psk-file, or --cert,";
     else if (out->store == NULL)
         missing = "--store";
     if (missing != NULL)
@@ -127,6 +144,10 @@ bool hf_options_parse(struct hf_options *out, char error[HF_OPTIONS_ERROR_MAX], 
         {"listen", required_argument, NULL, 'o'},
         {"psk-file", required_argument, NULL, 'o'},
         {"store", required_argument, NULL, 'o'},
+        {"cert", required_argument, NULL, 'o'},
+        {"key", required_argument, NULL, 'o'},
+        {"client-ca", required_argument, NULL, 'o'},
+        {"client-crl", required_argument, NULL, 'o'},
         {"client-config", required_argument, NULL, 'o'},
         {"key-days", required_argument, NULL, 'o'},
         {"client-days", required_argument, NULL, 'o'},

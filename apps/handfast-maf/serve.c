@@ -85,8 +85,10 @@ static bool name_client(struct connection *connection, const struct hf_associati
 {
     const char *name = info->entity_id;
     if (info->entity_id_len == 0) {
+        /* Of a certificate all of it: "31-..." must not be taken for a KmID. */
         const char *dash = strchr(info->credential_id, '-');
-        name = dash != NULL ? dash + 1 : info->credential_id;
+        bool is_key = info->framework == HF_FRAMEWORK_PROVISIONED_SYMMETRIC_KEY;
+        name = is_key && dash != NULL ? dash + 1 : info->credential_id;
     }
     size_t len = strlen(name);
     size_t given = info->entity_id_len > 0

@@ -8,6 +8,7 @@
 
 #include "keystore.h"
 
+#include <certificates.h>
 #include <errno.h>
 #include <maf_sockets.h>
 #include <pthread.h>
@@ -67,7 +68,8 @@ struct hf_maf {
     struct hf_key_service *service;
     struct hf_maf_link *link;
     struct hf_maf_sockets *sockets;
-    struct hf_keyfile *keys[HF_MAF_CONFIG_MAX];
+    struct hf_keyfile *keys[HF_MAF_CONFIG_MAX]; /* NULL: certificates only */
+    struct hf_certificates certificates[HF_MAF_CONFIG_MAX];
     struct hf_key_source source;
     pthread_t thread;
     bool is_started;
@@ -92,6 +94,8 @@ static void answer_km(struct hf_engine *engine, const struct hf_request *request
     struct hf_answer answer = {.kind = HF_ANSWER_REFUSED};
     uint8_t scratch[HF_CREDENTIAL_ID_MAX];
     for (uint32_t i = 0; i < maf->config.mafs->count; i++) {
+        if (maf->keys[i] == NULL || request->kind != HF_REQUEST_KEY)
+            continue;
         hf_keyfile_answer(&answer, scratch, maf->keys[i], request->psk_identity);
         if (answer.kind != HF_ANSWER_REFUSED)
             break;
@@ -102,21 +106,46 @@ static void answer_km(struct hf_engine *engine, const struct hf_request *request
     (void)hf_engine_answer(engine, request->ticket, &answer);
 }
 
+static bool load_km(struct hf_keyfile **out, char *error, const struct hf_daemon_maf *config)
+{
+    struct hf_answer answer;
+    uint8_t scratch[HF_CREDENTIAL_ID_MAX];
+    char reason[HF_KEYSTORE_ERROR_MAX];
+    if (config->psk_file[0] == '\0')
+        return true;
+    if (!hf_keystore_load(out, reason, config->psk_file)) {
+        snprintf(error, HF_MAF_ERROR_MAX, "maf %.100s: %.500s", config->fqdn, reason);
+        return false;
+    }
+    hf_keyfile_answer(&answer, scratch, *out, hf_maf_text_view(config->identity));
+    if (answer.kind == HF_ANSWER_PSK)
+        return true;
+    snprintf(error, HF_MAF_ERROR_MAX, "maf %.100s: %.200s has no key for \"%.200s\"", config->fqdn,
+             config->psk_file, config->identity);
+    return false;
+}
+
+static const char *name_or_null(const char *text)
+{
+    return text[0] != '\0' ? text : NULL;
+}
+
 static bool load_keys(struct hf_maf *maf, char *error)
 {
     for (uint32_t i = 0; i < maf->config.mafs->count; i++) {
         const struct hf_daemon_maf *config = &maf->config.mafs->mafs[i];
-        struct hf_answer answer;
-        uint8_t scratch[HF_CREDENTIAL_ID_MAX];
-        char reason[HF_KEYSTORE_ERROR_MAX];
-        if (!hf_keystore_load(&maf->keys[i], reason, config->psk_file)) {
-            snprintf(error, HF_MAF_ERROR_MAX, "maf %.100s: %.500s", config->fqdn, reason);
+        char reason[HF_CERTIFICATES_ERROR_MAX];
+        const struct hf_certificate_files files = {
+            .cert = name_or_null(config->certificate),
+            .key = name_or_null(config->private_key),
+            .ca = name_or_null(config->ca),
+            .crl = name_or_null(config->crl),
+            .flavours = HF_FLAVOUR_FQDN,
+        };
+        if (!load_km(&maf->keys[i], error, config))
             return false;
-        }
-        hf_keyfile_answer(&answer, scratch, maf->keys[i], hf_maf_text_view(config->identity));
-        if (answer.kind != HF_ANSWER_PSK) {
-            snprintf(error, HF_MAF_ERROR_MAX, "maf %.100s: %.200s has no key for \"%.200s\"",
-                     config->fqdn, config->psk_file, config->identity);
+        if (!hf_certificates_open(&maf->certificates[i], reason, &files)) {
+            snprintf(error, HF_MAF_ERROR_MAX, "maf %.100s: %.500s", config->fqdn, reason);
             return false;
         }
     }
@@ -163,6 +192,8 @@ static enum hf_status open_service(struct hf_maf *maf)
     hf_key_service_config_init(&service);
     for (uint32_t i = 0; i < mafs->count; i++) {
         fill_pool(&pools[i], &logins[i], &mafs->mafs[i]);
+        logins[i].x509 = maf->certificates[i].x509;
+        logins[i].trust = maf->certificates[i].trust;
         if (pools[i].connections_max > connections_max)
             connections_max = pools[i].connections_max;
         if (mafs->mafs[i].lookup_us > lookup_us)
@@ -253,8 +284,10 @@ void hf_maf_close(struct hf_maf *maf)
     hf_maf_sockets_close(maf->sockets);
     hf_maf_link_close(maf->link);
     hf_key_service_close(maf->service);
-    for (uint32_t i = 0; i < HF_MAF_CONFIG_MAX; i++)
+    for (uint32_t i = 0; i < HF_MAF_CONFIG_MAX; i++) {
         hf_keyfile_close(maf->keys[i]);
+        hf_certificates_close(&maf->certificates[i]);
+    }
     if (maf->wake_fd >= 0)
         close(maf->wake_fd);
     pthread_mutex_destroy(&maf->lock);

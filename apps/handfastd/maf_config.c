@@ -94,10 +94,14 @@ static const char *fault_of(const struct hf_daemon_maf *maf)
         return "its name must be the MAF's FQDN";
     if (maf->address_count == 0)
         return "no address";
-    if (maf->identity[0] == '\0')
-        return "no identity: the KmID we have with this MAF";
-    if (maf->psk_file[0] == '\0')
-        return "no psk-file: where the Km of that identity stands";
+    bool has_certificate = maf->certificate[0] != '\0';
+    if (has_certificate != (maf->private_key[0] != '\0') ||
+        has_certificate != (maf->ca[0] != '\0'))
+        return "certificate, private-key and ca go together";
+    if (maf->identity[0] == '\0' && !has_certificate)
+        return "no identity: the KmID we have with this MAF; and no certificate";
+    if ((maf->identity[0] == '\0') != (maf->psk_file[0] == '\0'))
+        return "identity and psk-file, where its Km stands, go together";
     if (maf->origin[0] != '\0' && !hf_maf_text_is_identifier(hf_maf_text_view(maf->origin)))
         return "origin is no CSE-ID such as //m2msp.example/in-cse";
     if (maf->admin_fqdn[0] != '\0' && !hf_maf_text_is_fqdn(hf_maf_text_view(maf->admin_fqdn)))
@@ -127,7 +131,10 @@ bool hf_maf_config_settle(struct hf_daemon_mafs *mafs, char *error, size_t error
 static bool is_same(const struct hf_daemon_maf *a, const struct hf_daemon_maf *b)
 {
     return strcmp(a->fqdn, b->fqdn) == 0 && strcmp(a->identity, b->identity) == 0 &&
-           strcmp(a->psk_file, b->psk_file) == 0 && strcmp(a->origin, b->origin) == 0 &&
+           strcmp(a->psk_file, b->psk_file) == 0 &&
+           strcmp(a->certificate, b->certificate) == 0 &&
+           strcmp(a->private_key, b->private_key) == 0 && strcmp(a->ca, b->ca) == 0 &&
+           strcmp(a->crl, b->crl) == 0 && strcmp(a->origin, b->origin) == 0 &&
            strcmp(a->admin_fqdn, b->admin_fqdn) == 0 && a->address_count == b->address_count &&
            memcmp(a->addresses, b->addresses, sizeof(a->addresses)) == 0 &&
            a->connections == b->connections && a->pipeline == b->pipeline &&

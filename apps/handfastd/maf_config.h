@@ -17,6 +17,8 @@ struct hf_daemon_maf {
     uint32_t address_count;
     char identity[HF_MAF_CONFIG_TEXT_MAX]; /**< KmID */
     char psk_file[HF_MAF_CONFIG_TEXT_MAX]; /**< where its Km stands */
+    char certificate[HF_MAF_CONFIG_TEXT_MAX], private_key[HF_MAF_CONFIG_TEXT_MAX];
+    char ca[HF_MAF_CONFIG_TEXT_MAX], crl[HF_MAF_CONFIG_TEXT_MAX];
     char origin[HF_MAF_CONFIG_TEXT_MAX];   /**< our CSE-ID, absolute */
     char admin_fqdn[HF_MAF_CONFIG_TEXT_MAX];
     uint64_t connections, pipeline; /**< 0: the default */

@@ -30,6 +30,14 @@ static const struct hf_setting_choice key_id_syntaxes[] = {
      NULL, false, false, ""},                                                                     \
     {HF_SECTION_MAF, "psk-file", NULL, NULL, take_text, MAF(psk_file), 0, HF_MAF_CONFIG_TEXT_MAX, \
      NULL, false, false, ""},                                                                     \
+    {HF_SECTION_MAF, "certificate", NULL, NULL, take_text, MAF(certificate), 0,                   \
+     HF_MAF_CONFIG_TEXT_MAX, NULL, false, false, ""},                                             \
+    {HF_SECTION_MAF, "private-key", NULL, NULL, take_text, MAF(private_key), 0,                   \
+     HF_MAF_CONFIG_TEXT_MAX, NULL, false, false, ""},                                             \
+    {HF_SECTION_MAF, "ca", NULL, NULL, take_text, MAF(ca), 0, HF_MAF_CONFIG_TEXT_MAX, NULL,       \
+     false, false, ""},                                                                           \
+    {HF_SECTION_MAF, "crl", NULL, NULL, take_text, MAF(crl), 0, HF_MAF_CONFIG_TEXT_MAX, NULL,     \
+     false, false, ""},                                                                           \
     {HF_SECTION_MAF, "origin", NULL, NULL, take_text, MAF(origin), 0, HF_MAF_CONFIG_TEXT_MAX, NULL,\
      false, false, ""},                                                                           \
     {HF_SECTION_MAF, "admin-fqdn", NULL, NULL, take_text, MAF(admin_fqdn), 0,                     \

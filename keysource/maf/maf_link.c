@@ -31,6 +31,7 @@ struct link_socket {
 struct login {
     char fqdn[HF_MAF_FQDN_MAX + 1];
     struct hf_bytes psk_identity; /* ours */
+    bool has_certificate;
     enum hf_status failure;
 };
 
@@ -46,9 +47,13 @@ struct hf_maf_link {
 
 static enum hf_status copy_login(struct login *out, const struct hf_maf_login *login)
 {
-    if (login->fqdn.len > HF_MAF_FQDN_MAX || login->psk_identity.len == 0)
+    out->has_certificate = login->x509 != NULL && login->trust != NULL;
+    if (login->fqdn.len > HF_MAF_FQDN_MAX ||
+        (login->psk_identity.len == 0 && !out->has_certificate))
         return HF_E_CONFIG;
     memcpy(out->fqdn, login->fqdn.data, login->fqdn.len);
+    if (login->psk_identity.len == 0)
+        return HF_OK;
     uint8_t *copy = malloc(login->psk_identity.len);
     if (copy == NULL)
         return HF_E_MEMORY;
@@ -57,22 +62,30 @@ static enum hf_status copy_login(struct login *out, const struct hf_maf_login *l
     return HF_OK;
 }
 
-static enum hf_status open_engine(struct hf_maf_link *link, const struct hf_key_source *keys)
+/* A dialer for each MAF: what we show, and what we believe, may differ. */
+static enum hf_status open_engine(struct hf_maf_link *link,
+                                  const struct hf_maf_link_config *wanted)
 {
     struct hf_config config;
-    struct hf_dialer dialer;
+    struct hf_dialer dialers[HF_KEY_SERVICE_MAFS_MAX];
     hf_config_init(&config);
-    hf_dialer_init(&dialer, HF_TRANSPORT_TLS);
-    dialer.extended_master_secret_needed = true;
+    for (uint32_t i = 0; i < wanted->login_count; i++) {
+        hf_dialer_init(&dialers[i], HF_TRANSPORT_TLS);
+        dialers[i].extended_master_secret_needed = true;
+        if (link->logins[i].has_certificate) {
+            dialers[i].x509 = wanted->logins[i].x509;
+            dialers[i].trust = wanted->logins[i].trust;
+        }
+    }
     config.associations_max = 4 * link->socket_count + 32; /* some close; room for long names */
     config.handshakes_max = config.associations_max;
     config.handshakes_pressure = config.handshakes_max;
     config.handshakes_per_prefix_max = config.handshakes_max;
     config.stream_buffers_max = config.associations_max;
     config.events_max = 4 * config.associations_max + 64;
-    config.dialers = &dialer;
-    config.dialer_count = 1;
-    return hf_engine_open(&link->engine, &config, keys);
+    config.dialers = dialers;
+    config.dialer_count = wanted->login_count;
+    return hf_engine_open(&link->engine, &config, wanted->keys);
 }
 
 enum hf_status hf_maf_link_open(struct hf_maf_link **out, const struct hf_maf_link_config *config)
@@ -94,7 +107,7 @@ enum hf_status hf_maf_link_open(struct hf_maf_link **out, const struct hf_maf_li
         link->login_count++;
     }
     if (status == HF_OK)
-        status = open_engine(link, config->keys);
+        status = open_engine(link, config);
     if (status != HF_OK) {
         hf_maf_link_close(link);
         return status;
@@ -266,6 +279,9 @@ void hf_maf_link_connected(struct hf_maf_link *link, uint32_t number)
         return;
     slot->state = SOCKET_OPEN;
     const struct hf_connect connect = {
+        .dialer_index = maf_of(link, number),
+        .flavour = login->has_certificate ? HF_FLAVOUR_FQDN : HF_FLAVOUR_NONE,
+        .entity_id = hf_maf_text_view(login->has_certificate ? login->fqdn : ""),
         .path = {.peer = slot->address},
         .user = (uint64_t)slot->uses << 32 | number,
         .server_name = hf_maf_text_view(login->fqdn),
@@ -287,6 +303,7 @@ void hf_maf_link_received(struct hf_maf_link *link, uint32_t number, uint8_t *da
         if (status == HF_E_STALE)
             break;
         hf_engine_end_turn(link->engine); /* keys are answered at once: nothing stays parked */
+        hf_engine_run_jobs(link->engine);
         take_events(link);
     }
     if (len > 0 && slot->association != 0) {
@@ -309,6 +326,7 @@ void hf_maf_link_ended(struct hf_maf_link *link, uint32_t number)
 void hf_maf_link_end(struct hf_maf_link *link)
 {
     hf_engine_end_turn(link->engine);
+    hf_engine_run_jobs(link->engine);
     do
         take_events(link);
     while (take_actions(link));

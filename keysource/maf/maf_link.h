@@ -20,8 +20,10 @@ struct hf_maf_link;
 
 /** How we authenticate to one MAF, in the order of the service's MAFs. */
 struct hf_maf_login {
-    struct hf_bytes fqdn;         /**< SNI */
-    struct hf_bytes psk_identity; /**< KmID */
+    struct hf_bytes fqdn;         /**< SNI, and what its certificate must say */
+    struct hf_bytes psk_identity; /**< KmID; empty: certificates */
+    const struct hf_credential *x509; /**< ours; a reference is taken of both; NULL: keys only */
+    const struct hf_trust *trust;     /**< of flavour FQDN */
 };
 
 struct hf_maf_link_config {

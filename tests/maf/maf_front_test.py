@@ -131,10 +131,14 @@ def http(body, rsc=2000):
 
 
 class FrontTest(MafFixture):
-    def start_front(self, port, *options, second=None):
-        """A handfastd that believes in a MAF at `port`."""
+    def start_front(self, port, *options, second=None, config=None):
+        """A handfastd that believes in a MAF at `port`, or in what its configuration says."""
         maf_fixture.write_keys(self.path("front-keys"), [TARGET])
         maf_fixture.write_keys(self.path("local-keys"), [(*LOCAL, "/in-cse/Clocal")])
+        if config is not None:
+            front = Front(self, ["--config", config, "--shards", "2"])
+            self.addCleanup(front.stop)
+            return front
         addresses = [port] if second is None else [port, second]
         mafs = [text for p in addresses for text in ("--maf", f"{FQDN}=127.0.0.1:{p}")]
         front = Front(self, [*mafs, *options])
@@ -375,12 +379,13 @@ class Front:
     def __init__(self, test, options):
         self.test = test
         self.socket = test.path("front.sock")
-        self.process = subprocess.Popen(
-            [maf_fixture.PROGRAMS["front"], "--tls", "127.0.0.1:0", "--dtls", "127.0.0.1:0",
-             "--metrics", "127.0.0.1:0", "--control", self.socket, "--shards", "2",
-             "--psk-file", test.path("local-keys"), "--maf-identity", TARGET[0],
-             "--maf-psk-file", test.path("front-keys"), "--maf-origin", TARGET[2], *options],
-            stderr=subprocess.PIPE, text=True)
+        if options[0] != "--config":
+            options = ["--tls", "127.0.0.1:0", "--dtls", "127.0.0.1:0", "--metrics",
+                       "127.0.0.1:0", "--control", self.socket, "--shards", "2", "--psk-file",
+                       test.path("local-keys"), "--maf-identity", TARGET[0], "--maf-psk-file",
+                       test.path("front-keys"), "--maf-origin", TARGET[2], *options]
+        self.process = subprocess.Popen([maf_fixture.PROGRAMS["front"], *options],
+                                        stderr=subprocess.PIPE, text=True)
         self.lines = []
         self.arrival = threading.Condition()
         self.reader = threading.Thread(target=self._read, daemon=True)
@@ -396,7 +401,7 @@ class Front:
     def stop(self):
         if self.process.poll() is None:
             self.process.terminate()
-        self.test.assertEqual(self.process.wait(PATIENCE), 0)
+        self.test.assertEqual(self.process.wait(PATIENCE), 0, self.lines)
         self.reader.join(PATIENCE)
         self.process.stderr.close()
 

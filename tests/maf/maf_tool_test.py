@@ -68,6 +68,49 @@ class ToolTest(FrontTest):
         self.maf_tool("key-deregister", key)
         self.maf_tool("key-retrieve", key, who=TARGET, status=1)
 
+    def pki(self, *arguments):
+        subprocess.run([maf_fixture.PROGRAMS["tool"], "pki", *arguments], cwd=self.directory.name,
+                       check=True, capture_output=True, timeout=PATIENCE)
+
+    def test_certificates_all_the_way(self):
+        """Device, MAF and front end have no key in common with anybody."""
+        self.pki("ca", "root", "--unconstrained")
+        self.pki("fqdn", "maf", FQDN, "--issuer", "root")
+        self.pki("fqdn", "other", "other.example.com", "--issuer", "root")
+        self.pki("ae-id", "device", SOURCE[2], "--issuer", "root")
+        self.pki("cse-id", "front", TARGET[2], "--issuer", "root")
+        ca = self.path("root.pem")
+        for name, is_right in (("maf", True), ("other", False)):
+            maf = self.start_maf("--cert", self.path(f"{name}.pem"), "--key",
+                                 self.path(f"{name}.key"), "--client-ca", ca)
+            done = subprocess.run(
+                [maf_fixture.PROGRAMS["tool"], "maf", "key-register", "--maf",
+                 f"{FQDN}=127.0.0.1:{maf.port}", "--cert", self.path("device.pem"), "--key",
+                 self.path("device.key"), "--ca", ca, "--admin", "m2msp.example", "--target",
+                 TARGET[2], "--save", self.path("kc")], capture_output=True, text=True,
+                timeout=PATIENCE, check=False)
+            self.assertEqual(done.returncode == 0, is_right, done)
+            if is_right:
+                with open(self.path("kc"), encoding="ascii") as file:
+                    identity, key = file.read().strip().split(":")
+            with open(self.path("conf"), "w", encoding="ascii") as file:
+                file.write(f'''
+authority "a" {{ psk-file = "{self.path("local-keys")}" }}
+listener "tls-0" {{ transport = tls address = "127.0.0.1:0" authority = "a" respond = whoami }}
+listener "dtls-0" {{ transport = dtls address = "127.0.0.1:0" authority = "a" }}
+metrics {{ address = "127.0.0.1:0" }}
+maf "{FQDN}" {{
+    address = {{"127.0.0.1:{maf.port}"}} origin = "{TARGET[2]}" ca = "{ca}"
+    certificate = "{self.path("front.pem")}" private-key = "{self.path("front.key")}"
+}}
+''')
+            front = self.start_front(0, config=self.path("conf"))
+            told = front.whoami(identity, key=key, at="")
+            self.assertEqual(told["entity_id"] if told else None,
+                             SOURCE[2] if is_right else None)
+            front.stop()
+            maf.stop()
+
     def test_what_is_refused(self):
         self.maf = self.start_maf()
         self.maf_tool("register", "--admin", "m2msp.example", "--origin", TARGET[2], status=1)
