@@ -85,8 +85,9 @@ class ParkedTest(FrontTest):
                         self.assertIn(needle, output, f"{output[-600:]} {ours}")
                     self.assertTrue([line for line in ours if "association_established" in line],
                                     f"{output[-600:]} {ours}")
-            print(f"parked {seconds} s: {front.metric('handfast_retransmissions_total'):.0f} of our "
-                  f"flights sent again so far, {before:.0f} retrievals", file=sys.stderr)
+            again = front.metric("handfast_retransmissions_total")
+            print(f"parked {seconds} s: {again:.0f} of our flights sent again so far, "
+                  f"{before:.0f} retrievals before", file=sys.stderr)
         self.assertEqual(front.metric("handfast_maf_coalesced_total"), 0)
         front.wait_for_metric("handfast_handshakes_parked", 0)
 
