@@ -226,7 +226,7 @@ static void draw_plan(struct draw *draw, struct sim_plan *plan, enum group group
         plan->config.is_quiet = false; /* its close_notify is waited for */
 }
 
-/** Some have a raw public key instead. Not where two runs are compared: a key pair made ahead in
+/** Some have a certificate or a raw public key instead. Not where two runs are compared: a key pair made ahead in
  *  one is not there in the other. Nor in fragments of a few bytes, for a flight this long: only so
  *  many loose ones are kept. */
 static void draw_certificate(struct draw *draw, struct sim_plan *plan)
@@ -236,7 +236,7 @@ static void draw_certificate(struct draw *draw, struct sim_plan *plan)
         plan->chunks = SIM_WHOLE;
         plan->config.fragment_len_max = (uint16_t)(150 + below(draw, 400));
     }
-    sim_plan_use_certificate(plan, below(draw, SIM_CREDENTIALS + 1));
+    sim_plan_use_certificate(plan, below(draw, WORLD_CLIENTS + 1), chance(draw, 50));
 }
 
 /** Counts, and in the heavy group compares with the limit. */

@@ -67,9 +67,10 @@ struct sim_client *sim_add(struct sim *sim, const struct sim_plan *plan)
              (int)sim_below(sim, 60), 7);
     client->context = sim_random(sim);
     if (plan->is_certificate) {
-        const struct sim_credentials *credentials = sim_credentials();
-        if (plan->credential_index < SIM_CREDENTIAL_ASKED) {
-            memcpy(client->entity_id, credentials->entity_ids[plan->credential_index], 8);
+        const struct credential_world *world = credential_world();
+        if (plan->credential_index < WORLD_CLIENTS && !plan->identity_follows) {
+            memcpy(client->entity_id, world->entity_ids[plan->credential_index],
+                   sizeof world->entity_ids[0]);
             client->context = 0; /* nobody is asked for it */
         }
     }
