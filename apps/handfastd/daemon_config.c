@@ -13,6 +13,7 @@
 
 #define ASSOCIATIONS_MAX_DEFAULT (1u << 20)
 #define REMOVE_PERCENT_MAX 10
+#define KEEP_US_DEFAULT (UINT64_C(30) * 1000000)
 /* CoAP's EXCHANGE_LIFETIME (RFC 7252 4.8.2), rounded up: no answer is under way any more. */
 #define QUARANTINE_US_DEFAULT (UINT64_C(250) * 1000000)
 
@@ -31,6 +32,7 @@ void hf_daemon_listener_init(struct hf_daemon_listener *listener)
 {
     memset(listener, 0, sizeof(*listener));
     listener->datagram_len = HF_OPTIONS_UNSET;
+    listener->keep_us = KEEP_US_DEFAULT;
 }
 
 void hf_daemon_authority_init(struct hf_daemon_authority *authority)
@@ -369,6 +371,8 @@ static const char *fixed_in_listener(const struct hf_daemon_listener *running,
     if (running->upstream_kind != wanted->upstream_kind ||
         !is_same_address(&running->upstream, &wanted->upstream))
         return "upstream";
+    if (running->keep_us != wanted->keep_us)
+        return "upstream-keep";
     if (running->is_entity_told != wanted->is_entity_told)
         return "proxy-unique-id";
     if (running->is_proxy_protocol != wanted->is_proxy_protocol)

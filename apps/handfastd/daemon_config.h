@@ -73,6 +73,7 @@ struct hf_daemon_listener {
     struct hf_address upstream;                   /**< ... once settled */
     bool is_proxy_protocol;
     int is_entity_told; /**< in the header's unique ID */
+    uint64_t keep_us; /**< an association outlives its connection to the upstream; 0: it does not */
     uint32_t line, authority_line; /**< in the configuration file; 0: from the command line */
 };
 
