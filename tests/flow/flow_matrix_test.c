@@ -226,9 +226,9 @@ static void draw_plan(struct draw *draw, struct sim_plan *plan, enum group group
         plan->config.is_quiet = false; /* its close_notify is waited for */
 }
 
-/** Some have a certificate or a raw public key instead. Not where two runs are compared: a key pair made ahead in
- *  one is not there in the other. Nor in fragments of a few bytes, for a flight this long: only so
- *  many loose ones are kept. */
+/** Some have a certificate or a raw public key instead. Not where two runs are compared: a key pair
+ *  made ahead in one is not there in the other. Nor in fragments of a few bytes, for a flight this
+ *  long: only so many loose ones are kept. */
 static void draw_certificate(struct draw *draw, struct sim_plan *plan)
 {
     plan->config.grease_and_13 = plan->config.no_extensions = false;
