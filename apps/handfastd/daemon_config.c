@@ -57,6 +57,7 @@ void hf_daemon_config_init(struct hf_daemon_config *config)
     config->idle_us = HF_OPTIONS_UNSET;
     config->retransmit_us = HF_OPTIONS_UNSET;
     config->quarantine_us = HF_OPTIONS_UNSET;
+    config->session_us = HF_OPTIONS_UNSET;
 }
 
 /* ---- what settings mean together ---------------------------------------------------------- */
@@ -395,6 +396,10 @@ static const char *fixed_in_process(const struct hf_daemon_config *running,
         return "keylog";
     if (!is_same_address(&running->upstream_prefix, &wanted->upstream_prefix))
         return "upstream-prefix";
+    if (running->is_session_tickets != wanted->is_session_tickets ||
+        running->session_cache != wanted->session_cache ||
+        running->session_us != wanted->session_us)
+        return "tickets, cache and lifetime of sessions";
     if (running->is_dtls_notified_on_stop != wanted->is_dtls_notified_on_stop)
         return "dtls-notify-on-stop";
     if (running->has_metrics != wanted->has_metrics ||
@@ -512,6 +517,9 @@ void hf_daemon_config_engine(struct hf_config *out, struct hf_quota quotas[HF_QU
     override_u64(&out->hello_us_max, config->hello_us);
     override_u64(&out->idle_us_max, config->idle_us);
     override_u64(&out->retransmit_us_initial, config->retransmit_us);
+    out->tickets = config->is_session_tickets;
+    if (config->session_us != HF_OPTIONS_UNSET)
+        out->session_s_max = (uint32_t)(config->session_us / 1000000);
     /* Address space alone until they come: idle devices are what a front end is for. */
     uint64_t associations_max = config->associations_max != HF_OPTIONS_UNSET
                                     ? config->associations_max

@@ -131,6 +131,11 @@ struct hf_daemon_config {
     uint64_t log_rate;
     char audit_file[HF_PATH_TEXT_MAX];
 
+    bool is_session_tickets;
+    uint64_t session_cache; /**< sessions, all shards together; 0: none */
+    uint64_t session_us;
+    char shared_secrets[HF_PATH_TEXT_MAX]; /**< "": drawn at random */
+
     uint64_t handshakes_max;        /**< all shards together */
     uint64_t associations_max;      /**< all shards together */
     uint64_t handshakes_per_prefix; /**< per shard */

@@ -42,6 +42,7 @@ static const struct metric counters[] = {
     {"handfast_retransmissions_total", "", "DTLS flights sent again.", ENGINE(retransmissions)},
     {"handfast_final_flights_again_total", "",
      "Repeated client Finished answered from the cold record.", ENGINE(final_flights_again)},
+    {"handfast_resumptions_total", "", "Handshakes that resumed a session.", ENGINE(resumed)},
     {"handfast_restarts_total", "", "Associations replaced by a rebooted client.",
      ENGINE(restarts)},
     {"handfast_records_total", "direction=\"in\"", "Protected records.", ENGINE(records_in)},
