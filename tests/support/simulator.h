@@ -74,6 +74,8 @@ struct sim_plan {
     bool is_key_wrong;
     bool is_certificate;     /**< no pre-shared key: sim_plan_use_certificate() */
     bool is_x509;
+    uint32_t resumes;         /**< number, from 1, of an earlier client whose session is offered */
+    bool is_session_refused;  /**< the key source lets it not be resumed */
     size_t credential_index; /**< of credential_world(); WORLD_CLIENTS: none */
     bool is_answered_twice; /**< every answer is given a second time */
     int64_t expires_s;
@@ -109,6 +111,7 @@ struct sim_client {
     struct sim_plan plan;
     struct psk_client peer;
     struct psk_client_work *work;
+    struct psk_client_session session; /**< the one that is offered, if `config.session` is set */
     char identity[32];
     char entity_id[48];
     char credential_id[80];

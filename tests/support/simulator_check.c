@@ -123,7 +123,9 @@ static void check_agreement(struct sim_client *client)
     SIM_CHECK(sim, info->framework == (is_certificate ? HF_FRAMEWORK_CERTIFICATE
                                                       : HF_FRAMEWORK_PROVISIONED_SYMMETRIC_KEY));
     SIM_CHECK(sim, info->entity_kind == HF_ENTITY_AE);
-    SIM_CHECK(sim, info->suid == (is_certificate ? 0 : 10 + client->index));
+    uint32_t proven_by = client->peer.is_resumed ? client->plan.resumes - 1 : client->index;
+    SIM_CHECK(sim, info->is_resumed == client->peer.is_resumed);
+    SIM_CHECK(sim, info->suid == (is_certificate ? 0 : 10 + proven_by));
     SIM_CHECK(sim, strcmp(info->entity_id, client->entity_id) == 0);
     if (is_certificate)
         SIM_CHECK(sim, strncmp(info->credential_id,
@@ -296,7 +298,8 @@ static void check_client(const struct sim_client *client)
         SIM_CHECK(sim, client->up_delivered[i] == (client->up_arrived[i] > 0));
     if (!is_exact || !client->is_started)
         return;
-    enum hf_status expected = sim_plan_status(&client->plan, client->peer.suite);
+    enum hf_status expected =
+        client->peer.is_resumed ? HF_OK : sim_plan_status(&client->plan, client->peer.suite);
     if (expected != HF_OK) {
         SIM_CHECK(sim, !client->is_established && client->failure.status == expected);
         SIM_CHECK(sim, !client->peer.is_complete);

@@ -101,14 +101,22 @@ static void schedule(struct sim_client *client, uint32_t index, enum sim_schedul
 void sim_keys_request(struct hf_engine *engine, const struct hf_request *request, void *arg)
 {
     struct sim *sim = arg;
-    struct sim_client *client = request->psk_identity.len > 0
-                                    ? client_of(sim, request->psk_identity)
-                                    : client_at(sim, request->path);
+    struct sim_client *client = client_at(sim, request->path);
+    if (!client && request->psk_identity.len > 0)
+        client = client_of(sim, request->psk_identity);
     bool is_key = request->kind == HF_REQUEST_KEY;
     sim_digest(sim, 100 + request->kind, client ? client->index : 0);
     if (!client || client->is_gone) { /* or a late repeat of one that has given up */
         struct hf_answer unknown = {.kind = HF_ANSWER_REFUSED};
         enum hf_status status = hf_engine_answer(engine, request->ticket, &unknown);
+        SIM_CHECK(sim, status == HF_OK);
+        return;
+    }
+    if (request->kind == HF_REQUEST_SESSION) {
+        SIM_CHECK(sim, client->plan.config.session != NULL);
+        const struct hf_answer stands = {
+            .kind = client->plan.is_session_refused ? HF_ANSWER_REFUSED : HF_ANSWER_IDENTITY};
+        enum hf_status status = hf_engine_answer(engine, request->ticket, &stands);
         SIM_CHECK(sim, status == HF_OK);
         return;
     }
