@@ -4,15 +4,21 @@
  */
 #include "simulator_parts.h"
 
-static struct sim_client *client_of(struct sim *sim, struct hf_bytes identity)
+/** Whose identity it is: at that path if it is one of several who have it. */
+static struct sim_client *client_of(struct sim *sim, struct hf_bytes identity,
+                                    const struct hf_path *path)
 {
+    struct sim_client *found = NULL;
     for (uint32_t i = 0; i < sim->client_count; i++) {
-        const struct psk_client_config *config = &sim->clients[i]->plan.config;
-        if (config->identity.len == identity.len &&
-            hf_bytes_equal_public(config->identity.data, identity.data, identity.len))
-            return sim->clients[i];
+        struct sim_client *client = sim->clients[i];
+        const struct psk_client_config *config = &client->plan.config;
+        if (config->identity.len != identity.len ||
+            !hf_bytes_equal_public(config->identity.data, identity.data, identity.len))
+            continue;
+        if (!found || hf_bytes_equal_public(&client->path, path, sizeof *path))
+            found = client;
     }
-    return NULL;
+    return found;
 }
 
 /** A certificate has no identity to be found by: the path will do. */
@@ -101,9 +107,9 @@ static void schedule(struct sim_client *client, uint32_t index, enum sim_schedul
 void sim_keys_request(struct hf_engine *engine, const struct hf_request *request, void *arg)
 {
     struct sim *sim = arg;
-    struct sim_client *client = client_at(sim, request->path);
-    if (!client && request->psk_identity.len > 0)
-        client = client_of(sim, request->psk_identity);
+    struct sim_client *client = request->psk_identity.len > 0
+                                    ? client_of(sim, request->psk_identity, request->path)
+                                    : client_at(sim, request->path);
     bool is_key = request->kind == HF_REQUEST_KEY;
     sim_digest(sim, 100 + request->kind, client ? client->index : 0);
     if (!client || client->is_gone) { /* or a late repeat of one that has given up */

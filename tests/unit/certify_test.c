@@ -344,6 +344,39 @@ static void what_is_revoked_or_expired_ends(void **state)
     assert_int_equal(stays->failure.status, HF_E_CREDENTIAL_EXPIRED);
 }
 
+/* RFC 7627 5.4: without extended master secret another association could have the same secrets. */
+static void export_wants_extended_master_secret(void **state)
+{
+    static const struct hf_bytes label = {(const uint8_t *)"EXPORTER-oneM2M-Connection", 26};
+    (void)state;
+    for (int turn = 0; turn < 4; turn++) {
+        struct engine_fixture *fixture = calloc(1, sizeof *fixture);
+        uint8_t ours[48], theirs[48];
+        bool is_bound = turn & 1, is_allowed = turn & 2;
+        engine_fixture_init(fixture);
+        use_certificates(fixture, &credential_world()->authority, 1);
+        fixture->config.export_without_extended_master_secret = is_allowed;
+        engine_fixture_open(fixture);
+        struct engine_peer *peer = new_peer(fixture, true);
+        peer->config.extended_master_secret = is_bound;
+        engine_peer_open(peer);
+        enum hf_status status =
+            hf_engine_export(ours, sizeof ours, fixture->engine, peer->id, label, NULL);
+        assert_int_equal(status, is_bound || is_allowed ? HF_OK : HF_E_STATE);
+        if (status == HF_OK) {
+            const struct hf_bytes seeds[] = {{peer->client.client_random, HF_RANDOM_LEN},
+                                             {peer->client.server_random, HF_RANDOM_LEN}};
+            struct hf_hmac_key master;
+            hf_hmac_key_init(&master,
+                             (struct hf_bytes){peer->client.master_secret, HF_MASTER_SECRET_LEN});
+            hf_prf(theirs, sizeof theirs, &master, (const char *)label.data, seeds, 2);
+            assert_memory_equal(ours, theirs, sizeof ours);
+        }
+        engine_fixture_close(fixture);
+        free(fixture);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -359,6 +392,7 @@ int main(void)
         TEST(every_mix_of_types),
         cmocka_unit_test(a_long_flight_is_cut_and_repeated),
         TEST(what_is_revoked_or_expired_ends),
+        cmocka_unit_test(export_wants_extended_master_secret),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
