@@ -245,7 +245,8 @@ int main(int argc, char **argv)
 {
     static const struct peer_datagrams datagrams = {begin_datagram, next_datagram};
     static const struct peer_streams streams = {begin_stream, next_stream};
-    static const char ciphers[] = "+PSK:+ECDHE-ECDSA:+GROUP-SECP256R1:+AES-128-CCM-8:+AES-128-CBC:+AES-128-GCM:+AES-128-CCM:"
+    static const char ciphers[] = "+PSK:+ECDHE-ECDSA:+GROUP-SECP256R1:"
+                                  "+AES-128-CCM-8:+AES-128-CBC:+AES-128-GCM:+AES-128-CCM:"
                                   "+AEAD:+SHA256:+SIGN-ALL:+COMP-NULL";
     char text[256];
     peer_options_parse(&options, argc, argv);
