@@ -178,6 +178,7 @@ struct hf_association {
     uint16_t plaintext_len_max; /**< most we send in a record */
     uint16_t receive_len_max;   /**< most the peer may send in a record */
     uint8_t warnings;           /**< warning alerts and empty records in a row */
+    uint8_t quota_index;        /**< whose share it uses up */
     uint16_t session_until;     /**< when the session ends: resume.c */
     uint8_t leaving;            /**< enum hf_leave that waits for room for its event, or 0 */
     uint32_t handshake;         /**< slot index, or HF_NONE */
@@ -203,6 +204,7 @@ struct hf_association {
             uint64_t user;
             uint32_t buffer;                     /**< holds a partial record, or HF_NONE */
             uint32_t waiting_next, waiting_prev; /**< line of those that wait for a buffer */
+            uint16_t local_port; /**< client: one of many, so it is not interned with the address */
         } stream;
     };
     struct hf_record_key write_key;

@@ -279,8 +279,7 @@ HF_API uint32_t hf_engine_end_unfit(struct hf_engine *engine, uint32_t *cursor,
                                     uint32_t cursor_end, uint32_t ends_max);
 
 /** hf_engine_update_listener replaces what a listener offers: for handshakes whose ClientHello is
- *  still to come. Errors: HF_E_ARGUMENT (no such listener, another transport or quota),
- *  HF_E_CONFIG. */
+ *  still to come. Errors: HF_E_ARGUMENT (no such listener, or another transport), HF_E_CONFIG. */
 HF_API HF_MUST_USE enum hf_status hf_engine_update_listener(struct hf_engine *engine,
                                                             uint32_t listener_index,
                                                             const struct hf_listener *listener);

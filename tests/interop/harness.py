@@ -12,6 +12,8 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
 import free_port as ports  # noqa: E402
 
+# What the servers stand on: HF_TEST_IO=epoll or uring; otherwise what they choose.
+IO = ["--io", os.environ["HF_TEST_IO"]] if "HF_TEST_IO" in os.environ else []
 OUTPUT_SHOWN = 2500  # bytes of a process's output that a failure shows
 
 
@@ -105,7 +107,7 @@ class Server:
         self.options = options
         places = ["[::]:0"] if is_wildcard else ["127.0.0.1:0", "[::1]:0"]
         argv = [binary, "--psk-file", key_file, "--log-format", "logfmt", "--log-level", "debug",
-                "--shards", "2"]
+                "--shards", "2", *IO]
         for place in places:
             argv += ["--dtls", place, "--tls", place]
         argv += ["--respond-anywhere"] if is_wildcard else []
