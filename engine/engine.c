@@ -409,7 +409,9 @@ enum hf_status hf_engine_export(uint8_t *out, size_t out_len, const struct hf_en
     const struct hf_association *association = hf_association_find(engine, id);
     if (!association)
         return HF_E_STALE;
-    if (association->state != HF_STATE_OPEN || !(association->flags & HF_ASSOCIATION_EMS))
+    bool is_bound = association->flags & HF_ASSOCIATION_EMS;
+    if (association->state != HF_STATE_OPEN ||
+        (!is_bound && !engine->config.export_without_extended_master_secret))
         return HF_E_STATE;
     if (out_len == 0 || out_len > OUT_LEN_MAX || label.len == 0 || label.len > LABEL_LEN_MAX ||
         (context && context->len > CONTEXT_LEN_MAX))

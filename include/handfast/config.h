@@ -146,6 +146,7 @@ struct hf_config {
     uint32_t trials_per_second; /**< failing decryptions allowed a second, burst twice this; 32 */
     uint32_t forgeries_max;     /**< failures that end an association; 2^20 */
 
+    bool export_without_extended_master_secret; /**< hf_engine_export() without RFC 7627; off */
     bool keylog; /**< emit HF_EVENT_KEYLOG: gives away every secret; off */
 
     /* Resumption, server's role (RFC 5246 7.4.1.2, RFC 5077). Both off. Only of sessions with

@@ -318,7 +318,8 @@ HF_API HF_MUST_USE enum hf_status hf_engine_update_limits(struct hf_engine *engi
 /** hf_engine_export derives keying material (RFC 5705; TS-0003 10.3.1). No context is not the same
  *  as an empty one: `context` NULL means none. In: `label` without NUL, at most 64 bytes; `out_len`
  *  at most 256; context at most 256. Errors: HF_E_STALE, HF_E_STATE (not established, or no
- *  extended master secret: RFC 7627 5.4), HF_E_ARGUMENT. */
+ *  extended master secret: RFC 7627 5.4, hf_config.export_without_extended_master_secret),
+ *  HF_E_ARGUMENT. */
 HF_API HF_MUST_USE enum hf_status hf_engine_export(uint8_t *out, size_t out_len,
                                                    const struct hf_engine *engine,
                                                    hf_association_id association,
