@@ -134,7 +134,8 @@ static void forge(uint8_t type, uint16_t seq, const uint8_t *body, uint8_t len)
     bytes[17] = (uint8_t)(seq >> 8);
     bytes[18] = (uint8_t)seq;
     bytes[24] = len;
-    memcpy(bytes + 25, body, len);
+    if (len > 0)
+        memcpy(bytes + 25, body, len);
     engine_pair_inject(&pair, false, bytes, 25u + len);
 }
 
