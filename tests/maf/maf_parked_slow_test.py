@@ -58,9 +58,10 @@ class ParkedTest(FrontTest):
         seed = int(time.time())
         print(f"seed {seed}", file=sys.stderr)
         maf, proxy, front, _ = self.start_pair("--handshake-timeout", "90s")
-        front.whoami("0" * 32)  # the connection to the MAF stands
         port = self.start_bad_network(front.dtls_port, seed)
-        for seconds in SECONDS:
+        for stage, seconds in enumerate(SECONDS):
+            proxy.mode = ("pass",)
+            front.whoami(f"{stage:032x}")  # the connection to the MAF stands
             proxy.mode = ("delay", seconds)
             running = {}
             done = 0
