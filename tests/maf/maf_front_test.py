@@ -46,6 +46,7 @@ class Proxy:
                 if self.mode[0] == "refuse":
                     raise OSError
                 server = socket.create_connection(("127.0.0.1", self.target), 5)
+                server.settimeout(None)
             except OSError:
                 client.close()
                 continue
