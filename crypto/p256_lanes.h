@@ -16,6 +16,9 @@
 
 #include <immintrin.h>
 
+/* Numbers are passed by value, 320 bytes each, and must stay in registers. */
+#define HF__INLINE static inline __attribute__((always_inline))
+
 #define HF__LANES 8
 #define HF__LIMBS 5
 #define HF__LIMB_BITS 52
@@ -40,12 +43,12 @@ struct hf__affine {
     struct hf__number y;
 };
 
-static inline __m512i hf__splat(uint64_t value)
+HF__INLINE __m512i hf__splat(uint64_t value)
 {
     return _mm512_set1_epi64((long long)value);
 }
 
-static inline struct hf__number hf__number_of(const uint64_t limbs[HF__LIMBS])
+HF__INLINE struct hf__number hf__number_of(const uint64_t limbs[HF__LIMBS])
 {
     struct hf__number out;
 
@@ -56,8 +59,8 @@ static inline struct hf__number hf__number_of(const uint64_t limbs[HF__LIMBS])
 }
 
 /** hf__select takes `set` in the lanes of `mask`. */
-static inline struct hf__number hf__select(__mmask8 mask, struct hf__number set,
-                                           struct hf__number clear)
+HF__INLINE struct hf__number hf__select(__mmask8 mask, struct hf__number set,
+                                        struct hf__number clear)
 {
 #pragma GCC unroll 5
     for (int i = 0; i < HF__LIMBS; i++)
@@ -155,8 +158,8 @@ __mmask8 hf__point_is_on_curve(const struct hf__affine *point);
 /** hf__digit cuts a digit out of an odd number. Every digit of `width` bits is odd and may be
  *  negative: floor(s / 2^position) with its lowest bit set is d + 2^width * the same at position +
  *  width. Out: (|d| - 1) / 2 and where d < 0. */
-static inline __mmask8 hf__digit(__m512i *out, const struct hf__number *s, unsigned position,
-                                 unsigned width)
+HF__INLINE __mmask8 hf__digit(__m512i *out, const struct hf__number *s, unsigned position,
+                              unsigned width)
 {
     unsigned limb = position / HF__LIMB_BITS;
     unsigned shift = position % HF__LIMB_BITS;

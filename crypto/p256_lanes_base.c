@@ -23,8 +23,8 @@
 static uint64_t base_table[BASE_DIGITS][BASE_WORDS][BASE_POINTS] __attribute__((aligned(64)));
 
 /* One of 64 words for each lane. */
-static inline __m512i base_word(const uint64_t row[BASE_POINTS], __m512i index, __mmask8 bit_4,
-                                __mmask8 bit_5)
+HF__INLINE __m512i base_word(const uint64_t row[BASE_POINTS], __m512i index, __mmask8 bit_4,
+                             __mmask8 bit_5)
 {
     __m512i quarter[4];
 
@@ -37,7 +37,7 @@ static inline __m512i base_word(const uint64_t row[BASE_POINTS], __m512i index, 
     return _mm512_mask_mov_epi64(quarter[0], bit_5, quarter[2]);
 }
 
-static inline struct hf__number base_unpack(const __m512i word[4])
+HF__INLINE struct hf__number base_unpack(const __m512i word[4])
 {
     const __m512i mask = hf__splat(HF__LIMB_MASK);
     struct hf__number out;
@@ -53,7 +53,7 @@ static inline struct hf__number base_unpack(const __m512i word[4])
 }
 
 /* The point of digit k. */
-static inline void base_pick(struct hf__affine *out, const struct hf__number *s, unsigned k)
+HF__INLINE void base_pick(struct hf__affine *out, const struct hf__number *s, unsigned k)
 {
     __m512i index;
     __mmask8 is_negative = hf__digit(&index, s, BASE_WIDTH * k, BASE_WIDTH);
