@@ -86,6 +86,19 @@ __mmask8 hf__number_is_equal(const struct hf__number *a, const struct hf__number
 /** hf__number_is_odd looks at the lowest bit of a tight number. */
 __mmask8 hf__number_is_odd(const struct hf__number *a);
 
+/* ---- inversion: p256_lanes_invert.c ---------------------------------------------------------- */
+
+/** An odd modulus below 2^256. */
+struct hf__modulus {
+    uint64_t m[HF__LIMBS];
+    uint64_t square[HF__LIMBS]; /**< R^2 modulo m, R = 2^260 */
+    uint64_t factor;            /**< -1/m modulo 2^52 */
+};
+
+/** hf__number_invert gives R^2/a modulo m, tight, below 16m; for 0 a multiple of m. In: 0..m-1. */
+void hf__number_invert(struct hf__number *out, const struct hf__number *a,
+                       const struct hf__modulus *modulus);
+
 /* ---- modulo p: p256_lanes_field.c ------------------------------------------------------------ */
 
 extern const uint64_t hf__field_p[HF__LIMBS];
