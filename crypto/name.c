@@ -56,8 +56,7 @@ static bool get_attribute(struct attribute *out, CBS *set)
         return false;
     out->value = hf__der_view(&value);
     return (tag == CBS_ASN1_UTF8STRING && is_text(out->value, true)) ||
-           ((tag == CBS_ASN1_PRINTABLESTRING || tag == CBS_ASN1_IA5STRING ||
-             tag == CBS_ASN1_VISIBLESTRING) &&
+           ((tag == CBS_ASN1_PRINTABLESTRING || tag == CBS_ASN1_IA5STRING) &&
             is_text(out->value, false));
 }
 

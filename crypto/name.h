@@ -43,8 +43,8 @@ struct hf__name {
     bool has_email;      /**< an emailAddress among the attributes */
 };
 
-/** hf__name_get reads a Name. Attributes are UTF8String, PrintableString, IA5String or
- *  VisibleString of printing characters: anything else is refused. */
+/** hf__name_get reads a Name. Attributes are UTF8String, PrintableString or IA5String of
+ *  printing characters: anything else is refused. */
 HF_MUST_USE bool hf__name_get(struct hf__name *out, CBS *in);
 
 /** hf__name_is_empty tells whether there is no attribute in it. */

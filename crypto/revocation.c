@@ -78,18 +78,44 @@ void hf__handle_of_certificate(uint8_t out[HF_REVOCATION_HANDLE_LEN], const stru
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
+#define CRL_EXTENSIONS_MAX 16
+
+/* Elements of `in` that differ, with their checks; false for more than we can compare. */
+static bool each_extension(CBS in, bool (*check)(void *out, const struct hf__extension *extension),
+                           void *out)
+{
+    struct hf__extension extensions[CRL_EXTENSIONS_MAX];
+    for (size_t count = 0; CBS_len(&in) > 0; count++) {
+        if (count == CRL_EXTENSIONS_MAX ||
+            !hf__certificate_get_extension(&extensions[count], &in) ||
+            extensions[count].is_critical || !check(out, &extensions[count]))
+            return false;
+        for (size_t i = 0; i < count; i++) {
+            if (hf__bytes_equal(extensions[i].oid, extensions[count].oid))
+                return false;
+        }
+    }
+    return true;
+}
+
 /* An extension of an entry may explain (reason, date), not change whose entry it is. */
+static bool check_entry_extension(void *out, const struct hf__extension *extension)
+{
+    CBS value = hf__der_of(extension->value), reason;
+    (void)out;
+    if (hf__der_is(extension->oid, "\x55\x1d\x1d")) /* certificateIssuer */
+        return false;
+    if (hf__der_is(extension->oid, "\x55\x1d\x15")) /* reasonCode */
+        return CBS_get_asn1(&value, &reason, CBS_ASN1_ENUMERATED) && CBS_len(&value) == 0 &&
+               CBS_len(&reason) == 1 && CBS_data(&reason)[0] <= 10;
+    return true;
+}
+
 static bool is_plain_entry(CBS extensions)
 {
     CBS sequence;
-    struct hf__extension extension;
-    if (!CBS_get_asn1(&extensions, &sequence, CBS_ASN1_SEQUENCE) || CBS_len(&extensions) != 0)
-        return false;
-    while (CBS_len(&sequence) > 0) {
-        if (!hf__certificate_get_extension(&extension, &sequence) || extension.is_critical)
-            return false;
-    }
-    return true;
+    return CBS_get_asn1(&extensions, &sequence, CBS_ASN1_SEQUENCE) && CBS_len(&extensions) == 0 &&
+           each_extension(sequence, check_entry_extension, NULL);
 }
 
 static enum hf_status read_entry(struct hf__handles *revoked, const struct hf__name *issuer,
@@ -135,30 +161,28 @@ static bool read_key_id(struct hf__crl *out, struct hf_bytes value)
     return true;
 }
 
+static bool read_crl_extension(void *out, const struct hf__extension *extension)
+{
+    CBS value = hf__der_of(extension->value), number;
+    if (hf__der_is(extension->oid, "\x55\x1d\x1b") || /* deltaCRLIndicator */
+        hf__der_is(extension->oid, "\x55\x1d\x1c"))   /* issuingDistributionPoint */
+        return false;
+    if (hf__der_is(extension->oid, "\x55\x1d\x14")) /* cRLNumber */
+        return CBS_get_asn1(&value, &number, CBS_ASN1_INTEGER) && CBS_len(&value) == 0 &&
+               CBS_is_unsigned_asn1_integer(&number);
+    if (hf__der_is(extension->oid, "\x55\x1d\x23"))
+        return read_key_id(out, extension->value);
+    return true;
+}
+
 static bool read_crl_extensions(struct hf__crl *out, CBS *tbs)
 {
     CBS wrapper, sequence;
-    struct hf__extension extension;
-    bool has_key_id = false;
     if (CBS_len(tbs) == 0)
         return true;
-    if (!CBS_get_asn1(tbs, &wrapper, CBS_ASN1_CONSTRUCTED | CBS_ASN1_CONTEXT_SPECIFIC | 0) ||
-        CBS_len(tbs) != 0 || !CBS_get_asn1(&wrapper, &sequence, CBS_ASN1_SEQUENCE) ||
-        CBS_len(&wrapper) != 0)
-        return false;
-    while (CBS_len(&sequence) > 0) {
-        if (!hf__certificate_get_extension(&extension, &sequence) || extension.is_critical)
-            return false;
-        if (hf__der_is(extension.oid, "\x55\x1d\x1b") || /* deltaCRLIndicator */
-            hf__der_is(extension.oid, "\x55\x1d\x1c"))   /* issuingDistributionPoint */
-            return false;
-        if (!hf__der_is(extension.oid, "\x55\x1d\x23"))
-            continue;
-        if (has_key_id || !read_key_id(out, extension.value))
-            return false;
-        has_key_id = true;
-    }
-    return true;
+    return CBS_get_asn1(tbs, &wrapper, CBS_ASN1_CONSTRUCTED | CBS_ASN1_CONTEXT_SPECIFIC | 0) &&
+           CBS_len(tbs) == 0 && CBS_get_asn1(&wrapper, &sequence, CBS_ASN1_SEQUENCE) &&
+           CBS_len(&wrapper) == 0 && each_extension(sequence, read_crl_extension, out);
 }
 
 static bool get_algorithm(CBS *in)

@@ -12,7 +12,7 @@
 /** The first byte of a revocation handle says what it is a handle of. */
 #define HF__HANDLE_RAW 1         /**< SHA-256 of a SubjectPublicKeyInfo */
 #define HF__HANDLE_CERTIFICATE 2 /**< of issuer and serial number */
-#define HF__HANDLE_ANCHOR 3      /**< of an anchor's certificate */
+#define HF__HANDLE_ANCHOR 3      /**< SHA-256 of an anchor's SubjectPublicKeyInfo */
 
 #define HF__KEY_ID_MAX 64
 

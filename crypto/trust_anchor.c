@@ -60,7 +60,8 @@ static enum hf_status read_anchor(struct hf__anchor *out, const char **why, stru
         *why = anchor_why(status);
         return HF_E_CONFIG;
     }
-    hf__handle_of_bytes(out->handle, HF__HANDLE_ANCHOR, der);
+    /* by its key: a renewed certificate is the same anchor */
+    hf__handle_of_bytes(out->handle, HF__HANDLE_ANCHOR, out->certificate.key_info);
     return HF_OK;
 }
 

@@ -33,6 +33,7 @@ static void ask(struct hf_engine *engine, struct hf_association *association,
         .ticket = {association->handshake, handshake->generation, handshake->seq},
         .kind = is_key ? HF_REQUEST_KEY : HF_REQUEST_IDENTITY,
         .listener_index = association->listener_index,
+        .is_client = hf_is_client(association),
         .suite = association->suite,
         .psk_identity = {hf_handshake_identity(engine, handshake), handshake->identity_len},
         .server_name = {handshake->terms.server_name, handshake->terms.server_name_len},
@@ -103,8 +104,7 @@ static bool is_answer_valid(const struct hf_handshake *handshake, const struct h
 
 /** Keeps the names; what an identity answer leaves out stays as the key answer said. */
 static enum hf_status keep_names(struct hf_engine *engine, struct hf_association *association,
-                                 const struct hf_handshake *handshake,
-                                 const struct hf_answer *answer)
+                                 struct hf_handshake *handshake, const struct hf_answer *answer)
 {
     struct hf_association_info former = {0};
     hf_identity_copy(&former, engine, association->identity);
@@ -119,6 +119,14 @@ static enum hf_status keep_names(struct hf_engine *engine, struct hf_association
     if (identity.credential_id.len == 0)
         identity.credential_id =
             (struct hf_bytes){(const uint8_t *)former.credential_id, former.credential_id_len};
+    if (handshake->is_named) {
+        const struct hf_bytes expected = {(const uint8_t *)former.entity_id, former.entity_id_len};
+        if (identity.entity_id.len == 0)
+            identity.entity_id = expected;
+        else if (identity.entity_id.len != expected.len ||
+                 !hf_bytes_equal_public(identity.entity_id.data, expected.data, expected.len))
+            handshake->is_misnamed = true;
+    }
     uint32_t head;
     HF_TRY(hf_identity_keep(&head, engine, &identity));
     hf_identity_drop(engine, association->identity);
@@ -129,6 +137,7 @@ static enum hf_status keep_names(struct hf_engine *engine, struct hf_association
 static void keep_answer(struct hf_engine *engine, struct hf_association *association,
                         struct hf_handshake *handshake, const struct hf_answer *answer)
 {
+    uint8_t former_kind = association->entity_kind;
     handshake->answer_kind = (uint8_t)answer->kind;
     if (answer->kind == HF_ANSWER_REFUSED || answer->kind == HF_ANSWER_UNAVAILABLE)
         return;
@@ -141,6 +150,8 @@ static void keep_answer(struct hf_engine *engine, struct hf_association *associa
     if (answer->secret.len > 0)
         memcpy(handshake->secret.data, answer->secret.data, answer->secret.len);
     association->entity_kind = (uint8_t)answer->entity_kind;
+    if (handshake->is_named && answer->entity_id.len == 0)
+        association->entity_kind = former_kind;
     association->context = answer->context;
     if (answer->kind == HF_ANSWER_IDENTITY)
         return;

@@ -3,10 +3,12 @@
  */
 #include "association.h"
 
+#include "hello.h"
 #include "identity.h"
 #include "limits.h"
 #include "machine.h"
 #include "proof.h"
+#include "quota.h"
 #include "stream.h"
 
 uint32_t hf_association_index(const struct hf_engine *engine,
@@ -84,11 +86,12 @@ void hf_handshake_spoil(struct hf_engine *engine, struct hf_handshake *handshake
 }
 
 /** Takes a handshake slot, at the expense of the oldest spoiled one if there is none left. */
-static enum hf_status handshake_take(uint32_t *out, struct hf_engine *engine,
+static enum hf_status handshake_take(uint32_t *out, struct hf_engine *engine, enum hf_role role,
                                      const struct hf_path_key *path)
 {
     uint32_t cell = hf_limits_prefix_cell(engine, path);
-    HF_TRY(hf_limits_prefix_admit(engine, cell));
+    if (role == HF_ROLE_SERVER) /* whom we dial is our own choice */
+        HF_TRY(hf_limits_prefix_admit(engine, cell));
     uint32_t index = hf_pool_take(&engine->handshakes);
     if (index == HF_NONE && engine->spoiled_head != HF_NONE) {
         struct hf_handshake *oldest = hf_handshake_at(engine, engine->spoiled_head);
@@ -140,42 +143,58 @@ static void handshake_give(struct hf_engine *engine, struct hf_association *asso
     hf_pool_give(&engine->handshakes, index);
 }
 
-enum hf_status hf_association_open(struct hf_association **out, struct hf_engine *engine,
-                                   uint32_t listener_index, const struct hf_path_key *path)
+static void init_record(struct hf_association *association, const struct hf_engine *engine,
+                        enum hf_role role, uint32_t index)
 {
-    uint32_t slot;
-    HF_TRY(handshake_take(&slot, engine, path));
-    uint32_t index = hf_pool_take(&engine->associations);
-    if (index == HF_NONE) {
-        hf_limits_prefix_count(engine, hf_handshake_at(engine, slot)->prefix_cell, -1);
-        hf_handshake_at(engine, slot)->association = HF_NONE;
-        hf_pool_give(&engine->handshakes, slot);
-        return HF_E_ASSOCIATION_LIMIT;
-    }
-    struct hf_association *association = hf_association_at(engine, index);
-    uint32_t generation = association->generation + 1;
-    memset(association, 0, sizeof *association);
-    association->generation = generation ? generation : 1;
-    association->state = HF_STATE_SV_START;
-    association->listener_index = (uint8_t)listener_index;
-    association->handshake = slot;
+    bool is_client = role == HF_ROLE_CLIENT;
+    enum hf_transport transport =
+        is_client ? engine->dialers[index].transport : engine->listeners[index].transport;
+    association->state = is_client ? HF_STATE_CL_START : HF_STATE_SV_START;
+    if (is_client)
+        association->flags |= HF_ASSOCIATION_CLIENT;
+    association->listener_index = (uint8_t)index;
     association->identity = HF_NONE;
     association->heard_tick = engine->now_tick;
     association->plaintext_len_max = HF_PLAINTEXT_LEN_MAX;
     association->receive_len_max = HF_PLAINTEXT_LEN_MAX;
-    association->path = *path;
-    if (engine->listeners[listener_index].transport == HF_TRANSPORT_DTLS) {
-        association->flags = HF_ASSOCIATION_DATAGRAM;
+    if (transport == HF_TRANSPORT_DTLS) {
+        association->flags |= HF_ASSOCIATION_DATAGRAM;
         association->datagram.successor = HF_NONE;
         association->datagram.trial_tick = engine->now_tick;
         association->datagram.trial_tokens = (uint16_t)(2 * engine->config.trials_per_second);
     } else {
         association->stream.buffer = HF_NONE;
     }
+}
+
+enum hf_status hf_association_open(struct hf_association **out, struct hf_engine *engine,
+                                   enum hf_role role, uint32_t index,
+                                   const struct hf_path_key *path)
+{
+    uint32_t slot;
+    HF_TRY(handshake_take(&slot, engine, role, path));
+    hf_quota_wake(engine);
+    uint32_t record = hf_pool_take(&engine->associations);
+    if (record == HF_NONE) {
+        hf_limits_prefix_count(engine, hf_handshake_at(engine, slot)->prefix_cell, -1);
+        hf_handshake_at(engine, slot)->association = HF_NONE;
+        hf_pool_give(&engine->handshakes, slot);
+        return HF_E_ASSOCIATION_LIMIT;
+    }
+    struct hf_association *association = hf_association_at(engine, record);
+    uint32_t generation = association->generation + 1;
+    uint16_t flags = association->flags & HF_ASSOCIATION_REST_DUE;
+    memset(association, 0, sizeof *association);
+    association->generation = generation ? generation : 1;
+    association->flags = flags;
+    association->handshake = slot;
+    association->path = *path;
+    init_record(association, engine, role, index);
     struct hf_handshake *handshake = hf_handshake_at(engine, slot);
-    handshake->association = index;
+    handshake->association = record;
     handshake->predecessor = HF_NONE;
     handshake->begun_us = engine->now_us;
+    hf_quota_begin(engine, association);
     *out = association;
     return HF_OK;
 }
@@ -183,6 +202,9 @@ enum hf_status hf_association_open(struct hf_association **out, struct hf_engine
 void hf_association_establish(struct hf_engine *engine, struct hf_association *association)
 {
     handshake_give(engine, association);
+    hf_quota_establish(engine, association);
+    if (engine->config.reuse_us_min)
+        association->flags |= HF_ASSOCIATION_REST_DUE;
     engine->counters.associations++;
     engine->counters.handshakes[HF_OK]++;
     association->heard_tick = engine->now_tick; /* a slow key source is not the peer's silence */
@@ -215,6 +237,16 @@ static void unlink_path(struct hf_engine *engine, struct hf_association *associa
     }
 }
 
+/** What it is, or before anybody has proven anything what it will be. */
+static enum hf_framework framework_of(const struct hf_association *association)
+{
+    if (association->framework != HF_FRAMEWORK_NONE || association->suite == HF_SUITE_NONE)
+        return (enum hf_framework)association->framework;
+    return hf_hello_key_exchange(association->suite) == HF_KEY_EXCHANGE_PSK
+               ? HF_FRAMEWORK_PROVISIONED_SYMMETRIC_KEY
+               : HF_FRAMEWORK_CERTIFICATE;
+}
+
 struct hf_event *hf_association_event(struct hf_engine *engine,
                                       const struct hf_association *association,
                                       enum hf_event_kind kind)
@@ -224,6 +256,8 @@ struct hf_event *hf_association_event(struct hf_engine *engine,
     event->user = hf_is_datagram(association) ? 0 : association->stream.user;
     event->context = association->context;
     event->listener_index = association->listener_index;
+    event->framework = framework_of(association);
+    event->is_client = hf_is_client(association);
     event->path = hf_association_path(engine, association);
     return event;
 }
@@ -247,10 +281,12 @@ void hf_association_end(struct hf_engine *engine, struct hf_association *associa
                         const struct hf_failure *failure)
 {
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
-    queue_end(engine, association, handshake, failure);
+    if (failure)
+        queue_end(engine, association, handshake, failure);
+    hf_quota_end(engine, association, handshake != NULL);
     unlink_path(engine, association);
     if (handshake) {
-        engine->counters.handshakes[failure->status]++;
+        engine->counters.handshakes[failure ? failure->status : HF_E_ASSOCIATION_LIMIT]++;
         handshake_give(engine, association);
     } else {
         engine->counters.associations--;
@@ -261,10 +297,12 @@ void hf_association_end(struct hf_engine *engine, struct hf_association *associa
     uint32_t index = hf_association_index(engine, association);
     hf_wheel_disarm(&engine->wheel, index);
     uint32_t generation = association->generation;
+    uint16_t flags = association->flags & HF_ASSOCIATION_REST_DUE;
     hf_wipe(association, sizeof *association);
     association->generation = generation;
+    association->flags = flags;
     association->handshake = HF_NONE; /* callers up the stack look whether it still has one */
-    hf_pool_give(&engine->associations, index);
+    hf_quota_rest(engine, association);
 }
 
 void hf_association_leave(struct hf_engine *engine, struct hf_association *association,

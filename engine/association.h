@@ -8,6 +8,11 @@
 
 #include "core.h"
 
+enum hf_role {
+    HF_ROLE_SERVER = 0,
+    HF_ROLE_CLIENT,
+};
+
 uint32_t hf_association_index(const struct hf_engine *engine,
                               const struct hf_association *association);
 
@@ -21,17 +26,19 @@ struct hf_association *hf_association_find(const struct hf_engine *engine, hf_as
 struct hf_path hf_association_path(const struct hf_engine *engine,
                                    const struct hf_association *association);
 
-/** hf_association_open takes a record and a handshake slot in state HF_STATE_SV_START.
- *  Errors: HF_E_ASSOCIATION_LIMIT, HF_E_HANDSHAKE_LIMIT, HF_E_PREFIX_LIMIT. */
+/** hf_association_open takes a record and a handshake slot in state HF_STATE_SV_START or _CL_START.
+ *  `index` is the listener's, or the dialer's. Errors: HF_E_ASSOCIATION_LIMIT,
+ * HF_E_HANDSHAKE_LIMIT, HF_E_PREFIX_LIMIT (server). */
 HF_MUST_USE enum hf_status hf_association_open(struct hf_association **out,
-                                               struct hf_engine *engine, uint32_t listener_index,
-                                               const struct hf_path_key *path);
+                                               struct hf_engine *engine, enum hf_role role,
+                                               uint32_t index, const struct hf_path_key *path);
 
 /** hf_association_establish gives the handshake slot back: the record alone stays. */
 void hf_association_establish(struct hf_engine *engine, struct hf_association *association);
 
 /** hf_association_end ends it: the event (HANDSHAKE_FAILED or CLOSED) is queued, a pending request
- *  is cancelled, everything secret is wiped. `failure` is copied. Sends nothing. */
+ *  is cancelled, everything secret is wiped. `failure` is copied; NULL: there was no room for a
+ *  handshake of our own that nobody has heard of yet, and there is no event. Sends nothing. */
 void hf_association_end(struct hf_engine *engine, struct hf_association *association,
                         const struct hf_failure *failure);
 

@@ -97,6 +97,42 @@ void hf_authority_release(struct hf_engine *engine, uint32_t listener_index)
     listener->authority_count = 0;
 }
 
+static struct hf_listener_authority authority_of(const struct hf_dialer *dialer)
+{
+    return (struct hf_listener_authority){
+        .x509 = dialer->x509, .raw = dialer->raw, .trust = dialer->trust};
+}
+
+const char *hf_authority_check_dialer(const struct hf_dialer *dialer)
+{
+    const struct hf_listener_authority authority = authority_of(dialer);
+    return check_one(&authority) ? "dialer: a certificate that is none, or a chain of more than "
+                                   "10,000 bytes"
+                                 : NULL;
+}
+
+void hf_authority_adopt_dialer(struct hf_engine *engine, uint32_t dialer_index,
+                               const struct hf_dialer *dialer)
+{
+    const struct hf_listener_authority authority = authority_of(dialer);
+    const struct hf_listener_authority shared = share(&authority); /* may be the former ones */
+    hf_authority_release_dialer(engine, dialer_index);
+    struct hf_dialer *own = &engine->dialers[dialer_index];
+    *own = *dialer;
+    own->x509 = shared.x509;
+    own->raw = shared.raw;
+    own->trust = shared.trust;
+}
+
+void hf_authority_release_dialer(struct hf_engine *engine, uint32_t dialer_index)
+{
+    struct hf_dialer *dialer = &engine->dialers[dialer_index];
+    const struct hf_listener_authority authority = authority_of(dialer);
+    unshare(&authority);
+    dialer->x509 = dialer->raw = NULL;
+    dialer->trust = NULL;
+}
+
 enum hf_status hf_authority_find(uint8_t *out, bool *is_name_known,
                                  const struct hf_listener *listener, struct hf_bytes server_name)
 {

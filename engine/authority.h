@@ -21,6 +21,16 @@ void hf_authority_adopt(struct hf_engine *engine, uint32_t listener_index,
 /** hf_authority_release lets go of a listener's credentials. */
 void hf_authority_release(struct hf_engine *engine, uint32_t listener_index);
 
+/** hf_authority_check_dialer gives NULL, or what is wrong with a dialer's credentials. */
+const char *hf_authority_check_dialer(const struct hf_dialer *dialer);
+
+/** hf_authority_adopt_dialer makes `dialer` the engine's of that index, as hf_authority_adopt(). */
+void hf_authority_adopt_dialer(struct hf_engine *engine, uint32_t dialer_index,
+                               const struct hf_dialer *dialer);
+
+/** hf_authority_release_dialer lets go of a dialer's credentials. */
+void hf_authority_release_dialer(struct hf_engine *engine, uint32_t dialer_index);
+
 /** hf_authority_find gives the index of the authority that answers to a name (none: empty), and
  *  whether it is by that name. Errors: HF_E_UNRECOGNIZED_NAME. */
 HF_MUST_USE enum hf_status hf_authority_find(uint8_t *out, bool *is_name_known,

@@ -12,14 +12,6 @@
 #include "proof.h"
 #include "steps.h"
 
-enum {
-    CURVE_TYPE_NAMED = 3,
-    GROUP_SECP256R1 = 23,
-    POINT_UNCOMPRESSED_TAG = 4,
-    CERTIFICATE_TYPE_ECDSA_SIGN = 64, /* RFC 8422 5.5 */
-    SIGNATURE_ECDSA_SHA256 = 0x0403,
-};
-
 enum hf_status hf_certify_begin(struct hf_engine *engine, struct hf_association *association)
 {
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
@@ -40,11 +32,11 @@ enum hf_status hf_certify_begin(struct hf_engine *engine, struct hf_association 
 /** RFC 8422 5.4: curve, point, signature. */
 static void write_share(struct hf_writer *writer, const struct hf_job *job)
 {
-    hf_writer_u8(writer, CURVE_TYPE_NAMED);
-    hf_writer_u16(writer, GROUP_SECP256R1);
+    hf_writer_u8(writer, HF_CURVE_TYPE_NAMED);
+    hf_writer_u16(writer, HF_GROUP_SECP256R1);
     hf_writer_u8(writer, HF_P256_POINT_LEN);
     hf_writer_bytes(writer, job->public_key, HF_P256_POINT_LEN);
-    hf_writer_u16(writer, SIGNATURE_ECDSA_SHA256);
+    hf_writer_u16(writer, HF_SIGNATURE_ECDSA_SHA256);
     hf_writer_u16(writer, job->signature_len);
     hf_writer_bytes(writer, job->signature, job->signature_len);
 }
@@ -59,9 +51,9 @@ static void write_request(struct hf_flight_message *message, const struct hf_pro
                      names_len <= HF_AUTHORITY_MESSAGE_LEN_MAX -
                                       hf_credential_message(proof->credential, false).len;
     hf_writer_u8(&message->writer, 1);
-    hf_writer_u8(&message->writer, CERTIFICATE_TYPE_ECDSA_SIGN);
+    hf_writer_u8(&message->writer, HF_CERTIFICATE_TYPE_ECDSA_SIGN);
     hf_writer_u16(&message->writer, 2);
-    hf_writer_u16(&message->writer, SIGNATURE_ECDSA_SHA256);
+    hf_writer_u16(&message->writer, HF_SIGNATURE_ECDSA_SHA256);
     hf_writer_u16(&message->writer, (uint16_t)(has_names ? names_len : 0));
     message->tail = has_names ? HF_TAIL_ISSUER_NAMES : HF_TAIL_NONE;
 }
@@ -112,19 +104,27 @@ static enum hf_status read_certificate(struct hf_bytes body)
     return content.len > 0 ? HF_OK : HF_E_NO_CERTIFICATE;
 }
 
+enum hf_status hf_certify_keep_chain(struct hf_engine *engine, struct hf_handshake *handshake,
+                                     struct hf_bytes body)
+{
+    struct hf_proof *proof = hf_proof_of(engine, handshake);
+    if (body.len > engine->config.message_len_max ||
+        body.len > hf_trust_chain_len_max(proof->trust))
+        return HF_E_MESSAGE_TOO_LONG;
+    HF_TRY(read_certificate(body));
+    uint8_t *chain = hf_proof_chain(engine, proof);
+    memcpy(chain, body.data, body.len);
+    proof->job.chain = chain;
+    proof->job.chain_len = (uint32_t)body.len;
+    return HF_OK;
+}
+
 enum hf_status hf_certify_certificate(struct hf_engine *engine, struct hf_association *association,
                                       const struct hf_machine_event *event)
 {
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
     struct hf_proof *proof = hf_proof_of(engine, handshake);
-    if (event->body.len > engine->config.message_len_max ||
-        event->body.len > hf_trust_chain_len_max(proof->trust))
-        return HF_E_MESSAGE_TOO_LONG;
-    HF_TRY(read_certificate(event->body));
-    uint8_t *chain = hf_proof_chain(engine, proof);
-    memcpy(chain, event->body.data, event->body.len);
-    proof->job.chain = chain;
-    proof->job.chain_len = (uint32_t)event->body.len;
+    HF_TRY(hf_certify_keep_chain(engine, handshake, event->body));
     proof->job.chain_is_raw = handshake->terms.is_client_raw;
     proof->job.trust = proof->trust;
     hf_flight_hash(association, handshake, HF_MESSAGE_CERTIFICATE, event->message_seq, event->body);
@@ -139,12 +139,28 @@ enum hf_status hf_certify_share(struct hf_engine *engine, struct hf_association 
     struct hf_bytes point = hf_reader_vector(&reader, 1);
     if (!hf_reader_done(&reader) || point.len == 0)
         return HF_E_DECODE;
-    if (point.len != HF_P256_POINT_LEN || point.data[0] != POINT_UNCOMPRESSED_TAG)
+    if (point.len != HF_P256_POINT_LEN || point.data[0] != HF_POINT_UNCOMPRESSED_TAG)
         return HF_E_ILLEGAL_PARAMETER; /* that it is on the curve is for the job to see */
     memcpy(hf_proof_of(engine, handshake)->job.peer_share, point.data, HF_P256_POINT_LEN);
     hf_flight_hash(association, handshake, HF_MESSAGE_CLIENT_KEY_EXCHANGE, event->message_seq,
                    event->body);
     hf_keys_session_hash(handshake);
+    return HF_OK;
+}
+
+enum hf_status hf_certify_read_signature(struct hf_bytes *out, struct hf_reader *reader)
+{
+    uint16_t algorithm = hf_reader_u16(reader);
+    struct hf_bytes signature = hf_reader_vector(reader, 2);
+    if (!hf_reader_done(reader) || signature.len == 0) {
+        reader->is_failed = true;
+        return HF_E_DECODE;
+    }
+    if (algorithm != HF_SIGNATURE_ECDSA_SHA256)
+        return HF_E_ILLEGAL_PARAMETER;
+    if (signature.len > HF_P256_SIGNATURE_MAX)
+        return HF_E_BAD_SIGNATURE;
+    *out = signature;
     return HF_OK;
 }
 
@@ -154,14 +170,8 @@ enum hf_status hf_certify_verify(struct hf_engine *engine, struct hf_association
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
     struct hf_job *job = &hf_proof_of(engine, handshake)->job;
     struct hf_reader reader = hf_reader_of(event->body);
-    uint16_t algorithm = hf_reader_u16(&reader);
-    struct hf_bytes signature = hf_reader_vector(&reader, 2);
-    if (!hf_reader_done(&reader) || signature.len == 0)
-        return HF_E_DECODE;
-    if (algorithm != SIGNATURE_ECDSA_SHA256)
-        return HF_E_ILLEGAL_PARAMETER;
-    if (signature.len > HF_P256_SIGNATURE_MAX)
-        return HF_E_BAD_SIGNATURE;
+    struct hf_bytes signature;
+    HF_TRY(hf_certify_read_signature(&signature, &reader));
     /* Over all messages up to ClientKeyExchange: as it happens, the session hash. */
     memcpy(job->verify_digest, handshake->session_hash, HF_SHA256_LEN);
     memcpy(job->verify_signature, signature.data, signature.len);
@@ -174,9 +184,9 @@ enum hf_status hf_certify_verify(struct hf_engine *engine, struct hf_association
     return HF_OK;
 }
 
-/** Keeps who the peer is, as far as its certificate tells. */
-static enum hf_status bind_peer(struct hf_engine *engine, struct hf_association *association,
-                                struct hf_handshake *handshake, const struct hf_peer_identity *peer)
+enum hf_status hf_certify_bind_peer(struct hf_engine *engine, struct hf_association *association,
+                                    struct hf_handshake *handshake,
+                                    const struct hf_peer_identity *peer)
 {
     const struct hf_identity identity = {
         .entity_id = {peer->entity_id, peer->entity_id_len},
@@ -184,7 +194,10 @@ static enum hf_status bind_peer(struct hf_engine *engine, struct hf_association 
         .server_name = {handshake->terms.server_name, handshake->terms.server_name_len},
         .handles = {&peer->handles[0][0], (size_t)peer->handle_count * HF_REVOCATION_HANDLE_LEN},
     };
-    HF_TRY(hf_identity_keep(&association->identity, engine, &identity));
+    uint32_t head;
+    HF_TRY(hf_identity_keep(&head, engine, &identity));
+    hf_identity_drop(engine, association->identity);
+    association->identity = head;
     association->framework = HF_FRAMEWORK_CERTIFICATE;
     association->entity_kind = peer->entity_kind;
     association->expires_s =
@@ -193,8 +206,8 @@ static enum hf_status bind_peer(struct hf_engine *engine, struct hf_association 
     return HF_OK;
 }
 
-static void derive_master(struct hf_association *association, const struct hf_handshake *handshake,
-                          struct hf_job *job)
+void hf_certify_master(struct hf_association *association, const struct hf_handshake *handshake,
+                       struct hf_job *job)
 {
     bool is_ems = association->flags & HF_ASSOCIATION_EMS;
     struct hf_secret premaster = {.len = sizeof job->shared_secret};
@@ -213,8 +226,8 @@ enum hf_status hf_certify_proof(struct hf_engine *engine, struct hf_association 
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
     HF_TRY(hf_proof_answered(engine, handshake));
     struct hf_job *job = &hf_proof_of(engine, handshake)->job;
-    HF_TRY(bind_peer(engine, association, handshake, &job->peer));
-    derive_master(association, handshake, job);
+    HF_TRY(hf_certify_bind_peer(engine, association, handshake, &job->peer));
+    hf_certify_master(association, handshake, job);
     hf_keys_begin(engine, association);
     return HF_OK;
 }

@@ -2,6 +2,7 @@
  * config.c - defaults, and the judgement of a configuration.
  */
 #include "authority.h"
+#include "hello.h"
 
 void hf_listener_init(struct hf_listener *listener, enum hf_transport transport)
 {
@@ -25,6 +26,25 @@ void hf_listener_init(struct hf_listener *listener, enum hf_transport transport)
         .datagram_len_max = 1200,
     };
     memcpy(listener->suites, orders[transport == HF_TRANSPORT_DTLS], sizeof orders[0]);
+}
+
+void hf_dialer_init(struct hf_dialer *dialer, enum hf_transport transport)
+{
+    struct hf_listener listener;
+    hf_listener_init(&listener, transport); /* what we accept is what we offer, for the most part */
+    *dialer = (struct hf_dialer){
+        .transport = transport,
+        .suite_count = listener.suite_count,
+        .encrypt_then_mac = true,
+        .datagram_len_max = listener.datagram_len_max,
+    };
+    uint8_t count = 0;
+    for (int is_psk = 0; is_psk < 2; is_psk++) {
+        for (size_t i = 0; i < listener.suite_count; i++) {
+            if ((hf_hello_key_exchange(listener.suites[i]) == HF_KEY_EXCHANGE_PSK) == is_psk)
+                dialer->suites[count++] = listener.suites[i];
+        }
+    }
 }
 
 void hf_config_init(struct hf_config *config)
@@ -109,6 +129,20 @@ static const char *check_rates(const struct hf_config *config)
     return NULL;
 }
 
+static const char *check_quotas(const struct hf_config *config)
+{
+    if (config->quota_count > HF_QUOTAS_MAX)
+        return "quota_count: at most 16";
+    if (config->reuse_us_min / HF_TICK_US > INT32_MAX)
+        return "reuse_us_min: too long";
+    for (uint32_t i = 0; i < config->listener_count && i < HF_LISTENERS_MAX; i++) {
+        uint8_t index = config->listeners[i].quota_index;
+        if (index > 0 && index >= config->quota_count)
+            return "listener: quota_index: there is no such quota";
+    }
+    return NULL;
+}
+
 static const char *check_listener(const struct hf_listener *listener)
 {
     if (listener->transport != HF_TRANSPORT_TLS && listener->transport != HF_TRANSPORT_DTLS)
@@ -126,15 +160,39 @@ static const char *check_listener(const struct hf_listener *listener)
     return hf_authority_check(listener);
 }
 
+static const char *check_dialer(const struct hf_dialer *dialer)
+{
+    uint16_t len = dialer->max_fragment_len;
+    if (dialer->transport != HF_TRANSPORT_TLS && dialer->transport != HF_TRANSPORT_DTLS)
+        return "dialer: unknown transport";
+    if (dialer->suite_count < 1 || dialer->suite_count > HF_SUITES_MAX)
+        return "dialer: suite_count: at least 1";
+    for (size_t i = 0; i < dialer->suite_count; i++) {
+        if (!hf_suite_name(dialer->suites[i]))
+            return "dialer: unknown suite";
+    }
+    if (dialer->datagram_len_max < 256 || dialer->datagram_len_max > 4096)
+        return "dialer: datagram_len_max: 256 to 4096";
+    if (len != 0 && len != 512 && len != 1024 && len != 2048 && len != 4096)
+        return "dialer: max_fragment_len: 0, 512, 1024, 2048 or 4096";
+    return hf_authority_check_dialer(dialer);
+}
+
 enum hf_status hf_config_check(const char **why, const struct hf_config *config)
 {
     const char *reason = check_pools(config);
     if (!reason)
         reason = check_rates(config);
+    if (!reason)
+        reason = check_quotas(config);
     if (!reason && config->listener_count > HF_LISTENERS_MAX)
         reason = "listener_count: at most 64";
     for (uint32_t i = 0; !reason && i < config->listener_count; i++)
         reason = check_listener(&config->listeners[i]);
+    if (!reason && config->dialer_count > HF_DIALERS_MAX)
+        reason = "dialer_count: at most 64";
+    for (uint32_t i = 0; !reason && i < config->dialer_count; i++)
+        reason = check_dialer(&config->dialers[i]);
     if (why)
         *why = reason ? reason : "";
     return reason ? HF_E_CONFIG : HF_OK;

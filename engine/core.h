@@ -74,6 +74,9 @@ enum {
 #define HF_DATAGRAM_SEQ_MAX ((UINT64_C(1) << 48) - 1)
 #define HF_RECORDS_PER_KEY_MAX (UINT64_C(1) << 36)
 
+/** Warning alerts, empty records or hellos in a row. */
+#define HF_WARNINGS_MAX 16
+
 #define HF_NONE UINT32_MAX
 
 /** States of the machine: docs/STATE-MACHINE.md is generated from machine.c. */
@@ -91,6 +94,19 @@ enum hf_state {
     HF_STATE_SV_AWAIT_CCS,
     HF_STATE_SV_AWAIT_FINISHED,
     HF_STATE_SV_AWAIT_IDENTITY, /**< Finished verified; who is it? */
+    HF_STATE_CL_START,          /**< created; nothing sent */
+    HF_STATE_CL_AWAIT_HELLO,    /**< our hello is out, with or without cookie */
+    HF_STATE_CL_AWAIT_EXCHANGE, /**< the server's hello is here */
+    HF_STATE_CL_AWAIT_CERTIFICATE, /**< likewise, and certificates were agreed on */
+    HF_STATE_CL_AWAIT_SHARE,       /**< the server's Certificate is here */
+    HF_STATE_CL_AWAIT_REQUEST,     /**< its ServerKeyExchange too */
+    HF_STATE_CL_AWAIT_DONE,        /**< all of its flight but the last message */
+    HF_STATE_CL_AWAIT_KEY,         /**< parked: the key source was asked */
+    HF_STATE_CL_AWAIT_PROOF,       /**< parked: the server's chain, signature, our share */
+    HF_STATE_CL_AWAIT_SIGN,        /**< parked: our signature over all messages so far */
+    HF_STATE_CL_AWAIT_CCS,      /**< our Finished is out */
+    HF_STATE_CL_AWAIT_FINISHED,
+    HF_STATE_CL_AWAIT_IDENTITY, /**< the server's Finished verified */
     HF_STATE_OPEN,
     HF_STATE_COUNT,
 };
@@ -106,7 +122,9 @@ enum hf_way {
 static inline bool hf_state_is_parked(enum hf_state state)
 {
     return state == HF_STATE_SV_AWAIT_OFFER || state == HF_STATE_SV_AWAIT_KEY ||
-           state == HF_STATE_SV_AWAIT_PROOF || state == HF_STATE_SV_AWAIT_IDENTITY;
+           state == HF_STATE_SV_AWAIT_PROOF || state == HF_STATE_SV_AWAIT_IDENTITY ||
+           state == HF_STATE_CL_AWAIT_KEY || state == HF_STATE_CL_AWAIT_PROOF ||
+           state == HF_STATE_CL_AWAIT_SIGN || state == HF_STATE_CL_AWAIT_IDENTITY;
 }
 
 /** hf_state_is_flight_out tells whether our first flight is out and nothing has come back yet. */
@@ -126,6 +144,10 @@ enum {
     HF_ASSOCIATION_WRITE_CLOSED = 1 << 6,
     HF_ASSOCIATION_READ_WANTED = 1 << 7, /**< a receive was cut short: READABLE is owed */
     HF_ASSOCIATION_READ_QUEUED = 1 << 8, /**< in line for a stream buffer */
+    HF_ASSOCIATION_REST_DUE = 1 << 9,    /**< one of the record's last tenants was established:
+                                              survives in a free record, see hf_quota_rest() */
+    HF_ASSOCIATION_CLIENT = 1 << 10,     /**< we dialled: listener_index is a dialer's */
+    HF_ASSOCIATION_LAST_WORD = 1 << 11,  /**< DTLS: ours was the handshake's last flight */
 };
 
 /**
@@ -181,7 +203,7 @@ struct hf_association {
 
 _Static_assert(sizeof(struct hf_association) <= 376, "an idle association costs too much");
 
-/** What the peer's ClientHello amounts to. */
+/** What both hellos together amount to. */
 struct hf_terms {
     uint16_t suite;
     bool is_ems, is_etm, is_secure_renegotiation;
@@ -252,8 +274,12 @@ struct hf_handshake {
     bool is_queued;  /**< in the ring of answers to take; outlives the handshake in its slot */
     bool is_spoiled; /**< a protected record did not authenticate */
     uint8_t answer_kind;
-    enum hf_status refusal; /**< why the key is a decoy; HF_OK: it is not */
+    enum hf_status refusal; /**< server: why the key is a decoy; HF_OK: it is not */
     bool is_identity_following;
+    uint8_t flavour;      /**< client: of the server's credential, or HF_FLAVOUR_NONE */
+    bool is_named;        /**< client: it was said who must answer */
+    bool is_misnamed;     /**< client: the key is not that entity's */
+    uint8_t verify_count; /**< client: HelloVerifyRequests taken */
     struct hf_secret secret; /**< as answered */
     uint8_t flight[HF_FLIGHT_LEN_MAX];
 };
@@ -270,9 +296,16 @@ struct hf_slot_layout {
 #define HF_PREFIX_CELLS 4096
 #define HF_SERVER_NAME_MAX 256 /* with its NUL */
 
+/** What is left of a quota's rate. */
+struct hf_quota_bucket {
+    uint32_t tokens;
+    uint32_t tick; /**< when it was last topped up */
+};
+
 struct hf_engine {
     struct hf_config config;
     struct hf_listener listeners[HF_LISTENERS_MAX];
+    struct hf_dialer dialers[HF_DIALERS_MAX];
     struct hf_key_source source;
     uint64_t now_us;
     int64_t wall_s;
@@ -303,6 +336,10 @@ struct hf_engine {
     struct hf_address *locals;
     uint32_t local_count;
     uint32_t *prefix_cells;
+    struct hf_quota quotas[HF_QUOTAS_MAX];
+    struct hf_quota_bucket quota_buckets[HF_QUOTAS_MAX];
+    uint32_t resting_head, resting_tail; /**< free records that must not be used yet */
+    uint32_t rearm_index; /**< up to here timers go by the present idle limit; HF_NONE: all do */
 
     uint64_t siphash_key[2];
     struct hf_hmac_key cookie_key;
@@ -334,10 +371,31 @@ static inline bool hf_is_datagram(const struct hf_association *association)
     return association->flags & HF_ASSOCIATION_DATAGRAM;
 }
 
+static inline bool hf_is_client(const struct hf_association *association)
+{
+    return association->flags & HF_ASSOCIATION_CLIENT;
+}
+
+/** hf_listener_of gives the listener of an association that came to us. */
 static inline const struct hf_listener *hf_listener_of(const struct hf_engine *engine,
                                                        const struct hf_association *association)
 {
     return &engine->listeners[association->listener_index];
+}
+
+/** hf_dialer_of gives the dialer of an association that we began. */
+static inline const struct hf_dialer *hf_dialer_of(const struct hf_engine *engine,
+                                                   const struct hf_association *association)
+{
+    return &engine->dialers[association->listener_index];
+}
+
+/** hf_datagram_len_max gives the UDP payload that handshakes of this association keep to. */
+static inline size_t hf_datagram_len_max(const struct hf_engine *engine,
+                                         const struct hf_association *association)
+{
+    return hf_is_client(association) ? hf_dialer_of(engine, association)->datagram_len_max
+                                     : hf_listener_of(engine, association)->datagram_len_max;
 }
 
 static inline void hf_drop_count(struct hf_engine *engine, enum hf_drop drop)

@@ -5,6 +5,7 @@
 #include "datagram.h"
 
 #include "association.h"
+#include "flight.h"
 #include "greet.h"
 #include "limits.h"
 #include "machine.h"
@@ -66,6 +67,17 @@ static enum hf_status take_late_fragment(struct hf_arrival *arrival,
     return hf_machine_run(engine, association, &event);
 }
 
+/** Our flight got lost: the server, which has the last message of its own acknowledged by it, says
+ *  that message again (RFC 6347 4.2.4). */
+static bool is_peer_waiting(const struct hf_association *association,
+                            const struct hf_handshake *handshake,
+                            const struct hf_fragment *fragment)
+{
+    return association->state == HF_STATE_CL_AWAIT_CCS &&
+           fragment->type == HF_MESSAGE_SERVER_HELLO_DONE &&
+           (uint16_t)(fragment->message_seq + 1) == handshake->receive_seq;
+}
+
 /** A handshake record, plain or opened; it may hold several fragments. */
 static enum hf_status take_handshake(struct hf_arrival *arrival, struct hf_association *association,
                                      const struct hf_record *record, bool is_protected)
@@ -91,6 +103,11 @@ static enum hf_status take_handshake(struct hf_arrival *arrival, struct hf_assoc
         if (!handshake)
             return is_protected ? take_late_fragment(arrival, association, &fragment)
                                 : drop(engine, HF_DROP_MESSAGE_SEQ);
+        if (!arrival->is_answered && is_peer_waiting(association, handshake, &fragment)) {
+            arrival->is_answered = true;
+            hf_flight_again(engine, association, false);
+            hf_association_arm(engine, association);
+        }
         uint16_t ahead = (uint16_t)(fragment.message_seq - handshake->receive_seq);
         if (ahead > 0 && ahead <= HF_AHEAD_MAX && !is_protected) {
             hf_fragment_keep(engine, hf_handshake_of(engine, association),
@@ -171,8 +188,15 @@ static enum hf_status take_protected(struct hf_arrival *arrival, struct hf_assoc
 
 static bool is_before_keys(const struct hf_association *association)
 {
-    return association->state > HF_STATE_SV_AWAIT_HELLO &&
-           association->state <= HF_STATE_SV_AWAIT_CCS;
+    return association->state == HF_STATE_CL_AWAIT_CCS ||
+           (association->state > HF_STATE_SV_AWAIT_HELLO &&
+            association->state <= HF_STATE_SV_AWAIT_CCS);
+}
+
+static bool is_before_change(const struct hf_association *association)
+{
+    return association->state == HF_STATE_SV_AWAIT_CCS ||
+           association->state == HF_STATE_CL_AWAIT_CCS;
 }
 
 static enum hf_status keep(struct hf_engine *engine, struct hf_association *association,
@@ -214,6 +238,24 @@ static enum hf_status take_epoch1(struct hf_arrival *arrival, struct hf_associat
                                        : drop(engine, HF_DROP_EPOCH);
 }
 
+/** Anyone may have sent it, so it ends nothing; but if a handshake that we began comes to nothing,
+ *  it may be why. */
+static enum hf_status take_plain_alert(struct hf_engine *engine,
+                                       const struct hf_association *association,
+                                       const struct hf_record *record)
+{
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    if (handshake && hf_is_client(association) && record->len == 2 &&
+        record->body[0] == HF_ALERT_LEVEL_FATAL) {
+        const struct hf_failure failure = {HF_E_PEER_ALERT, record->body[1],
+                                           hf_machine_state_name((enum hf_state)association->state),
+                                           hf_machine_event_name(HF_MACHINE_ALERT),
+                                           "RFC 5246 7.2.2"};
+        hf_handshake_spoil(engine, handshake, &failure);
+    }
+    return drop(engine, HF_DROP_ALERT_UNPROTECTED);
+}
+
 /** Epoch 0: nothing here is authentic. */
 static enum hf_status take_epoch0(struct hf_arrival *arrival, struct hf_association *association,
                                   const struct hf_record *record)
@@ -229,8 +271,8 @@ static enum hf_status take_epoch0(struct hf_arrival *arrival, struct hf_associat
         return take_handshake(arrival, association, record, false);
     if (!target)
         return drop(engine, HF_DROP_NO_ASSOCIATION);
-    if (record->type == HF_TYPE_ALERT) /* anyone may have sent it */
-        return drop(engine, HF_DROP_ALERT_UNPROTECTED);
+    if (record->type == HF_TYPE_ALERT)
+        return take_plain_alert(engine, target, record);
     if (target->flags & HF_ASSOCIATION_READ_PROTECTED)
         return drop(engine, HF_DROP_EPOCH);
     if (record->type == HF_TYPE_HANDSHAKE)
@@ -239,7 +281,7 @@ static enum hf_status take_epoch0(struct hf_arrival *arrival, struct hf_associat
         return drop(engine, HF_DROP_RECORD_TYPE);
     if (record->len != 1 || record->body[0] != 1) /* must not take the place of the real one */
         return drop(engine, HF_DROP_MALFORMED);
-    if (is_before_keys(target) && target->state != HF_STATE_SV_AWAIT_CCS)
+    if (is_before_keys(target) && !is_before_change(target))
         return keep(engine, target, record);
     const struct hf_machine_event event = {.kind = HF_MACHINE_CHANGE_CIPHER_SPEC,
                                            .body = {record->body, record->len}};
@@ -276,7 +318,7 @@ static bool is_ready(const struct hf_association *association, const struct hf_r
     if (record->epoch > 0)
         return association->flags & HF_ASSOCIATION_READ_PROTECTED;
     if (record->type == HF_TYPE_CHANGE_CIPHER_SPEC)
-        return association->state == HF_STATE_SV_AWAIT_CCS;
+        return is_before_change(association);
     struct hf_reader reader = hf_reader_of((struct hf_bytes){record->body, record->len});
     struct hf_fragment fragment;
     return hf_fragment_read(&fragment, &reader) != HF_OK ||
@@ -364,11 +406,20 @@ static void take_records(struct hf_arrival *arrival, uint8_t *data, size_t len)
     }
 }
 
+static bool is_place(const struct hf_engine *engine, const struct hf_datagram *datagram)
+{
+    uint32_t index = datagram->listener_index;
+    if (datagram->is_client)
+        return index < engine->config.dialer_count &&
+               engine->dialers[index].transport == HF_TRANSPORT_DTLS;
+    return index < engine->config.listener_count &&
+           engine->listeners[index].transport == HF_TRANSPORT_DTLS;
+}
+
 enum hf_status hf_engine_receive_datagram(struct hf_engine *engine, struct hf_datagram *datagram)
 {
     struct hf_arrival arrival = {.engine = engine, .datagram = datagram};
-    if (datagram->listener_index >= engine->config.listener_count ||
-        engine->listeners[datagram->listener_index].transport != HF_TRANSPORT_DTLS)
+    if (!is_place(engine, datagram))
         return HF_E_ARGUMENT;
     if (!hf_outbox_has_room(&engine->outbox))
         return HF_WAITING;

@@ -6,9 +6,11 @@
 #include "authority.h"
 #include "flight.h"
 #include "identity.h"
+#include "limits.h"
 #include "machine.h"
 #include "path.h"
 #include "proof.h"
+#include "quota.h"
 #include "record.h"
 #include "stream.h"
 
@@ -168,9 +170,14 @@ enum hf_status hf_engine_open(struct hf_engine **out, const struct hf_config *co
     engine->config.listeners = engine->listeners;
     for (uint32_t i = 0; i < config->listener_count; i++)
         hf_authority_adopt(engine, i, &config->listeners[i]);
+    engine->config.dialers = engine->dialers;
+    for (uint32_t i = 0; i < config->dialer_count; i++)
+        hf_authority_adopt_dialer(engine, i, &config->dialers[i]);
     engine->source = *source;
     engine->waiting_head = engine->waiting_tail = HF_NONE;
     engine->spoiled_head = engine->spoiled_tail = HF_NONE;
+    engine->rearm_index = HF_NONE;
+    hf_quota_init(engine, config);
     make_keys(engine, config);
     *out = engine;
     return HF_OK;
@@ -188,6 +195,8 @@ void hf_engine_close(struct hf_engine *engine)
         return;
     for (uint32_t i = 0; i < engine->config.listener_count; i++)
         hf_authority_release(engine, i);
+    for (uint32_t i = 0; i < engine->config.dialer_count; i++)
+        hf_authority_release_dialer(engine, i);
     hf_proof_close(engine);
     wipe_pool(&engine->associations);
     wipe_pool(&engine->handshakes);
@@ -211,6 +220,7 @@ void hf_engine_begin_turn(struct hf_engine *engine, uint64_t now_us, int64_t wal
     engine->now_tick = (uint32_t)(now_us / HF_TICK_US);
     hf_outbox_turn(&engine->outbox);
     hf_stream_turn(engine);
+    hf_limits_rearm(engine);
     /* What does not fit fires in the next turn. */
     while (hf_outbox_has_room(&engine->outbox) &&
            (index = hf_wheel_fire(&engine->wheel, engine->now_tick)) != HF_NONE) {
@@ -232,8 +242,9 @@ uint64_t hf_engine_next_us(const struct hf_engine *engine)
     uint32_t tick;
     bool is_buffer_due =
         engine->waiting_head != HF_NONE && engine->streams.used < engine->streams.count;
+    bool is_rearming = engine->rearm_index != HF_NONE;
     if (engine->answers_count > 0 || engine->jobs_count > 0 || engine->streams_spent_count > 0 ||
-        is_buffer_due)
+        is_buffer_due || is_rearming)
         return engine->now_us;
     if (!hf_wheel_next(&tick, &engine->wheel))
         return UINT64_MAX;
@@ -258,7 +269,9 @@ enum hf_status hf_engine_accept(hf_association_id *out, struct hf_engine *engine
         hf_drop_count(engine, HF_DROP_LOCAL_ADDRESS);
         return HF_E_ASSOCIATION_LIMIT;
     }
-    enum hf_status status = hf_association_open(&association, engine, listener_index, &key);
+    enum hf_status status = hf_quota_admit(engine, listener_index, false);
+    if (status == HF_OK)
+        status = hf_association_open(&association, engine, HF_ROLE_SERVER, listener_index, &key);
     if (status != HF_OK) {
         engine->counters.handshakes[status]++;
         return status;
@@ -361,11 +374,12 @@ enum hf_status hf_engine_association_info(struct hf_association_info *out,
     if (!association)
         return HF_E_STALE;
     memset(out, 0, sizeof *out);
-    const struct hf_listener *listener = hf_listener_of(engine, association);
     out->entity_kind = (enum hf_entity_kind)association->entity_kind;
     out->framework = (enum hf_framework)association->framework;
-    out->reference_point = listener->reference_point;
-    out->transport = listener->transport;
+    out->is_client = hf_is_client(association);
+    out->reference_point = out->is_client ? hf_dialer_of(engine, association)->reference_point
+                                          : hf_listener_of(engine, association)->reference_point;
+    out->transport = hf_is_datagram(association) ? HF_TRANSPORT_DTLS : HF_TRANSPORT_TLS;
     out->established = association->state == HF_STATE_OPEN;
     out->suite = association->suite;
     out->extended_master_secret = association->flags & HF_ASSOCIATION_EMS;

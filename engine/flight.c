@@ -9,6 +9,7 @@
 #include "record.h"
 
 #define HF_FLIGHT_HEAD_LEN 6
+#define HF_FLIGHT_CHANGE 0xFF /* instead of a message type: ChangeCipherSpec */
 #define HF_STREAM_PACKET_LEN 4096
 
 /** A message's body: what was written into the flight, and what is only pointed to. */
@@ -29,7 +30,7 @@ struct hf_flight_message hf_flight_open(struct hf_handshake *handshake, uint8_t 
                                       type, HF_TAIL_NONE};
 }
 
-static struct hf_bytes tail_of(const struct hf_engine *engine, const struct hf_handshake *handshake,
+static struct hf_bytes tail_of(const struct hf_engine *engine, struct hf_handshake *handshake,
                                enum hf_tail tail)
 {
     switch (tail) {
@@ -39,6 +40,8 @@ static struct hf_bytes tail_of(const struct hf_engine *engine, const struct hf_h
                                      tail == HF_TAIL_RAW_KEY);
     case HF_TAIL_ISSUER_NAMES:
         return hf_trust_issuer_names(hf_proof_of(engine, handshake)->trust);
+    case HF_TAIL_IDENTITY:
+        return (struct hf_bytes){hf_handshake_identity(engine, handshake), handshake->identity_len};
     case HF_TAIL_NONE:
     default:
         return (struct hf_bytes){NULL, 0};
@@ -95,10 +98,20 @@ void hf_flight_close(const struct hf_engine *engine, struct hf_association *asso
     hf_sha256_update(&handshake->transcript, tail.data, tail.len);
 }
 
+void hf_flight_change(struct hf_handshake *handshake)
+{
+    struct hf_writer writer =
+        hf_writer_of(handshake->flight + handshake->flight_len, HF_FLIGHT_HEAD_LEN);
+    HF_ASSERT(handshake->flight_len + HF_FLIGHT_HEAD_LEN <= HF_FLIGHT_LEN_MAX);
+    hf_writer_u8(&writer, HF_FLIGHT_CHANGE);
+    hf_writer_uint(&writer, 0, HF_FLIGHT_HEAD_LEN - 1);
+    handshake->flight_len += HF_FLIGHT_HEAD_LEN;
+}
+
 static size_t packet_len_max(const struct hf_engine *engine,
                              const struct hf_association *association)
 {
-    return hf_is_datagram(association) ? hf_listener_of(engine, association)->datagram_len_max
+    return hf_is_datagram(association) ? hf_datagram_len_max(engine, association)
                                        : HF_STREAM_PACKET_LEN;
 }
 
@@ -115,6 +128,15 @@ static void copy_body(uint8_t *out, const struct body *body, size_t offset, size
                len - head_part);
 }
 
+/** Sends what is in the packet and begins the next. */
+static void turn_over(struct hf_packet *packet)
+{
+    struct hf_engine *engine = packet->engine;
+    struct hf_association *association = packet->association;
+    hf_packet_close(packet);
+    *packet = hf_packet_open(engine, association, packet_len_max(engine, association));
+}
+
 /** Sends one message in as many records as it takes, opening further datagrams as they fill. */
 static enum hf_status send_message(struct hf_packet *packet, uint8_t type, uint16_t message_seq,
                                    const struct body *body, bool is_protected)
@@ -128,10 +150,7 @@ static enum hf_status send_message(struct hf_packet *packet, uint8_t type, uint1
         size_t room = hf_packet_room(packet, is_protected);
         size_t head = is_datagram || offset == 0 ? head_len : 0;
         if (room <= head && packet->len > 0) {
-            struct hf_engine *engine = packet->engine;
-            struct hf_association *association = packet->association;
-            hf_packet_close(packet);
-            *packet = hf_packet_open(engine, association, packet_len_max(engine, association));
+            turn_over(packet);
             continue;
         }
         if (room <= head)
@@ -148,6 +167,16 @@ static enum hf_status send_message(struct hf_packet *packet, uint8_t type, uint1
     }
 }
 
+static enum hf_status send_change(struct hf_packet *packet)
+{
+    static const uint8_t body[1] = {1};
+    const struct hf_bytes ccs = {body, sizeof body};
+    if (hf_packet_add(packet, HF_TYPE_CHANGE_CIPHER_SPEC, false, ccs) == HF_OK)
+        return HF_OK;
+    turn_over(packet);
+    return hf_packet_add(packet, HF_TYPE_CHANGE_CIPHER_SPEC, false, ccs);
+}
+
 void hf_flight_send(struct hf_engine *engine, struct hf_association *association)
 {
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
@@ -155,13 +184,18 @@ void hf_flight_send(struct hf_engine *engine, struct hf_association *association
         hf_packet_open(engine, association, packet_len_max(engine, association));
     struct hf_reader reader =
         hf_reader_of((struct hf_bytes){handshake->flight, handshake->flight_len});
+    bool is_protected = false;
     while (reader.len > 0) {
         uint8_t type = hf_reader_u8(&reader);
         uint16_t seq = hf_reader_u16(&reader);
-        struct body body = {.tail =
-                                tail_of(engine, handshake, (enum hf_tail)hf_reader_u8(&reader))};
+        enum hf_tail tail = (enum hf_tail)hf_reader_u8(&reader);
+        struct body body = {.tail = tail_of(engine, handshake, tail)};
         body.head = hf_reader_vector(&reader, 2);
-        if (send_message(&packet, type, seq, &body, false) != HF_OK)
+        if (type == HF_FLIGHT_CHANGE)
+            is_protected = true;
+        if ((type == HF_FLIGHT_CHANGE
+                 ? send_change(&packet)
+                 : send_message(&packet, type, seq, &body, is_protected)) != HF_OK)
             break; /* callers made sure of room; a lost DTLS flight is sent again */
     }
     hf_packet_close(&packet);
@@ -197,11 +231,9 @@ void hf_flight_again(struct hf_engine *engine, struct hf_association *associatio
 
 void hf_flight_final(struct hf_engine *engine, struct hf_association *association)
 {
-    static const uint8_t ccs[1] = {1};
     struct hf_packet packet =
         hf_packet_open(engine, association, packet_len_max(engine, association));
-    if (hf_packet_add(&packet, HF_TYPE_CHANGE_CIPHER_SPEC, false,
-                      (struct hf_bytes){ccs, sizeof ccs}) != HF_OK)
+    if (send_change(&packet) != HF_OK)
         return;
     const struct body body = {.head = {association->verify_data, HF_VERIFY_DATA_LEN}};
     uint16_t seq = hf_is_datagram(association) ? association->datagram.reply_seq : 0;

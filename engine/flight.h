@@ -10,13 +10,14 @@
 /** hf_flight_begin forgets the last flight. */
 void hf_flight_begin(struct hf_handshake *handshake);
 
-/** What a message ends with that need not be copied: it lies in an object the handshake's proof
- * slot holds a reference to. */
+/** What a message ends with that need not be copied: it lies in the handshake's slot, or in an
+ *  object its proof slot holds a reference to. */
 enum hf_tail {
     HF_TAIL_NONE = 0,
     HF_TAIL_CERTIFICATE,  /**< our Certificate message */
     HF_TAIL_RAW_KEY,      /**< likewise, with a raw public key */
     HF_TAIL_ISSUER_NAMES, /**< certificate_authorities of a CertificateRequest */
+    HF_TAIL_IDENTITY,     /**< psk_identity (RFC 4279 2) */
 };
 
 /** A message being written into the flight. */
@@ -31,6 +32,9 @@ struct hf_flight_message hf_flight_open(struct hf_handshake *handshake, uint8_t 
 /** hf_flight_close counts the message and adds it to the transcript. */
 void hf_flight_close(const struct hf_engine *engine, struct hf_association *association,
                      const struct hf_flight_message *message);
+
+/** hf_flight_change adds a ChangeCipherSpec: what follows in the flight is protected. */
+void hf_flight_change(struct hf_handshake *handshake);
 
 /** hf_flight_send sends the flight, fragmented to what path and peer allow. */
 void hf_flight_send(struct hf_engine *engine, struct hf_association *association);

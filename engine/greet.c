@@ -8,6 +8,7 @@
 #include "flight.h"
 #include "hello.h"
 #include "machine.h"
+#include "quota.h"
 
 #define HF_RESTART_US_MIN 1000000 /* how often a peer may begin again beside a live association */
 
@@ -54,6 +55,8 @@ static void count_refusal(struct hf_engine *engine, enum hf_status status)
         hf_drop_count(engine, HF_DROP_HANDSHAKE_LIMIT);
     else if (status == HF_E_PREFIX_LIMIT)
         hf_drop_count(engine, HF_DROP_PREFIX_LIMIT);
+    else if (status == HF_E_AUTHORITY_LIMIT)
+        hf_drop_count(engine, HF_DROP_AUTHORITY_LIMIT);
     else
         hf_drop_count(engine, HF_DROP_ASSOCIATION_LIMIT);
 }
@@ -88,8 +91,11 @@ static struct hf_association *admit(struct hf_arrival *arrival, struct hf_associ
     if (!make_way(engine, former))
         return NULL;
     uint32_t former_index = is_restart ? hf_association_index(engine, former) : HF_NONE;
-    enum hf_status status = hf_association_open(&association, engine,
-                                                arrival->datagram->listener_index, &arrival->path);
+    uint32_t listener_index = arrival->datagram->listener_index;
+    enum hf_status status = hf_quota_admit(engine, listener_index, is_restart);
+    if (status == HF_OK)
+        status = hf_association_open(&association, engine, HF_ROLE_SERVER, listener_index,
+                                     &arrival->path);
     if (status != HF_OK) {
         count_refusal(engine, status);
         return NULL;
@@ -187,6 +193,10 @@ void hf_greet_hello(struct hf_arrival *arrival, struct hf_association *associati
     struct hf_engine *engine = arrival->engine;
     struct hf_hello_front front;
     struct hf_hello hello;
+    if (arrival->datagram->is_client || (association && hf_is_client(association))) {
+        hf_drop_count(engine, HF_DROP_UNEXPECTED);
+        return;
+    }
     struct hf_association *awaiting = awaiting_hello(engine, association);
     if (fragment->offset > 0) {
         if (awaiting)

@@ -3,6 +3,10 @@
  */
 #include "limits.h"
 
+#include "association.h"
+#include "quota.h"
+
+#define HF_REARM_SLICE 4096u /* records: about 50 us */
 #define HF_TICKS_PER_SECOND (1000000 / HF_TICK_US)
 #define HF_NEAR 64
 
@@ -63,4 +67,39 @@ bool hf_limits_trial_failed(struct hf_engine *engine, struct hf_association *ass
         association->datagram.trial_tokens--;
     association->datagram.forgeries++;
     return association->datagram.forgeries >= engine->config.forgeries_max;
+}
+
+void hf_limits_rearm(struct hf_engine *engine)
+{
+    uint32_t end = engine->associations.touched;
+    if (engine->rearm_index == HF_NONE)
+        return;
+    for (uint32_t i = 0; i < HF_REARM_SLICE && engine->rearm_index < end; i++) {
+        struct hf_association *association = hf_association_at(engine, engine->rearm_index++);
+        if (association->state == HF_STATE_OPEN)
+            hf_association_arm(engine, association);
+    }
+    if (engine->rearm_index >= end)
+        engine->rearm_index = HF_NONE;
+}
+
+enum hf_status hf_engine_update_limits(struct hf_engine *engine, const struct hf_config *config)
+{
+    struct hf_config *own = &engine->config;
+    HF_TRY(hf_config_check(NULL, config));
+    if (config->quota_count != own->quota_count)
+        return HF_E_ARGUMENT;
+    if (config->idle_us_max != own->idle_us_max)
+        engine->rearm_index = 0;
+    own->hello_us_max = config->hello_us_max;
+    own->handshake_us_max = config->handshake_us_max;
+    own->answer_us_max = config->answer_us_max;
+    own->record_us_max = config->record_us_max;
+    own->idle_us_max = config->idle_us_max;
+    own->retransmit_us_initial = config->retransmit_us_initial;
+    own->retransmit_us_max = config->retransmit_us_max;
+    own->handshakes_pressure = config->handshakes_pressure;
+    own->handshakes_per_prefix_max = config->handshakes_per_prefix_max;
+    hf_quota_update(engine, config);
+    return HF_OK;
 }

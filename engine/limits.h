@@ -28,4 +28,8 @@ HF_MUST_USE bool hf_limits_trial_allowed(struct hf_engine *engine,
 HF_MUST_USE bool hf_limits_trial_failed(struct hf_engine *engine,
                                         struct hf_association *association);
 
+/** hf_limits_rearm sets timers by the present idle limit, a slice of all records a turn, until it
+ *  is through. */
+void hf_limits_rearm(struct hf_engine *engine);
+
 #endif

@@ -31,14 +31,51 @@ static const struct hf_row rows[] = {
      HF_STATE_SV_AWAIT_PROOF, "RFC 5246 7.4.8", HF_WAY_ANY},
     {HF_STATE_SV_AWAIT_PROOF, HF_MACHINE_JOB, hf_certify_proof, HF_STATE_SV_AWAIT_CCS,
      "TS-0003 8.1.2", HF_WAY_ANY},
-    {HF_STATE_SV_AWAIT_CCS, HF_MACHINE_CHANGE_CIPHER_SPEC, hf_server_ccs,
-     HF_STATE_SV_AWAIT_FINISHED, "RFC 5246 7.1", HF_WAY_ANY},
+    {HF_STATE_SV_AWAIT_CCS, HF_MACHINE_CHANGE_CIPHER_SPEC, hf_keys_ccs, HF_STATE_SV_AWAIT_FINISHED,
+     "RFC 5246 7.1", HF_WAY_ANY},
     {HF_STATE_SV_AWAIT_FINISHED, HF_MACHINE_FINISHED, hf_server_finished,
      HF_STATE_SV_AWAIT_IDENTITY, "RFC 5246 7.4.9", HF_WAY_ANY},
     {HF_STATE_SV_AWAIT_IDENTITY, HF_MACHINE_ANSWER, hf_server_bind, HF_STATE_OPEN, "TS-0003 8.2.1",
      HF_WAY_ANY},
+    {HF_STATE_CL_START, HF_MACHINE_START, hf_client_start, HF_STATE_CL_AWAIT_HELLO,
+     "RFC 5246 7.4.1.2", HF_WAY_ANY},
+    {HF_STATE_CL_AWAIT_HELLO, HF_MACHINE_HELLO_REQUEST, hf_client_request, SAME, "RFC 5246 7.4.1.1",
+     HF_WAY_ANY},
+    {HF_STATE_CL_AWAIT_HELLO, HF_MACHINE_HELLO_VERIFY, hf_client_verify, SAME, "RFC 6347 4.2.1",
+     HF_WAY_ANY},
+    {HF_STATE_CL_AWAIT_HELLO, HF_MACHINE_SERVER_HELLO, hf_client_hello, HF_STATE_CL_AWAIT_EXCHANGE,
+     "RFC 5246 7.4.1.3", HF_WAY_PSK},
+    {HF_STATE_CL_AWAIT_HELLO, HF_MACHINE_SERVER_HELLO, hf_client_hello,
+     HF_STATE_CL_AWAIT_CERTIFICATE, "RFC 5246 7.4.1.3", HF_WAY_CERTIFICATE},
+    {HF_STATE_CL_AWAIT_EXCHANGE, HF_MACHINE_SERVER_KEY_EXCHANGE, hf_client_hint,
+     HF_STATE_CL_AWAIT_DONE, "RFC 4279 2", HF_WAY_ANY},
+    {HF_STATE_CL_AWAIT_EXCHANGE, HF_MACHINE_SERVER_HELLO_DONE, hf_client_done,
+     HF_STATE_CL_AWAIT_KEY, "RFC 5246 7.4.5", HF_WAY_ANY},
+    {HF_STATE_CL_AWAIT_CERTIFICATE, HF_MACHINE_CERTIFICATE, hf_prove_certificate,
+     HF_STATE_CL_AWAIT_SHARE, "TS-0003 8.2.2.2", HF_WAY_ANY},
+    {HF_STATE_CL_AWAIT_SHARE, HF_MACHINE_SERVER_KEY_EXCHANGE, hf_prove_share,
+     HF_STATE_CL_AWAIT_REQUEST, "RFC 8422 5.4", HF_WAY_ANY},
+    {HF_STATE_CL_AWAIT_REQUEST, HF_MACHINE_CERTIFICATE_REQUEST, hf_prove_request,
+     HF_STATE_CL_AWAIT_DONE, "RFC 5246 7.4.4", HF_WAY_ANY},
+    {HF_STATE_CL_AWAIT_DONE, HF_MACHINE_SERVER_HELLO_DONE, hf_client_done, HF_STATE_CL_AWAIT_KEY,
+     "RFC 5246 7.4.5", HF_WAY_PSK},
+    {HF_STATE_CL_AWAIT_DONE, HF_MACHINE_SERVER_HELLO_DONE, hf_client_done, HF_STATE_CL_AWAIT_PROOF,
+     "RFC 5246 7.4.5", HF_WAY_CERTIFICATE},
+    {HF_STATE_CL_AWAIT_KEY, HF_MACHINE_ANSWER, hf_client_key, HF_STATE_CL_AWAIT_CCS,
+     "TS-0003 8.2.2.1", HF_WAY_ANY},
+    {HF_STATE_CL_AWAIT_PROOF, HF_MACHINE_JOB, hf_prove_proof, HF_STATE_CL_AWAIT_SIGN,
+     "TS-0003 8.1.2", HF_WAY_ANY},
+    {HF_STATE_CL_AWAIT_SIGN, HF_MACHINE_JOB, hf_prove_sign, HF_STATE_CL_AWAIT_CCS, "RFC 5246 7.4.8",
+     HF_WAY_ANY},
+    {HF_STATE_CL_AWAIT_CCS, HF_MACHINE_CHANGE_CIPHER_SPEC, hf_keys_ccs, HF_STATE_CL_AWAIT_FINISHED,
+     "RFC 5246 7.1", HF_WAY_ANY},
+    {HF_STATE_CL_AWAIT_FINISHED, HF_MACHINE_FINISHED, hf_client_finished,
+     HF_STATE_CL_AWAIT_IDENTITY, "RFC 5246 7.4.9", HF_WAY_ANY},
+    {HF_STATE_CL_AWAIT_IDENTITY, HF_MACHINE_ANSWER, hf_client_bind, HF_STATE_OPEN, "TS-0003 8.2.1",
+     HF_WAY_ANY},
     {HF_STATE_OPEN, HF_MACHINE_DATA, hf_open_data, SAME, "RFC 5246 10", HF_WAY_ANY},
     {HF_STATE_OPEN, HF_MACHINE_CLIENT_HELLO, hf_open_hello, SAME, "RFC 5246 7.2.2", HF_WAY_ANY},
+    {HF_STATE_OPEN, HF_MACHINE_HELLO_REQUEST, hf_open_hello, SAME, "RFC 5246 7.2.2", HF_WAY_ANY},
     {HF_STATE_OPEN, HF_MACHINE_FINISHED, hf_open_finished, SAME, "RFC 6347 4.2.4", HF_WAY_ANY},
     {ANY, HF_MACHINE_ALERT, hf_open_alert, SAME, "RFC 5246 7.2", HF_WAY_ANY},
     {ANY, HF_MACHINE_TIMEOUT, hf_open_timeout, SAME, "RFC 6347 4.2.4.1", HF_WAY_ANY},
@@ -59,6 +96,19 @@ static const char *const state_names[] = {
     [HF_STATE_SV_AWAIT_CCS] = "SV_AWAIT_CCS",
     [HF_STATE_SV_AWAIT_FINISHED] = "SV_AWAIT_FINISHED",
     [HF_STATE_SV_AWAIT_IDENTITY] = "SV_AWAIT_IDENTITY",
+    [HF_STATE_CL_START] = "CL_START",
+    [HF_STATE_CL_AWAIT_HELLO] = "CL_AWAIT_HELLO",
+    [HF_STATE_CL_AWAIT_EXCHANGE] = "CL_AWAIT_EXCHANGE",
+    [HF_STATE_CL_AWAIT_CERTIFICATE] = "CL_AWAIT_CERTIFICATE",
+    [HF_STATE_CL_AWAIT_SHARE] = "CL_AWAIT_SHARE",
+    [HF_STATE_CL_AWAIT_REQUEST] = "CL_AWAIT_REQUEST",
+    [HF_STATE_CL_AWAIT_DONE] = "CL_AWAIT_DONE",
+    [HF_STATE_CL_AWAIT_KEY] = "CL_AWAIT_KEY",
+    [HF_STATE_CL_AWAIT_PROOF] = "CL_AWAIT_PROOF",
+    [HF_STATE_CL_AWAIT_SIGN] = "CL_AWAIT_SIGN",
+    [HF_STATE_CL_AWAIT_CCS] = "CL_AWAIT_CCS",
+    [HF_STATE_CL_AWAIT_FINISHED] = "CL_AWAIT_FINISHED",
+    [HF_STATE_CL_AWAIT_IDENTITY] = "CL_AWAIT_IDENTITY",
     [HF_STATE_OPEN] = "OPEN",
     [HF_STATE_COUNT] = "ANY",
 };
@@ -66,7 +116,13 @@ static const char *const state_names[] = {
 static const char *const event_names[] = {
     [HF_MACHINE_START] = "START",
     [HF_MACHINE_CLIENT_HELLO] = "ClientHello",
+    [HF_MACHINE_HELLO_REQUEST] = "HelloRequest",
+    [HF_MACHINE_HELLO_VERIFY] = "HelloVerifyRequest",
+    [HF_MACHINE_SERVER_HELLO] = "ServerHello",
     [HF_MACHINE_CERTIFICATE] = "Certificate",
+    [HF_MACHINE_SERVER_KEY_EXCHANGE] = "ServerKeyExchange",
+    [HF_MACHINE_CERTIFICATE_REQUEST] = "CertificateRequest",
+    [HF_MACHINE_SERVER_HELLO_DONE] = "ServerHelloDone",
     [HF_MACHINE_CLIENT_KEY_EXCHANGE] = "ClientKeyExchange",
     [HF_MACHINE_CERTIFICATE_VERIFY] = "CertificateVerify",
     [HF_MACHINE_CHANGE_CIPHER_SPEC] = "ChangeCipherSpec",
@@ -101,8 +157,20 @@ enum hf_machine_event_kind hf_machine_message(uint8_t message_type)
     switch (message_type) {
     case HF_MESSAGE_CLIENT_HELLO:
         return HF_MACHINE_CLIENT_HELLO;
+    case HF_MESSAGE_HELLO_REQUEST:
+        return HF_MACHINE_HELLO_REQUEST;
+    case HF_MESSAGE_HELLO_VERIFY_REQUEST:
+        return HF_MACHINE_HELLO_VERIFY;
+    case HF_MESSAGE_SERVER_HELLO:
+        return HF_MACHINE_SERVER_HELLO;
     case HF_MESSAGE_CERTIFICATE:
         return HF_MACHINE_CERTIFICATE;
+    case HF_MESSAGE_SERVER_KEY_EXCHANGE:
+        return HF_MACHINE_SERVER_KEY_EXCHANGE;
+    case HF_MESSAGE_CERTIFICATE_REQUEST:
+        return HF_MACHINE_CERTIFICATE_REQUEST;
+    case HF_MESSAGE_SERVER_HELLO_DONE:
+        return HF_MACHINE_SERVER_HELLO_DONE;
     case HF_MESSAGE_CLIENT_KEY_EXCHANGE:
         return HF_MACHINE_CLIENT_KEY_EXCHANGE;
     case HF_MESSAGE_CERTIFICATE_VERIFY:
@@ -164,7 +232,7 @@ enum hf_status hf_machine_fail(struct hf_engine *engine, struct hf_association *
                                enum hf_status status, enum hf_machine_event_kind event,
                                const char *clause)
 {
-    const struct hf_failure failure = {
+    struct hf_failure failure = {
         .status = status,
         .alert = hf_status_alert(status),
         .state = state_names[association->state],
@@ -180,6 +248,8 @@ enum hf_status hf_machine_fail(struct hf_engine *engine, struct hf_association *
                         failure.alert == HF_ALERT_CLOSE_NOTIFY ? HF_ALERT_LEVEL_WARNING
                                                                : HF_ALERT_LEVEL_FATAL,
                         failure.alert);
+    if (status == HF_E_PEER_ALERT && association->handshake != HF_NONE)
+        failure.alert = hf_handshake_of(engine, association)->failure.alert; /* the one received */
     hf_association_end(engine, association, &failure);
     return status;
 }

@@ -8,8 +8,6 @@
 #include "steps.h"
 #include "stream.h"
 
-#define HF_WARNINGS_MAX 16 /* warning alerts or empty records in a row */
-
 enum hf_status hf_open_data(struct hf_engine *engine, struct hf_association *association,
                             const struct hf_machine_event *event)
 {
@@ -25,11 +23,21 @@ enum hf_status hf_open_data(struct hf_engine *engine, struct hf_association *ass
     return HF_OK;
 }
 
+/** What only a peer in the other role may say: a row for it would be the wrong one. */
+static enum hf_status refuse(struct hf_engine *engine, const struct hf_association *association)
+{
+    if (!hf_is_datagram(association))
+        return HF_E_UNEXPECTED_MESSAGE;
+    hf_drop_count(engine, HF_DROP_UNEXPECTED);
+    return HF_DROPPED;
+}
+
 /** Renegotiation is always refused, and the association goes on (RFC 5246 7.2.2). */
 enum hf_status hf_open_hello(struct hf_engine *engine, struct hf_association *association,
                              const struct hf_machine_event *event)
 {
-    (void)event;
+    if ((event->kind == HF_MACHINE_HELLO_REQUEST) != hf_is_client(association))
+        return refuse(engine, association);
     if (++association->warnings > HF_WARNINGS_MAX)
         return HF_E_WARNING_FLOOD;
     hf_record_alert(engine, association, HF_ALERT_LEVEL_WARNING, HF_ALERT_NO_RENEGOTIATION);
@@ -42,6 +50,10 @@ enum hf_status hf_open_finished(struct hf_engine *engine, struct hf_association 
 {
     if (!hf_is_datagram(association) || event->message_seq != association->datagram.finished_seq)
         return HF_E_UNEXPECTED_MESSAGE;
+    if (!(association->flags & HF_ASSOCIATION_LAST_WORD)) { /* it answers ours: let it rest */
+        hf_drop_count(engine, HF_DROP_MESSAGE_SEQ);
+        return HF_DROPPED;
+    }
     engine->counters.final_flights_again++;
     hf_flight_final(engine, association);
     return HF_OK;

@@ -19,6 +19,8 @@ struct hf_proof {
     bool is_away;                           /**< taken, not yet given back */
     const struct hf_credential *credential; /**< ours, NULL: none; a reference */
     const struct hf_trust *trust;           /**< judges the peer; a reference */
+    struct hf_expected_peer expected;       /**< client: who must answer */
+    uint8_t expected_id[HF_ENTITY_ID_MAX];
     struct hf_job job;
 };
 

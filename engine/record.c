@@ -141,6 +141,7 @@ void hf_packet_close(struct hf_packet *packet)
         .is_stream = !hf_is_datagram(association),
         .path = hf_association_path(engine, association),
         .listener_index = association->listener_index,
+        .is_client = hf_is_client(association),
     };
     hf_outbox_commit(&engine->outbox, &output, packet->len);
     engine->counters.datagrams_out += !output.is_stream;

@@ -112,46 +112,6 @@ enum hf_status hf_server_exchange(struct hf_engine *engine, struct hf_associatio
     return HF_OK;
 }
 
-/** The key of an identity nobody knows: the same each time it is asked for, known to no one. */
-static void make_decoy(struct hf_secret *out, const struct hf_engine *engine,
-                       struct hf_handshake *handshake)
-{
-    const struct hf_bytes identity = {hf_handshake_identity(engine, handshake),
-                                      handshake->identity_len};
-    uint8_t mac[HF_SHA256_LEN];
-    hf_hmac(mac, &engine->decoy_key, &identity, 1);
-    memcpy(out->data, mac, sizeof mac);
-    out->len = sizeof mac;
-    hf_wipe(mac, sizeof mac);
-}
-
-static enum hf_status derive_master(const struct hf_engine *engine,
-                                    struct hf_association *association,
-                                    struct hf_handshake *handshake)
-{
-    struct hf_secret premaster = {0};
-    enum hf_status status = HF_OK;
-    const uint8_t *session_hash =
-        association->flags & HF_ASSOCIATION_EMS ? handshake->session_hash : NULL;
-    if (handshake->refusal != HF_OK)
-        make_decoy(&handshake->secret, engine, handshake);
-    if (handshake->refusal == HF_OK && handshake->answer_kind == HF_ANSWER_MASTER_SECRET) {
-        memcpy(association->master_secret, handshake->secret.data, HF_MASTER_SECRET_LEN);
-    } else {
-        if (handshake->refusal == HF_OK && handshake->answer_kind == HF_ANSWER_PREMASTER)
-            premaster = handshake->secret;
-        else
-            status = hf_psk_premaster(
-                &premaster, (struct hf_bytes){handshake->secret.data, handshake->secret.len});
-        if (status == HF_OK)
-            hf_master_secret(association->master_secret, &premaster, association->client_random,
-                             association->server_random, session_hash);
-    }
-    hf_wipe(&premaster, sizeof premaster);
-    hf_wipe(&handshake->secret, sizeof handshake->secret);
-    return status;
-}
-
 enum hf_status hf_server_key(struct hf_engine *engine, struct hf_association *association,
                              const struct hf_machine_event *event)
 {
@@ -164,33 +124,9 @@ enum hf_status hf_server_key(struct hf_engine *engine, struct hf_association *as
         handshake->refusal = HF_E_KEY_UNKNOWN;
     else if (hf_association_is_expired(engine, association))
         handshake->refusal = HF_E_KEY_EXPIRED;
-    HF_TRY(derive_master(engine, association, handshake));
+    HF_TRY(hf_keys_psk(engine, association));
     hf_keys_begin(engine, association);
     return HF_OK;
-}
-
-enum hf_status hf_server_ccs(struct hf_engine *engine, struct hf_association *association,
-                             const struct hf_machine_event *event)
-{
-    struct hf_handshake *handshake = hf_handshake_of(engine, association);
-    if (event->body.len != 1 || event->body.data[0] != 1)
-        return HF_E_DECODE;
-    if (!hf_is_datagram(association) && handshake->assembly.received > 0)
-        return HF_E_UNEXPECTED_MESSAGE; /* in the middle of a message */
-    hf_fragment_clear(handshake);       /* plain fragments must not meet protected ones */
-    association->read_seq = 0;
-    association->flags |= HF_ASSOCIATION_READ_PROTECTED;
-    return HF_OK;
-}
-
-static void make_verify_data(uint8_t out[HF_VERIFY_DATA_LEN], const struct hf_handshake *handshake,
-                             const char *label)
-{
-    uint8_t digest[HF_SHA256_LEN];
-    struct hf_sha256 hash = handshake->transcript;
-    hf_sha256_final(digest, &hash);
-    const struct hf_bytes seed = {digest, sizeof digest};
-    hf_prf(out, HF_VERIFY_DATA_LEN, &handshake->master, label, &seed, 1);
 }
 
 enum hf_status hf_server_finished(struct hf_engine *engine, struct hf_association *association,
@@ -200,14 +136,14 @@ enum hf_status hf_server_finished(struct hf_engine *engine, struct hf_associatio
     uint8_t expected[HF_VERIFY_DATA_LEN];
     if (event->body.len != HF_VERIFY_DATA_LEN)
         return HF_E_DECODE;
-    make_verify_data(expected, handshake, "client finished");
+    hf_keys_verify_data(expected, handshake, "client finished");
     if (!hf_ct_equal(expected, event->body.data, HF_VERIFY_DATA_LEN) && !HF_FUZZ_ACCEPT)
         return HF_E_FINISHED;
     if (handshake->refusal != HF_OK && !HF_FUZZ_ACCEPT)
         return handshake->refusal; /* nobody knows a decoy key; and if: it opens nothing */
     hf_flight_answered(handshake);
     hf_flight_hash(association, handshake, HF_MESSAGE_FINISHED, event->message_seq, event->body);
-    make_verify_data(association->verify_data, handshake, "server finished");
+    hf_keys_verify_data(association->verify_data, handshake, "server finished");
     if (hf_is_datagram(association)) {
         association->datagram.finished_seq = event->message_seq;
         association->datagram.reply_seq = handshake->send_seq;
@@ -232,7 +168,7 @@ enum hf_status hf_server_bind(struct hf_engine *engine, struct hf_association *a
         return HF_E_IDENTITY_REFUSED;
     HF_TRY(hf_stream_keep(engine, association));
     hf_flight_final(engine, association);
-    association->flags |= HF_ASSOCIATION_WRITE_PROTECTED;
+    association->flags |= HF_ASSOCIATION_WRITE_PROTECTED | HF_ASSOCIATION_LAST_WORD;
     hf_association_event(engine, association, HF_EVENT_ESTABLISHED);
     if (handshake->predecessor != HF_NONE) { /* RFC 6347 4.2.8: now, and not before */
         engine->counters.restarts++;

@@ -141,6 +141,13 @@ static enum hf_status take_record(struct hf_engine *engine, struct hf_associatio
     return hf_machine_run(engine, association, &event);
 }
 
+/** Tells whether the peer's hello was had, and with it the version (RFC 5246 E.1). */
+static bool is_version_settled(const struct hf_association *association)
+{
+    return association->state > (hf_is_client(association) ? HF_STATE_CL_AWAIT_HELLO
+                                                           : HF_STATE_SV_AWAIT_HELLO);
+}
+
 /** Reads and judges a header: `*len` is the whole record's, header included. */
 static enum hf_status read_header(struct hf_record *out, size_t *len,
                                   const struct hf_engine *engine,
@@ -153,7 +160,7 @@ static enum hf_status read_header(struct hf_record *out, size_t *len,
     if (record.type < HF_TYPE_CHANGE_CIPHER_SPEC || record.type > HF_TYPE_APPLICATION_DATA)
         return HF_E_UNEXPECTED_MESSAGE;
     if (record.version >> 8 != 3 ||
-        (association->state > HF_STATE_SV_AWAIT_HELLO && record.version != HF_VERSION_TLS_1_2))
+        (is_version_settled(association) && record.version != HF_VERSION_TLS_1_2))
         return HF_E_VERSION;
     if (record.len > HF_CIPHERTEXT_LEN_MAX)
         return HF_E_RECORD_OVERFLOW;

@@ -133,7 +133,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     fuzz_world_config(&world, &input);
     fuzz_world_open(&world);
     FUZZ_CHECK(hf_path_key(&key, world.engine, &path));
-    FUZZ_CHECK(hf_association_open(&association, world.engine, FUZZ_LISTENER_DTLS, &key) == HF_OK);
+    FUZZ_CHECK(hf_association_open(&association, world.engine, HF_ROLE_SERVER, FUZZ_LISTENER_DTLS,
+                                   &key) == HF_OK);
     FUZZ_CHECK(
         hf_table_insert(&world.engine->table, hf_association_index(world.engine, association)));
     struct hf_handshake *handshake = hf_handshake_of(world.engine, association);

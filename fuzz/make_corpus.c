@@ -193,5 +193,6 @@ int main(int argc, char **argv)
     save_alerts();
     save_finished();
     fuzz_corpus_handshakes();
+    fuzz_corpus_chains();
     return 0;
 }

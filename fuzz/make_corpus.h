@@ -12,4 +12,7 @@ void fuzz_corpus_save(const char *target, const char *name, struct hf_bytes byte
 /** fuzz_corpus_handshakes writes what a real client makes of a real handshake. */
 void fuzz_corpus_handshakes(void);
 
+/** fuzz_corpus_chains writes those of chain, raw_key, crl and trust, with new keys each time. */
+void fuzz_corpus_chains(void);
+
 #endif

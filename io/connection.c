@@ -82,6 +82,7 @@ static void connection_finish(struct hf_loop *loop, struct hf_connection *connec
     connection_drop_bytes(loop, connection);
     hf_connection_unlink(loop, connection);
     connection_unlinger(loop, connection);
+    loop->backend->forget(loop, connection->fd);
     (void)close(connection->fd);
     connection->fd = -1;
     /* Still on a list: the list's owner gives it back when it comes by. */
@@ -178,6 +179,14 @@ uint32_t hf_connection_index(const struct hf_loop *loop, const struct hf_connect
     return (uint32_t)(connection - loop->connections);
 }
 
+struct hf_target hf_connection_target(const struct hf_loop *loop,
+                                      const struct hf_connection *connection,
+                                      enum hf_operation operation)
+{
+    return (struct hf_target){connection->fd, operation, hf_connection_index(loop, connection),
+                              connection->generation};
+}
+
 void hf_connection_touch(struct hf_loop *loop, struct hf_connection *connection)
 {
     if (connection->is_touched)
@@ -254,16 +263,7 @@ struct hf_connection *hf_connection_next_viewed(struct hf_loop *loop, uint32_t *
 static bool connection_cancel(struct hf_loop *loop, struct hf_connection *connection,
                               enum hf_operation operation)
 {
-    struct io_uring_sqe *sqe = hf_uring_next(loop, HF_OPERATION_NONE, 0, 0);
-    if (!sqe)
-        return false;
-    /* By user_data, which is hashed; by descriptor the kernel would look at every request. */
-    io_uring_prep_cancel64(sqe,
-                           hf_uring_user_data(operation, hf_connection_index(loop, connection),
-                                              connection->generation),
-                           0);
-    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
-    return true;
+    return loop->backend->cancel(loop, hf_connection_target(loop, connection, operation));
 }
 
 void hf_connection_doom(struct hf_loop *loop, struct hf_connection *connection)

@@ -36,6 +36,16 @@ struct hf_engine *hf_loop_engine(struct hf_loop *loop)
     return loop->engine;
 }
 
+const char *hf_loop_io_name(const struct hf_loop *loop)
+{
+    return loop->backend->name;
+}
+
+const char *hf_loop_io_reason(const struct hf_loop *loop)
+{
+    return loop->io_reason;
+}
+
 struct hf_address hf_loop_address(const struct hf_loop *loop, uint32_t socket_index)
 {
     struct hf_address none = {.port = 0};

@@ -1,8 +1,9 @@
 /**
  * loop.c - the turn of a shard: wait, feed the engine, hand out events, send, give buffers back.
  *
- * One system call waits and submits, one sends all datagrams, one each sends a connection's bytes.
- * Batches form by themselves: whatever completed while the last turn ran is this turn's work.
+ * One system call waits (and, over io_uring, submits), one sends all datagrams, one each sends a
+ * connection's bytes. Batches form by themselves: whatever completed while the last turn ran is
+ * this turn's work.
  *
  * Invariant: nothing that comes from the network ends the loop; only the ring's own failure does.
  */
@@ -122,14 +123,13 @@ static void loop_recycle(struct hf_loop *loop)
 {
     hf_tcp_own(loop);
     hf_backlog_sweep(loop);
-    hf_buffers_recycle(&loop->datagrams);
-    hf_buffers_recycle(&loop->streams);
+    loop->backend->recycle(loop);
 }
 
-static void loop_datagram(struct hf_loop *loop, const struct io_uring_cqe *cqe)
+static void loop_datagram(struct hf_loop *loop, const struct hf_completion *completion)
 {
     struct hf_datagram datagram;
-    if (hf_udp_receive(&datagram, loop, cqe) != HF_WAITING)
+    if (hf_udp_receive(&datagram, loop, completion) != HF_WAITING)
         return;
     /* The engine is full: empty it and try once more. The buffer is held, so it stays. */
     loop_finish(loop);
@@ -137,26 +137,26 @@ static void loop_datagram(struct hf_loop *loop, const struct io_uring_cqe *cqe)
     (void)hf_engine_receive_datagram(loop->engine, &datagram);
 }
 
-static void loop_dispatch(struct hf_loop *loop, const struct io_uring_cqe *cqe)
+static void loop_dispatch(struct hf_loop *loop, const struct hf_completion *completion)
 {
-    switch ((enum hf_operation)(cqe->user_data >> 56)) {
+    switch (completion->operation) {
     case HF_OPERATION_DATAGRAM:
-        loop_datagram(loop, cqe);
+        loop_datagram(loop, completion);
         break;
     case HF_OPERATION_RECEIVE:
-        hf_tcp_received(loop, cqe);
+        hf_tcp_received(loop, completion);
         break;
     case HF_OPERATION_ACCEPT:
-        hf_tcp_accepted(loop, cqe);
+        hf_tcp_accepted(loop, completion);
         break;
     case HF_OPERATION_WRITABLE:
-        hf_tcp_writable(loop, cqe);
+        hf_tcp_writable(loop, completion);
         break;
     case HF_OPERATION_UPSTREAM_DATAGRAM:
     case HF_OPERATION_UPSTREAM_CONNECT:
     case HF_OPERATION_UPSTREAM_RECEIVE:
     case HF_OPERATION_UPSTREAM_WRITABLE:
-        hf_upstream_complete(loop, cqe);
+        hf_upstream_complete(loop, completion);
         break;
     case HF_OPERATION_WAKE:
         loop->is_wake_armed = false;
@@ -175,32 +175,22 @@ static bool loop_is_full(const struct hf_loop *loop)
 
 static void loop_drain(struct hf_loop *loop)
 {
-    struct io_uring_cqe *cqes[64];
+    struct hf_completion completion;
     uint32_t budget = loop->datagrams.count + loop->streams.count + 1024;
-    unsigned count;
-    while (budget > 0 && (count = io_uring_peek_batch_cqe(&loop->ring, cqes, 64)) > 0) {
-        for (unsigned i = 0; i < count; ++i) {
-            loop_dispatch(loop, cqes[i]);
+    for (; budget > 0 && loop->backend->next(&completion, loop); --budget) {
+        loop_dispatch(loop, &completion);
             if (!loop_is_full(loop))
                 continue;
             loop_finish(loop);
             loop_recycle(loop);
             loop_begin(loop);
         }
-        io_uring_cq_advance(&loop->ring, count);
-        budget -= count < budget ? count : budget;
-    }
 }
 
 static void loop_arm(struct hf_loop *loop)
 {
-    if (!loop->is_wake_armed) {
-        struct io_uring_sqe *sqe = hf_uring_next(loop, HF_OPERATION_WAKE, 0, 0);
-        if (sqe) {
-            io_uring_prep_read(sqe, loop->wake_fd, &loop->wake_value, sizeof loop->wake_value, 0);
-            loop->is_wake_armed = true;
-        }
-    }
+    if (!loop->is_wake_armed)
+        loop->is_wake_armed = loop->backend->wake(loop);
     hf_udp_arm(loop);
     hf_tcp_arm(loop);
     hf_upstream_arm(loop);
@@ -248,7 +238,7 @@ static void loop_turn(struct hf_loop *loop)
     loop_arm(loop);
     loop->is_in_turn = false;
     loop->is_turn_due |= loop->resume_head != HF_NONE || loop->touched_head != HF_NONE ||
-                         io_uring_cq_ready(&loop->ring) > 0;
+                         loop->backend->is_pending(loop);
 }
 
 /* ---- waiting ---- */
@@ -287,11 +277,9 @@ static void loop_begin_stop(struct hf_loop *loop)
         if (socket->transport != HF_TRANSPORT_TLS)
             continue;
         socket->pause_until_us = 0;
-        if (!socket->is_armed)
-            continue;
-        struct io_uring_sqe *sqe = hf_uring_next(loop, HF_OPERATION_NONE, 0, 0);
-        if (sqe) /* otherwise what arrives is closed at once */
-            io_uring_prep_cancel64(sqe, hf_uring_user_data(HF_OPERATION_ACCEPT, i, 0), 0);
+        struct hf_target target = {socket->fd, HF_OPERATION_ACCEPT, i, 0};
+        if (socket->is_armed) /* if that is refused, what arrives is closed at once */
+            (void)loop->backend->cancel(loop, target);
     }
 }
 
@@ -315,7 +303,8 @@ void hf_loop_stop(struct hf_loop *loop)
 /* After this no request is left, and closing may happen on any thread. */
 static void loop_shut_sockets(struct hf_loop *loop)
 {
-    hf_uring_cancel_all(loop);
+    if (loop->backend)
+        loop->backend->cancel_all(loop);
     for (uint32_t i = 0; i < loop->socket_count; ++i)
         hf_socket_close(&loop->sockets[i]);
     hf_connection_close(loop);
@@ -330,7 +319,7 @@ enum hf_status hf_loop_run(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX])
     loop->second_us = loop->now_us + HF_SECOND_US;
     loop_arm(loop);
     while (status == HF_OK && !loop_is_stopped(loop)) {
-        status = hf_uring_wait(loop, loop_timeout_us(loop));
+        status = loop->backend->wait(loop, loop_timeout_us(loop));
         if (status != HF_OK)
             break;
         if (!loop->is_stopping && __atomic_load_n(&loop->stop_requested, __ATOMIC_ACQUIRE)) {
@@ -402,6 +391,40 @@ static enum hf_status loop_open_engine(struct hf_loop *loop, char error[HF_LOOP_
     return status;
 }
 
+static enum hf_status loop_open_backend(struct hf_loop *loop, const struct hf_backend *backend,
+                                        char error[HF_LOOP_ERROR_MAX])
+{
+    uint64_t memory_len = loop->counters.memory_len;
+    loop->backend = backend;
+    enum hf_status status = backend->open(loop, error);
+    if (status == HF_OK)
+        return HF_OK;
+    backend->close(loop);
+    loop->backend = NULL;
+    HF_COUNT(loop, memory_len, memory_len - loop->counters.memory_len);
+    return status;
+}
+
+/* Whatever io_uring is refused for - a container's filter, a sysctl, an old kernel, a limit -,
+ * epoll does. */
+static enum hf_status loop_choose(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX])
+{
+    enum hf_loop_io io = loop->config.io;
+    snprintf(loop->io_reason, sizeof loop->io_reason, "configured");
+    if (io == HF_LOOP_IO_EPOLL)
+        return loop_open_backend(loop, &hf_backend_epoll, error);
+    enum hf_status status = loop_open_backend(loop, &hf_backend_uring, error);
+    if (io == HF_LOOP_IO_URING)
+        return status;
+    if (status == HF_OK) {
+        snprintf(loop->io_reason, sizeof loop->io_reason, "it is there");
+        return HF_OK;
+    }
+    snprintf(loop->io_reason, sizeof loop->io_reason, "%s", error);
+    error[0] = '\0';
+    return loop_open_backend(loop, &hf_backend_epoll, error);
+}
+
 static enum hf_status loop_open_all(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX],
                                     const struct hf_loop_config *config)
 {
@@ -411,7 +434,7 @@ static enum hf_status loop_open_all(struct hf_loop *loop, char error[HF_LOOP_ERR
         snprintf(error, HF_LOOP_ERROR_MAX, "loop: %s", strerror(errno));
         return HF_E_MEMORY;
     }
-    enum hf_status status = hf_uring_open(loop, error);
+    enum hf_status status = loop_choose(loop, error);
     if (status != HF_OK)
         return status;
     for (uint32_t i = 0; i < config->socket_count; ++i) {
@@ -459,7 +482,8 @@ void hf_loop_close(struct hf_loop *loop)
         return;
     hf_post_end(loop); /* it may never have run */
     loop_shut_sockets(loop);
-    hf_uring_close(loop);
+    if (loop->backend)
+        loop->backend->close(loop);
     hf_engine_close(loop->engine);
     if (loop->wake_fd >= 0)
         (void)close(loop->wake_fd);

@@ -1,8 +1,8 @@
 /**
- * loop.h - one shard: an io_uring, its sockets, and one engine, on one thread.
+ * loop.h - one shard: its sockets and one engine, on one thread, over io_uring or epoll.
  *
- * The loop is the engine's first embedder and knows only the public headers. A back end that is
- * not io_uring will stand behind this same header.
+ * The loop is the engine's first embedder and knows only the public headers. Which of the two is
+ * behind it makes no difference but in cost.
  *
  * Back-pressure: a TLS connection whose send queue holds more than `send_queue_len_high` bytes is
  * not read from until it has drained, so whoever answers at most what it receives never finds the
@@ -30,8 +30,10 @@ struct hf_loop_socket {
  *  are the loop's own concern and are not passed on. */
 struct hf_loop_upstream {
     uint32_t listener_index;
-    struct hf_address address; /**< DTLS: datagrams, on 127.0.0.0/8; TLS: a connection each */
+    struct hf_address address; /**< DTLS: datagrams, on 127.0.0.0/8 or IPv6 with a prefix; TLS: a
+                                    connection each */
     bool is_proxied; /**< a PROXY protocol header (version 2) on each stream and each datagram */
+    bool is_entity_told; /**< in its unique ID, too, for receivers that know no TLVs of ours */
 };
 
 /** What the embedder is told, on the loop's thread. Any member may be NULL. */
@@ -47,13 +49,23 @@ struct hf_loop_handlers {
     void *arg;
 };
 
+/** What a loop stands on. */
+enum hf_loop_io {
+    HF_LOOP_IO_AUTO = 0, /**< io_uring, or epoll where that is refused */
+    HF_LOOP_IO_URING,
+    HF_LOOP_IO_EPOLL,
+};
+
 struct hf_loop_config {
+    enum hf_loop_io io;
     const struct hf_config *engine; /**< shard_index included */
     const struct hf_key_source *source;
     const struct hf_loop_socket *sockets;
     uint32_t socket_count;
     const struct hf_loop_upstream *upstreams; /**< at most one per listener; copied */
     uint32_t upstream_count;
+    struct hf_address upstream_prefix; /**< /64 of the associations' addresses towards IPv6
+                                            upstreams of datagrams, a local route; port 0: none */
     struct hf_loop_handlers handlers;
     uint32_t receive_buffers;     /**< datagram buffers, 2 KiB each; power of two; 1,024 */
     uint32_t connections_max;     /**< TLS connections; 4,096 */
@@ -65,14 +77,14 @@ struct hf_loop_config {
     bool is_dtls_notified_on_stop; /**< close_notify to DTLS peers too: wakes every device */
     bool is_unfiltered;       /**< let the engine see, and count by cause, datagrams that cannot be
                                    DTLS; otherwise the kernel drops them (receive_queue_drops) */
-    uint32_t completions_max; /**< completion queue entries; 0: so many that it cannot overflow */
+    uint32_t completions_max; /**< completion queue entries of io_uring; 0: cannot overflow */
 };
 
 /** hf_loop_config_init sets the defaults named above. */
 void hf_loop_config_init(struct hf_loop_config *config);
 
-/** hf_loop_open opens ring, sockets and engine. Call on the thread that will run it (DEFER_TASKRUN:
- *  the ring belongs to its creator). Sockets use SO_REUSEPORT so that shards share an address; the
+/** hf_loop_open opens ring, sockets and engine. Call on the thread that will run it (an io_uring
+ *  belongs to its creator). Sockets use SO_REUSEPORT so that shards share an address; the
  *  shard with index 0 probes without it, so that a port another program holds is an error: open
  *  that one first. On failure `error` holds one line with the remedy (privilege, port, MEMLOCK,
  *  io_uring refused ...). Errors: HF_E_CONFIG, HF_E_MEMORY, HF_E_STATE. */
@@ -91,6 +103,11 @@ void hf_loop_close(struct hf_loop *loop);
 
 /** hf_loop_engine gives the engine, for handlers on the loop's thread. */
 struct hf_engine *hf_loop_engine(struct hf_loop *loop);
+
+/** hf_loop_io_name gives "io_uring" or "epoll"; hf_loop_io_reason why it is that one: one line,
+ *  with the remedy where io_uring was refused. Views: as long as the loop. Thread: any. */
+const char *hf_loop_io_name(const struct hf_loop *loop);
+const char *hf_loop_io_reason(const struct hf_loop *loop);
 
 /** hf_loop_address gives the address socket `socket_index` is bound to. */
 struct hf_address hf_loop_address(const struct hf_loop *loop, uint32_t socket_index);
@@ -124,7 +141,7 @@ struct hf_loop_counters {
     uint64_t datagrams_in, datagrams_out;
     uint64_t datagrams_truncated;   /**< longer than a receive buffer: dropped */
     uint64_t datagrams_unsendable;  /**< the kernel refused (no route, full buffer ...) */
-    uint64_t receive_rearms;        /**< multishot receives that ended and were armed again */
+    uint64_t receive_rearms;        /**< receives that ended and were armed again */
     uint64_t receive_buffers_empty; /**< times all receive buffers were in use */
     uint64_t receive_queue_drops;   /**< dropped by the kernel: queue full, or cannot be DTLS */
     uint64_t completions_overflowed; /**< turns that found the completion queue overflown */

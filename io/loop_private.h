@@ -1,8 +1,9 @@
 /**
  * loop_private.h - what the files of io/ share: the loop's state, and who does what.
  *
- *     loop.c     open, turn, stop, close     socket.c   opening sockets, addresses
- *     uring.c    ring and buffer rings       udp.c      datagrams in and out
+ *     loop.c     open, turn, stop, close
+ *     uring.c, epoll.c, buffers.c   behind backend.h: requests, completions, receive buffers
+ *     socket.c   opening sockets, addresses  udp.c      datagrams in and out
  *     tcp.c      streams in and out          connection.c  their records, lists and ends
  *     backlog.c  bytes that have to wait     counters.c    the view from outside
  *     post.c     tasks from other threads    upstream*.c   forwarding: upstream.h
@@ -13,11 +14,9 @@
 #ifndef HF_LOOP_PRIVATE_H
 #define HF_LOOP_PRIVATE_H
 
-#include <liburing.h>
-#include <netinet/in.h>
 #include <pthread.h>
 
-#include "loop.h"
+#include "backend.h"
 
 #define HF_SOCKETS_MAX 256
 #define HF_NONE UINT32_MAX
@@ -33,35 +32,18 @@
 #define HF_SECOND_US 1000000u
 #define HF_SEND_STALL_MS 120000 /* TCP_USER_TIMEOUT: a peer that acknowledges nothing */
 
-/** What a completion is about; the top byte of its user_data. */
-enum hf_operation {
-    HF_OPERATION_NONE = 0, /* cancellations: nobody waits for them */
-    HF_OPERATION_WAKE,
-    HF_OPERATION_DATAGRAM,
-    HF_OPERATION_ACCEPT,
-    HF_OPERATION_RECEIVE,
-    HF_OPERATION_WRITABLE,
-    HF_OPERATION_UPSTREAM_DATAGRAM,
-    HF_OPERATION_UPSTREAM_CONNECT,
-    HF_OPERATION_UPSTREAM_RECEIVE,
-    HF_OPERATION_UPSTREAM_WRITABLE,
-};
-
-/** A ring of receive buffers that the kernel picks from. Buffers are held until the events of the
- *  turn were taken, then all go back at once. */
+/** Receive buffers, in one piece of memory. Those that hold what was received are held until the
+ *  events of the turn were taken, then all go back at once. */
 struct hf_buffers {
-    struct io_uring_buf_ring *ring;
     uint8_t *memory;
-    uint16_t *held;
+    size_t memory_len; /* of what is mapped */
     uint32_t held_count;
     uint32_t count; /* power of two */
     uint32_t buffer_len;
-    uint16_t group;
 };
 
 struct hf_socket {
     struct hf_address address; /* as bound */
-    struct msghdr header;      /* HF_TRANSPORT_DTLS: what a multishot receive is to deliver */
     uint64_t pause_until_us;   /* 0: not paused */
     uint32_t listener_index;
     uint32_t kernel_drops; /* as last read */
@@ -127,8 +109,8 @@ struct hf_send_batch {
     struct mmsghdr messages[HF_SEND_BATCH];
     struct iovec parts[HF_SEND_BATCH];
     struct sockaddr_in6 peers[HF_SEND_BATCH];
-    uint8_t controls[HF_SEND_BATCH][CMSG_SPACE(sizeof(struct in6_pktinfo)) +
-                                    CMSG_SPACE(sizeof(int))];
+    uint8_t controls[HF_SEND_BATCH]
+                    [CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(int))];
     struct hf_socket *socket;
     uint32_t count;
 };
@@ -144,8 +126,14 @@ struct hf_tasks {
     } ring[HF_LOOP_TASKS_MAX];
 };
 
+struct hf_uring;
+struct hf_epoll;
+
 struct hf_loop {
-    struct io_uring ring;
+    const struct hf_backend *backend;
+    struct hf_uring *uring; /* the back end's own; one of both */
+    struct hf_epoll *epoll;
+    char io_reason[HF_LOOP_ERROR_MAX]; /* why this back end */
     struct hf_engine *engine;
     struct hf_loop_config config; /* `engine`, `sockets`, `upstreams` are not kept */
     struct hf_upstreams *upstreams; /* NULL: nothing is forwarded */
@@ -153,7 +141,6 @@ struct hf_loop {
     struct hf_buffers streams;
     uint64_t now_us;
     uint64_t second_us; /* the next */
-    bool is_ring_open;
     bool is_turn_due;  /* something waits for nothing but the next turn */
     bool is_in_turn;
     bool is_wake_armed;
@@ -162,7 +149,6 @@ struct hf_loop {
     uint32_t stop_cursor; /* connections below have been told */
     int wake_fd;
     int stop_requested; /* atomic */
-    uint64_t wake_value;
 
     uint32_t socket_count;
     struct hf_socket *sockets;
@@ -193,23 +179,17 @@ struct hf_loop {
     __atomic_store_n(&(loop)->counters.field, (loop)->counters.field + (uint64_t)(n),              \
                      __ATOMIC_RELAXED)
 
-/* ---- uring.c ---- */
+/* ---- buffers.c ---- */
 
-HF_MUST_USE enum hf_status hf_uring_open(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX]);
-void hf_uring_close(struct hf_loop *loop);
-/** hf_uring_cancel_all ends every request. Thread: the ring's own. */
-void hf_uring_cancel_all(struct hf_loop *loop);
-/** hf_uring_next gives a submission entry with user_data set, or NULL: try again next turn. */
-struct io_uring_sqe *hf_uring_next(struct hf_loop *loop, enum hf_operation operation,
-                                   uint32_t index, uint32_t generation);
-/** hf_uring_user_data is what hf_uring_next() puts into the entry. */
-uint64_t hf_uring_user_data(enum hf_operation operation, uint32_t index, uint32_t generation);
-/** hf_uring_wait submits and waits for a completion or `timeout_us`. */
-HF_MUST_USE enum hf_status hf_uring_wait(struct hf_loop *loop, uint64_t timeout_us);
-/** hf_buffers_view gives the memory of a buffer that a completion names, and holds it. */
-uint8_t *hf_buffers_hold(struct hf_buffers *buffers, uint32_t cqe_flags);
-/** hf_buffers_recycle gives every held buffer back. */
-void hf_buffers_recycle(struct hf_buffers *buffers);
+/** hf_buffers_map maps `extra_len` bytes, page aligned, and the buffers behind them. Gives where it
+ *  begins, or NULL. */
+void *hf_buffers_map(struct hf_buffers *buffers, struct hf_loop *loop, uint32_t count,
+                     uint32_t buffer_len, size_t extra_len);
+void hf_buffers_unmap(struct hf_buffers *buffers);
+static inline uint8_t *hf_buffers_at(const struct hf_buffers *buffers, uint32_t index)
+{
+    return buffers->memory + (size_t)index * buffers->buffer_len;
+}
 
 /* ---- socket.c ---- */
 
@@ -233,7 +213,7 @@ void hf_socket_count_drops(struct hf_loop *loop, struct hf_socket *socket);
 void hf_udp_arm(struct hf_loop *loop);
 /** hf_udp_receive takes one completion. HF_WAITING: end the turn and give `datagram` again. */
 enum hf_status hf_udp_receive(struct hf_datagram *datagram, struct hf_loop *loop,
-                              const struct io_uring_cqe *cqe);
+                              const struct hf_completion *completion);
 /** hf_udp_send puts a datagram into the batch; hf_udp_flush sends it. */
 void hf_udp_send(struct hf_loop *loop, const struct hf_output *output);
 void hf_udp_flush(struct hf_loop *loop);
@@ -253,6 +233,10 @@ struct hf_connection *hf_connection_find(struct hf_loop *loop, hf_association_id
 /** hf_connection_at gives the record if it is still the same connection, otherwise NULL. */
 struct hf_connection *hf_connection_at(struct hf_loop *loop, uint32_t index, uint32_t generation);
 uint32_t hf_connection_index(const struct hf_loop *loop, const struct hf_connection *connection);
+/** hf_connection_target names a request for it. */
+struct hf_target hf_connection_target(const struct hf_loop *loop,
+                                      const struct hf_connection *connection,
+                                      enum hf_operation operation);
 /** hf_connection_touch has hf_tcp_settle() look at it. */
 void hf_connection_touch(struct hf_loop *loop, struct hf_connection *connection);
 /** hf_connection_resume has the next engine turn begin with it. */
@@ -278,9 +262,9 @@ uint32_t hf_connection_backlog(const struct hf_connection *connection);
 
 /** hf_tcp_arm arms the accept of every listener that has none and is not paused. */
 void hf_tcp_arm(struct hf_loop *loop);
-void hf_tcp_accepted(struct hf_loop *loop, const struct io_uring_cqe *cqe);
-void hf_tcp_received(struct hf_loop *loop, const struct io_uring_cqe *cqe);
-void hf_tcp_writable(struct hf_loop *loop, const struct io_uring_cqe *cqe);
+void hf_tcp_accepted(struct hf_loop *loop, const struct hf_completion *completion);
+void hf_tcp_received(struct hf_loop *loop, const struct hf_completion *completion);
+void hf_tcp_writable(struct hf_loop *loop, const struct hf_completion *completion);
 /** hf_tcp_resume goes on with the connections that wait for a new turn. */
 void hf_tcp_resume(struct hf_loop *loop);
 /** hf_tcp_event takes notice of an event of a TLS association. */

@@ -14,7 +14,6 @@
 #include "upstream.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -32,10 +31,9 @@ void hf_tcp_arm(struct hf_loop *loop)
         if (socket->transport != HF_TRANSPORT_TLS || socket->is_armed || socket->fd < 0 ||
             loop->is_stopping || loop->now_us < socket->pause_until_us)
             continue;
-        struct io_uring_sqe *sqe = hf_uring_next(loop, HF_OPERATION_ACCEPT, i, 0);
-        if (!sqe)
+        struct hf_target target = {socket->fd, HF_OPERATION_ACCEPT, i, 0};
+        if (!loop->backend->accept(loop, target))
             return;
-        io_uring_prep_multishot_accept(sqe, socket->fd, NULL, NULL, SOCK_CLOEXEC);
         socket->pause_until_us = 0;
         socket->is_armed = true;
     }
@@ -62,11 +60,9 @@ static void tcp_introduce(struct hf_loop *loop, struct hf_connection *connection
     struct hf_path path;
     hf_association_id association;
     enum hf_status status = HF_E_STATE;
-    uint64_t user =
-        (uint64_t)connection->generation << 32 | hf_connection_index(loop, connection);
+    uint64_t user = (uint64_t)connection->generation << 32 | hf_connection_index(loop, connection);
     if (tcp_path(&path, socket, connection->fd) && !loop->is_stopping)
-        status =
-            hf_engine_accept(&association, loop->engine, socket->listener_index, &path, user);
+        status = hf_engine_accept(&association, loop->engine, socket->listener_index, &path, user);
     connection->is_new = status == HF_WAITING;
     if (status == HF_OK) {
         HF_COUNT(loop, accepts, 1);
@@ -84,29 +80,29 @@ static void tcp_introduce(struct hf_loop *loop, struct hf_connection *connection
     }
 }
 
-void hf_tcp_accepted(struct hf_loop *loop, const struct io_uring_cqe *cqe)
+void hf_tcp_accepted(struct hf_loop *loop, const struct hf_completion *completion)
 {
-    uint32_t index = (uint32_t)cqe->user_data;
-    struct hf_socket *socket = &loop->sockets[index];
-    if (!(cqe->flags & IORING_CQE_F_MORE))
+    int result = completion->result;
+    struct hf_socket *socket = &loop->sockets[completion->index];
+    if (!completion->is_armed)
         socket->is_armed = false;
-    if (cqe->res >= 0) {
+    if (result >= 0) {
         struct hf_connection *connection =
-            loop->is_stopping ? NULL : hf_connection_take(loop, cqe->res, index);
+            loop->is_stopping ? NULL : hf_connection_take(loop, result, completion->index);
         if (connection) {
             tcp_introduce(loop, connection);
         } else {
             HF_COUNT(loop, connections_refused, 1);
-            (void)close(cqe->res);
+            (void)close(result);
         }
         return;
     }
-    if (cqe->res == -ECANCELED || loop->is_stopping)
+    if (result == -ECANCELED || loop->is_stopping)
         return;
     HF_COUNT(loop, accept_errors, 1);
     /* A connection that died while it waited is no reason to wait; no descriptors, no memory are:
      * the next try would fail at once, and so on. */
-    if (cqe->res != -ECONNABORTED && cqe->res != -EPROTO && cqe->res != -EINTR)
+    if (result != -ECONNABORTED && result != -EPROTO && result != -EINTR)
         socket->pause_until_us = loop->now_us + HF_ACCEPT_PAUSE_US;
 }
 
@@ -168,28 +164,25 @@ static void tcp_tell_end(struct hf_loop *loop, struct hf_connection *connection)
         hf_engine_close_association(loop->engine, connection->association, HF_CLOSE_SILENT);
 }
 
-void hf_tcp_received(struct hf_loop *loop, const struct io_uring_cqe *cqe)
+void hf_tcp_received(struct hf_loop *loop, const struct hf_completion *completion)
 {
-    uint8_t *buffer = NULL;
-    if (cqe->flags & IORING_CQE_F_BUFFER)
-        buffer = hf_buffers_hold(&loop->streams, cqe->flags);
+    int result = completion->result;
     struct hf_connection *connection =
-        hf_connection_at(loop, (uint32_t)cqe->user_data, (uint32_t)(cqe->user_data >> 32));
+        hf_connection_at(loop, completion->index, completion->generation);
     if (!connection)
         return;
     hf_connection_touch(loop, connection);
     connection->is_receive_armed = false;
-    connection->is_more_there = cqe->res == -ENOBUFS || (cqe->flags & IORING_CQE_F_SOCK_NONEMPTY);
-    if (cqe->res > 0 && buffer) {
-        tcp_take(loop, connection, buffer, (uint32_t)cqe->res);
-    } else if (cqe->res == 0) {
+    connection->is_more_there = result == -ENOBUFS || completion->is_more_there;
+    if (completion->data) {
+        tcp_take(loop, connection, completion->data, completion->len);
+    } else if (result == 0) {
         connection->is_at_end = true;
         if (tcp_unread_len(connection) == 0)
             tcp_tell_end(loop, connection);
-    } else if (cqe->res == -ENOBUFS) {
+    } else if (result == -ENOBUFS) {
         HF_COUNT(loop, receive_buffers_empty, 1);
-    } else if (cqe->res < 0 && cqe->res != -ECANCELED && cqe->res != -EINTR &&
-               cqe->res != -EAGAIN) {
+    } else if (result < 0 && result != -ECANCELED && result != -EINTR && result != -EAGAIN) {
         tcp_break(loop, connection);
     }
 }
@@ -334,10 +327,10 @@ void hf_tcp_output(struct hf_loop *loop, const struct hf_output *output)
         tcp_break(loop, connection);
 }
 
-void hf_tcp_writable(struct hf_loop *loop, const struct io_uring_cqe *cqe)
+void hf_tcp_writable(struct hf_loop *loop, const struct hf_completion *completion)
 {
     struct hf_connection *connection =
-        hf_connection_at(loop, (uint32_t)cqe->user_data, (uint32_t)(cqe->user_data >> 32));
+        hf_connection_at(loop, completion->index, completion->generation);
     if (!connection)
         return;
     connection->is_writable_armed = false;
@@ -413,32 +406,21 @@ static void tcp_arm_writable(struct hf_loop *loop, struct hf_connection *connect
 {
     if (connection->is_writable_armed || connection->is_broken)
         return;
-    struct io_uring_sqe *sqe = hf_uring_next(
-        loop, HF_OPERATION_WRITABLE, hf_connection_index(loop, connection), connection->generation);
-    if (!sqe) {
+    connection->is_writable_armed = loop->backend->writable(
+        loop, hf_connection_target(loop, connection, HF_OPERATION_WRITABLE));
+    if (!connection->is_writable_armed)
         hf_connection_touch(loop, connection);
-        return;
-    }
-    io_uring_prep_poll_add(sqe, connection->fd, POLLOUT);
-    connection->is_writable_armed = true;
 }
 
 static void tcp_arm_receive(struct hf_loop *loop, struct hf_connection *connection)
 {
     if (connection->is_receive_armed)
         return;
-    struct io_uring_sqe *sqe = hf_uring_next(
-        loop, HF_OPERATION_RECEIVE, hf_connection_index(loop, connection), connection->generation);
-    if (!sqe) {
+    connection->is_receive_armed =
+        loop->backend->receive(loop, hf_connection_target(loop, connection, HF_OPERATION_RECEIVE),
+                               HF_STREAM_BUFFER_LEN, connection->is_more_there);
+    if (!connection->is_receive_armed)
         hf_connection_touch(loop, connection);
-        return;
-    }
-    io_uring_prep_recv(sqe, connection->fd, NULL, HF_STREAM_BUFFER_LEN, 0);
-    sqe->flags |= IOSQE_BUFFER_SELECT;
-    sqe->buf_group = loop->streams.group;
-    if (!connection->is_more_there) /* wait first: trying now would be in vain */
-        sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
-    connection->is_receive_armed = true;
 }
 
 /* The engine has let go: send what is left, say FIN, wait for theirs, close. Who has said

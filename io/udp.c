@@ -1,6 +1,6 @@
 /**
- * udp.c - datagrams. Received by a multishot recvmsg per socket, opened in place by the engine;
- * sent with sendmmsg in one call per turn and socket.
+ * udp.c - datagrams. Received by one request per socket that goes on, opened in place by the
+ * engine; sent with sendmmsg in one call per turn and socket.
  *
  * Why not sends through the ring: measured, one sendmmsg of a turn's datagrams costs the same
  * (within 2 %) as that many requests with skipped completions; the outcome of each is known at
@@ -14,27 +14,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define CONTROL_LEN (CMSG_SPACE(sizeof(struct in6_pktinfo)) + 2 * CMSG_SPACE(sizeof(int)))
-
-static bool udp_arm_one(struct hf_loop *loop, uint32_t index)
-{
-    struct hf_socket *socket = &loop->sockets[index];
-    struct io_uring_sqe *sqe = hf_uring_next(loop, HF_OPERATION_DATAGRAM, index, 0);
-    if (!sqe)
-        return false;
-    /* The controls follow the name in the buffer: 28 bytes of it would leave them misaligned. */
-    size_t name_len = socket->is_v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
-    socket->header = (struct msghdr){
-        .msg_namelen = (socklen_t)((name_len + 7) & ~(size_t)7),
-        .msg_controllen = CONTROL_LEN,
-    };
-    io_uring_prep_recvmsg_multishot(sqe, socket->fd, &socket->header, 0);
-    sqe->flags |= IOSQE_BUFFER_SELECT;
-    sqe->buf_group = loop->datagrams.group;
-    socket->is_armed = true;
-    return true;
-}
-
 void hf_udp_arm(struct hf_loop *loop)
 {
     for (uint32_t i = 0; i < loop->socket_count; ++i) {
@@ -43,8 +22,10 @@ void hf_udp_arm(struct hf_loop *loop)
             loop->now_us < socket->pause_until_us)
             continue;
         socket->pause_until_us = 0;
-        if (!udp_arm_one(loop, i))
+        struct hf_target target = {socket->fd, HF_OPERATION_DATAGRAM, i, 0};
+        if (!loop->backend->datagrams(loop, target))
             return;
+        socket->is_armed = true;
     }
 }
 
@@ -58,11 +39,10 @@ static void udp_ended(struct hf_loop *loop, struct hf_socket *socket, int result
         socket->pause_until_us = loop->now_us + HF_ACCEPT_PAUSE_US;
 }
 
-static void udp_read_controls(struct hf_datagram *datagram, struct io_uring_recvmsg_out *out,
-                              struct msghdr *header)
+static void udp_read_controls(struct hf_datagram *datagram, const struct msghdr *controls)
 {
-    for (struct cmsghdr *c = io_uring_recvmsg_cmsg_firsthdr(out, header); c;
-         c = io_uring_recvmsg_cmsg_nexthdr(out, header, c)) {
+    struct msghdr header = *controls; /* CMSG_NXTHDR wants it mutable */
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&header); c; c = CMSG_NXTHDR(&header, c)) {
         struct hf_address *local = &datagram->path.local;
         if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) {
             datagram->ecn = *(const uint8_t *)CMSG_DATA(c) & 3;
@@ -84,30 +64,26 @@ static void udp_read_controls(struct hf_datagram *datagram, struct io_uring_recv
 }
 
 enum hf_status hf_udp_receive(struct hf_datagram *datagram, struct hf_loop *loop,
-                              const struct io_uring_cqe *cqe)
+                              const struct hf_completion *completion)
 {
-    struct hf_socket *socket = &loop->sockets[(uint32_t)cqe->user_data];
-    if (!(cqe->flags & IORING_CQE_F_MORE))
-        udp_ended(loop, socket, cqe->res);
-    if (!(cqe->flags & IORING_CQE_F_BUFFER))
-        return HF_OK;
-    uint8_t *buffer = hf_buffers_hold(&loop->datagrams, cqe->flags);
-    struct io_uring_recvmsg_out *out =
-        cqe->res < 0 ? NULL : io_uring_recvmsg_validate(buffer, cqe->res, &socket->header);
-    if (!out)
+    struct hf_socket *socket = &loop->sockets[completion->index];
+    if (!completion->is_armed)
+        udp_ended(loop, socket, completion->result);
+    if (!completion->data)
         return HF_OK;
     HF_COUNT(loop, datagrams_in, 1);
-    if (out->flags & MSG_TRUNC) {
+    if (completion->is_truncated) {
         HF_COUNT(loop, datagrams_truncated, 1);
         return HF_OK;
     }
-    hf_socket_address_load(&datagram->path.peer, io_uring_recvmsg_name(out));
+    hf_socket_address_load(&datagram->path.peer, completion->name);
     datagram->path.local = socket->address;
     datagram->listener_index = socket->listener_index;
+    datagram->is_client = false;
     datagram->ecn = 0;
-    udp_read_controls(datagram, out, &socket->header);
-    datagram->data = io_uring_recvmsg_payload(out, &socket->header);
-    datagram->len = io_uring_recvmsg_payload_length(out, cqe->res, &socket->header);
+    udp_read_controls(datagram, &completion->controls);
+    datagram->data = completion->data;
+    datagram->len = completion->len;
     return hf_engine_receive_datagram(loop->engine, datagram);
 }
 

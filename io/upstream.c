@@ -19,9 +19,16 @@ static const char *upstream_fault(const struct hf_loop_upstream *upstream,
         return "its address has no port";
     if (config->engine->listeners[upstream->listener_index].transport == HF_TRANSPORT_TLS)
         return NULL;
-    if (!hf_address_is_v4(address) || address->ip[12] != 127)
-        return "for datagrams it must be on 127.0.0.0/8: plaintext stays on this machine, and each "
-               "association has an address there";
+    if (!hf_address_is_v4(address)) {
+        if (config->upstream_prefix.port == 0)
+            return "IPv6 upstreams of datagrams need a prefix for the associations' own addresses";
+        return memcmp(address->ip, config->upstream_prefix.ip, 8) == 0
+                   ? "the prefix is for the associations' own addresses"
+                   : NULL;
+    }
+    if (address->ip[12] != 127)
+        return "for IPv4 datagrams it must be on 127.0.0.0/8: plaintext stays on this machine, and "
+               "each association has an address there";
     if ((address->ip[13] & 0xc0) == 0x40)
         return "127.64.0.0/10 is for the associations' own addresses";
     return NULL;
@@ -35,6 +42,7 @@ static void upstream_set(struct hf_upstream *out, const struct hf_loop_upstream 
         .is_there = true,
         .is_stream = transport == HF_TRANSPORT_TLS,
         .is_proxied = from->is_proxied,
+        .is_entity_told = from->is_entity_told,
     };
     memset(&out->peer, 0, sizeof out->peer);
     out->peer_len =
@@ -99,13 +107,12 @@ bool hf_upstream_event(struct hf_loop *loop, const struct hf_event *event)
     return event->kind == HF_EVENT_DATA || event->kind == HF_EVENT_PEER_CLOSED;
 }
 
-void hf_upstream_complete(struct hf_loop *loop, const struct io_uring_cqe *cqe)
+void hf_upstream_complete(struct hf_loop *loop, const struct hf_completion *completion)
 {
-    enum hf_operation operation = (enum hf_operation)(cqe->user_data >> 56);
-    if (operation == HF_OPERATION_UPSTREAM_DATAGRAM)
-        hf_upstream_datagram_received(loop, cqe);
+    if (completion->operation == HF_OPERATION_UPSTREAM_DATAGRAM)
+        hf_upstream_datagram_received(loop, completion);
     else
-        hf_upstream_stream_complete(loop, operation, cqe);
+        hf_upstream_stream_complete(loop, completion);
 }
 
 void hf_upstream_settle(struct hf_loop *loop)

@@ -15,9 +15,13 @@
 
 #include "loop_private.h"
 
-/** Sockets per shard: a record's tenants take turns, so that a late datagram for one of the last
- *  three is told from those for the present one. Power of two. */
+/** IPv4 sockets per shard: a record's tenants take turns, so that a late datagram for one of the
+ *  last three is told from those for the present one; hf_config.reuse_us_min keeps a turn from
+ *  coming round too soon. Power of two. */
 #define HF_UPSTREAM_GENERATIONS 4u
+/** The IPv6 socket's place: one is enough, an address holds the whole handle. */
+#define HF_UPSTREAM_SOCKET_V6 HF_UPSTREAM_GENERATIONS
+#define HF_UPSTREAM_SOCKETS (HF_UPSTREAM_GENERATIONS + 1u)
 /** Bits of an address of 127.64.0.0/10 that tell associations apart: shard, then record. */
 #define HF_UPSTREAM_ADDRESS_BITS 22u
 #define HF_UPSTREAM_DATAGRAM_BATCH 64u
@@ -33,20 +37,23 @@ struct hf_upstream {
     bool is_there;
     bool is_stream;
     bool is_proxied;
+    bool is_entity_told;
 };
 
+#define HF_UPSTREAM_CONTROL_LEN CMSG_SPACE(sizeof(struct in6_pktinfo)) /* the longer of both */
+
 struct hf_upstream_datagrams {
-    int fds[HF_UPSTREAM_GENERATIONS];
-    bool is_armed[HF_UPSTREAM_GENERATIONS];
+    int fds[HF_UPSTREAM_SOCKETS]; /* -1: not needed */
+    bool is_armed[HF_UPSTREAM_SOCKETS];
     uint64_t pause_until_us;
-    struct msghdr header; /* what a multishot receive is to deliver */
+    uint8_t prefix[8]; /* of the associations' IPv6 addresses */
     uint32_t slot_bits;
     uint32_t shard_index;
     uint32_t batch_count;
     uint32_t batch_socket;
     struct mmsghdr messages[HF_UPSTREAM_DATAGRAM_BATCH];
     struct iovec parts[HF_UPSTREAM_DATAGRAM_BATCH][2];
-    uint8_t controls[HF_UPSTREAM_DATAGRAM_BATCH][CMSG_SPACE(sizeof(struct in_pktinfo))];
+    uint8_t controls[HF_UPSTREAM_DATAGRAM_BATCH][HF_UPSTREAM_CONTROL_LEN];
     uint8_t headers[HF_UPSTREAM_DATAGRAM_BATCH][HF_UPSTREAM_PROXY_MAX];
 };
 
@@ -94,7 +101,7 @@ void hf_upstream_close(struct hf_loop *loop);
 /** hf_upstream_event forwards. True: it is dealt with and the embedder need not hear of it. */
 HF_MUST_USE bool hf_upstream_event(struct hf_loop *loop, const struct hf_event *event);
 /** hf_upstream_complete takes a completion of one of the upstream operations. */
-void hf_upstream_complete(struct hf_loop *loop, const struct io_uring_cqe *cqe);
+void hf_upstream_complete(struct hf_loop *loop, const struct hf_completion *completion);
 /** hf_upstream_settle sends, arms, flushes and closes what this turn has touched. */
 void hf_upstream_settle(struct hf_loop *loop);
 /** hf_upstream_arm arms receives; at the end of the turn, after the buffers went back. */
@@ -118,10 +125,11 @@ void hf_upstream_datagram_arm(struct hf_loop *loop);
 /** hf_upstream_datagram_send batches an event's data; _flush sends the batch. */
 void hf_upstream_datagram_send(struct hf_loop *loop, const struct hf_event *event);
 void hf_upstream_datagram_flush(struct hf_loop *loop);
-void hf_upstream_datagram_received(struct hf_loop *loop, const struct io_uring_cqe *cqe);
-/** hf_upstream_datagram_source gives the address an association's datagrams come from. */
-struct in_addr hf_upstream_datagram_source(const struct hf_upstream_datagrams *datagrams,
-                                           hf_association_id association);
+void hf_upstream_datagram_received(struct hf_loop *loop, const struct hf_completion *completion);
+/** hf_upstream_datagram_source gives the address an association's datagrams come from, of the
+ *  upstream's family; port 0. */
+struct hf_address hf_upstream_datagram_source(const struct hf_upstream_datagrams *datagrams,
+                                              hf_association_id association, bool is_v6);
 
 /* ---- upstream_stream.c ---- */
 
@@ -131,17 +139,17 @@ HF_MUST_USE enum hf_status hf_upstream_stream_open(struct hf_loop *loop,
 void hf_upstream_stream_close(struct hf_loop *loop);
 /** hf_upstream_stream_event: the device's side of it. */
 void hf_upstream_stream_event(struct hf_loop *loop, const struct hf_event *event);
-void hf_upstream_stream_complete(struct hf_loop *loop, enum hf_operation operation,
-                                 const struct io_uring_cqe *cqe);
+void hf_upstream_stream_complete(struct hf_loop *loop, const struct hf_completion *completion);
 void hf_upstream_stream_settle(struct hf_loop *loop);
 void hf_upstream_stream_second(struct hf_loop *loop);
 
 /* ---- upstream_proxy.c ---- */
 
-/** hf_upstream_proxy_encode writes the header, version 2, for a stream or one datagram. Out: its
+/** hf_upstream_proxy_encode writes the header, version 2, for a stream or one datagram. In: whether
+ *  the unique ID is to hold the entity-id behind the handle, where it is short enough. Out: its
  *  length; 0 if `out_max` is too small, which HF_UPSTREAM_PROXY_MAX never is.
  *  Spec: HAProxy's proxy-protocol.txt 2.2. */
 size_t hf_upstream_proxy_encode(uint8_t *out, size_t out_max, hf_association_id association,
-                                const struct hf_association_info *info);
+                                const struct hf_association_info *info, bool is_entity_told);
 
 #endif

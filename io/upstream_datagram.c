@@ -1,11 +1,13 @@
 /**
- * upstream_datagram.c - DTLS: plaintext datagrams to and from an upstream on this machine.
+ * upstream_datagram.c - DTLS: plaintext datagrams to and from an upstream.
  *
- * Each association has an address of its own in 127.64.0.0/10 to send from, made of its handle:
- * shard, then record. What the upstream sends there finds the association without a table, at any
- * time, and no association costs a socket or a byte of memory. A record's tenants take turns on a
- * few sockets, each with its own port: so a datagram for a former tenant is recognised, and
- * dropped.
+ * Each association has an address of its own to send from, made of its handle. What the upstream
+ * sends there finds the association without a table, at any time, and no association costs a socket
+ * or a byte of memory.
+ *
+ *     IPv4  127.64.0.0/10: shard, then record. A record's tenants take turns on a few sockets, each
+ *           with its own port: so a datagram for a former tenant is recognised, and dropped.
+ *     IPv6  a /64 that is routed to this host: the whole handle. No address is ever used twice.
  *
  * Invariant: an upstream's error never ends a receive for good, and never an association.
  */
@@ -13,6 +15,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +25,7 @@
 #define ADDRESS_BASE 0x7f400000u /* 127.64.0.0 */
 #define ADDRESS_MASK ((1u << HF_UPSTREAM_ADDRESS_BITS) - 1)
 #define BUFFER_LEN (4 << 20)
-#define NAME_LEN 16u /* sizeof(struct sockaddr_in): the controls that follow stay aligned */
+#define PROBE_MS 200
 
 static uint32_t datagram_slot(hf_association_id association)
 {
@@ -34,30 +37,50 @@ static uint32_t datagram_turn(hf_association_id association)
     return (uint32_t)association & (HF_UPSTREAM_GENERATIONS - 1);
 }
 
-struct in_addr hf_upstream_datagram_source(const struct hf_upstream_datagrams *datagrams,
-                                           hf_association_id association)
+struct hf_address hf_upstream_datagram_source(const struct hf_upstream_datagrams *datagrams,
+                                              hf_association_id association, bool is_v6)
 {
+    if (is_v6) {
+        uint8_t ip[16];
+        memcpy(ip, datagrams->prefix, 8);
+        for (size_t i = 0; i < 8; ++i)
+            ip[8 + i] = (uint8_t)(association >> (56 - 8 * i));
+        return hf_address_v6(ip, 0, 0);
+    }
     uint32_t own = datagrams->shard_index << datagrams->slot_bits | datagram_slot(association);
-    return (struct in_addr){.s_addr = htonl(ADDRESS_BASE | own)};
+    uint32_t address = ADDRESS_BASE | own;
+    const uint8_t ip[4] = {(uint8_t)(address >> 24), (uint8_t)(address >> 16),
+                           (uint8_t)(address >> 8), (uint8_t)address};
+    return hf_address_v4(ip, 0);
 }
 
 /* ---- opening ---- */
 
-static int datagram_socket(void)
+static bool datagram_tune(int fd, bool is_v6)
 {
     static const int on = 1, len = BUFFER_LEN;
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -1;
-    /* Only loopback speaks to it; where this is refused, what is received is judged all the same.
-     */
-    (void)setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3);
     if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &len, sizeof len) != 0)
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &len, sizeof len);
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &len, sizeof len);
-    if (setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof on) == 0 &&
-        bind(fd, (const struct sockaddr *)(const void *)&address, sizeof address) == 0)
+    if (is_v6) /* no interface has the addresses: freebind is what lets us send from them */
+        return setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0 &&
+               setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof on) == 0 &&
+               setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on) == 0;
+    /* Only loopback speaks to it; where this is refused, what is received is judged all the same.
+     */
+    (void)setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3);
+    return setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof on) == 0;
+}
+
+static int datagram_socket(bool is_v6)
+{
+    struct sockaddr_in6 address = {.sin6_family = is_v6 ? AF_INET6 : AF_INET};
+    socklen_t len = is_v6 ? sizeof address : sizeof(struct sockaddr_in);
+    int fd = socket(address.sin6_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    if (datagram_tune(fd, is_v6) &&
+        bind(fd, (const struct sockaddr *)(const void *)&address, len) == 0)
         return fd;
     (void)close(fd);
     return -1;
@@ -70,8 +93,33 @@ static enum hf_status datagram_refuse(char error[HF_LOOP_ERROR_MAX], enum hf_sta
     return status;
 }
 
-enum hf_status hf_upstream_datagram_open(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX],
-                                         const struct hf_loop_config *config)
+/* Whether what is sent to an address of the prefix arrives here: tried, on loopback alone. */
+static bool datagram_is_routed(const struct hf_upstream_datagrams *datagrams)
+{
+    struct sockaddr_in6 target;
+    socklen_t len = sizeof target;
+    int receiver = datagram_socket(true);
+    int sender = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool is_routed = false;
+    if (receiver >= 0 && sender >= 0 &&
+        setsockopt(sender, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3) == 0 &&
+        getsockname(receiver, (struct sockaddr *)&target, &len) == 0) {
+        struct pollfd wait = {.fd = receiver, .events = POLLIN};
+        struct hf_address address = hf_upstream_datagram_source(datagrams, 1, true);
+        memcpy(&target.sin6_addr, address.ip, sizeof address.ip);
+        is_routed = sendto(sender, "", 1, 0, (const struct sockaddr *)&target, len) == 1 &&
+                    poll(&wait, 1, PROBE_MS) == 1;
+    }
+    if (sender >= 0)
+        (void)close(sender);
+    if (receiver >= 0)
+        (void)close(receiver);
+    return is_routed;
+}
+
+static enum hf_status datagram_open_v4(struct hf_upstream_datagrams *datagrams,
+                                       char error[HF_LOOP_ERROR_MAX],
+                                       const struct hf_loop_config *config)
 {
     uint32_t bits = 0;
     while ((1u << bits) < config->engine->associations_max && bits < HF_UPSTREAM_ADDRESS_BITS + 1)
@@ -81,25 +129,58 @@ enum hf_status hf_upstream_datagram_open(struct hf_loop *loop, char error[HF_LOO
         return datagram_refuse(error, HF_E_CONFIG,
                                "shards times associations of a shard (rounded up to a power of "
                                "two) exceed 2^22: the addresses of 127.64.0.0/10");
-    struct hf_upstream_datagrams *datagrams = calloc(1, sizeof *datagrams);
-    if (!datagrams)
-        return datagram_refuse(error, HF_E_MEMORY, "out of memory");
-    loop->upstreams->datagrams = datagrams;
-    HF_COUNT(loop, memory_len, sizeof *datagrams);
     datagrams->slot_bits = bits;
-    datagrams->shard_index = config->engine->shard_index;
-    datagrams->header = (struct msghdr){
-        .msg_namelen = NAME_LEN,
-        .msg_controllen = CMSG_SPACE(sizeof(struct in_pktinfo)),
-    };
-    for (uint32_t i = 0; i < HF_UPSTREAM_GENERATIONS; ++i)
-        datagrams->fds[i] = -1;
     for (uint32_t i = 0; i < HF_UPSTREAM_GENERATIONS; ++i) {
-        datagrams->fds[i] = datagram_socket();
+        datagrams->fds[i] = datagram_socket(false);
         if (datagrams->fds[i] < 0)
             return datagram_refuse(error, HF_E_STATE, strerror(errno));
     }
     return HF_OK;
+}
+
+static enum hf_status datagram_open_v6(struct hf_upstream_datagrams *datagrams,
+                                       char error[HF_LOOP_ERROR_MAX],
+                                       const struct hf_loop_config *config)
+{
+    char text[INET6_ADDRSTRLEN];
+    char why[200];
+    memcpy(datagrams->prefix, config->upstream_prefix.ip, sizeof datagrams->prefix);
+    if (!datagram_is_routed(datagrams)) {
+        (void)inet_ntop(AF_INET6, config->upstream_prefix.ip, text, sizeof text);
+        snprintf(why, sizeof why,
+                 "nothing sent to %s/64 arrives here: ip -6 route add local %s/64 dev lo", text,
+                 text);
+        return datagram_refuse(error, HF_E_STATE, why);
+    }
+    datagrams->fds[HF_UPSTREAM_SOCKET_V6] = datagram_socket(true);
+    if (datagrams->fds[HF_UPSTREAM_SOCKET_V6] < 0)
+        return datagram_refuse(error, HF_E_STATE, strerror(errno));
+    return HF_OK;
+}
+
+enum hf_status hf_upstream_datagram_open(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX],
+                                         const struct hf_loop_config *config)
+{
+    struct hf_upstream_datagrams *datagrams = calloc(1, sizeof *datagrams);
+    bool is_needed[2] = {false, false};
+    if (!datagrams)
+        return datagram_refuse(error, HF_E_MEMORY, "out of memory");
+    loop->upstreams->datagrams = datagrams;
+    HF_COUNT(loop, memory_len, sizeof *datagrams);
+    datagrams->shard_index = config->engine->shard_index;
+    for (uint32_t i = 0; i < HF_UPSTREAM_SOCKETS; ++i)
+        datagrams->fds[i] = -1;
+    for (uint32_t i = 0; i < HF_LISTENERS_MAX; ++i) {
+        const struct hf_upstream *upstream = &loop->upstreams->of_listener[i];
+        if (upstream->is_there && !upstream->is_stream)
+            is_needed[!hf_address_is_v4(&upstream->address)] = true;
+    }
+    enum hf_status status = HF_OK;
+    if (is_needed[0])
+        status = datagram_open_v4(datagrams, error, config);
+    if (is_needed[1] && status == HF_OK)
+        status = datagram_open_v6(datagrams, error, config);
+    return status;
 }
 
 void hf_upstream_datagram_close(struct hf_loop *loop)
@@ -107,7 +188,7 @@ void hf_upstream_datagram_close(struct hf_loop *loop)
     struct hf_upstream_datagrams *datagrams = loop->upstreams->datagrams;
     if (!datagrams)
         return;
-    for (uint32_t i = 0; i < HF_UPSTREAM_GENERATIONS; ++i)
+    for (uint32_t i = 0; i < HF_UPSTREAM_SOCKETS; ++i)
         if (datagrams->fds[i] >= 0)
             (void)close(datagrams->fds[i]);
     free(datagrams);
@@ -119,30 +200,31 @@ void hf_upstream_datagram_arm(struct hf_loop *loop)
     struct hf_upstream_datagrams *datagrams = loop->upstreams->datagrams;
     if (!datagrams || loop->now_us < datagrams->pause_until_us)
         return;
-    for (uint32_t i = 0; i < HF_UPSTREAM_GENERATIONS; ++i) {
-        if (datagrams->is_armed[i])
+    for (uint32_t i = 0; i < HF_UPSTREAM_SOCKETS; ++i) {
+        if (datagrams->is_armed[i] || datagrams->fds[i] < 0)
             continue;
-        struct io_uring_sqe *sqe = hf_uring_next(loop, HF_OPERATION_UPSTREAM_DATAGRAM, i, 0);
-        if (!sqe)
+        struct hf_target target = {datagrams->fds[i], HF_OPERATION_UPSTREAM_DATAGRAM, i, 0};
+        if (!loop->backend->datagrams(loop, target))
             return;
-        io_uring_prep_recvmsg_multishot(sqe, datagrams->fds[i], &datagrams->header, 0);
-        sqe->flags |= IOSQE_BUFFER_SELECT;
-        sqe->buf_group = loop->datagrams.group;
         datagrams->is_armed[i] = true;
     }
 }
 
 /* ---- to the upstream ---- */
 
-static void datagram_put_source(struct msghdr *header, struct in_addr source)
+static void datagram_put_source(struct msghdr *header, const struct hf_address *source, bool is_v6)
 {
-    struct in_pktinfo info = {.ipi_spec_dst = source};
-    header->msg_controllen = CMSG_SPACE(sizeof info);
+    struct in_pktinfo v4 = {0};
+    struct in6_pktinfo v6 = {0};
+    size_t len = is_v6 ? sizeof v6 : sizeof v4;
+    memcpy(&v4.ipi_spec_dst, source->ip + 12, 4);
+    memcpy(&v6.ipi6_addr, source->ip, 16);
+    header->msg_controllen = CMSG_SPACE(len);
     struct cmsghdr *control = CMSG_FIRSTHDR(header);
-    control->cmsg_level = IPPROTO_IP;
-    control->cmsg_type = IP_PKTINFO;
-    control->cmsg_len = CMSG_LEN(sizeof info);
-    memcpy(CMSG_DATA(control), &info, sizeof info);
+    control->cmsg_level = is_v6 ? IPPROTO_IPV6 : IPPROTO_IP;
+    control->cmsg_type = is_v6 ? IPV6_PKTINFO : IP_PKTINFO;
+    control->cmsg_len = CMSG_LEN(len);
+    memcpy(CMSG_DATA(control), is_v6 ? (const void *)&v6 : (const void *)&v4, len);
 }
 
 static size_t datagram_put_header(uint8_t out[HF_UPSTREAM_PROXY_MAX], const struct hf_loop *loop,
@@ -151,14 +233,17 @@ static size_t datagram_put_header(uint8_t out[HF_UPSTREAM_PROXY_MAX], const stru
     struct hf_association_info info;
     if (hf_engine_association_info(&info, loop->engine, event->association) != HF_OK)
         return 0;
-    return hf_upstream_proxy_encode(out, HF_UPSTREAM_PROXY_MAX, event->association, &info);
+    return hf_upstream_proxy_encode(
+        out, HF_UPSTREAM_PROXY_MAX, event->association, &info,
+        loop->upstreams->of_listener[event->listener_index].is_entity_told);
 }
 
 void hf_upstream_datagram_send(struct hf_loop *loop, const struct hf_event *event)
 {
     struct hf_upstream_datagrams *datagrams = loop->upstreams->datagrams;
     struct hf_upstream *upstream = &loop->upstreams->of_listener[event->listener_index];
-    uint32_t turn = datagram_turn(event->association);
+    bool is_v6 = !hf_address_is_v4(&upstream->address);
+    uint32_t turn = is_v6 ? HF_UPSTREAM_SOCKET_V6 : datagram_turn(event->association);
     if (datagrams->batch_count == HF_UPSTREAM_DATAGRAM_BATCH ||
         (datagrams->batch_count > 0 && datagrams->batch_socket != turn))
         hf_upstream_datagram_flush(loop);
@@ -182,7 +267,8 @@ void hf_upstream_datagram_send(struct hf_loop *loop, const struct hf_event *even
         .msg_iovlen = 2,
         .msg_control = datagrams->controls[i],
     };
-    datagram_put_source(header, hf_upstream_datagram_source(datagrams, event->association));
+    struct hf_address source = hf_upstream_datagram_source(datagrams, event->association, is_v6);
+    datagram_put_source(header, &source, is_v6);
     datagrams->batch_socket = turn;
     datagrams->batch_count = i + 1;
 }
@@ -212,17 +298,24 @@ void hf_upstream_datagram_flush(struct hf_loop *loop)
 
 /* ---- from the upstream ---- */
 
-static bool datagram_destination(uint32_t *out, struct io_uring_recvmsg_out *received,
-                                 struct msghdr *header)
+static bool datagram_destination(struct hf_address *out, const struct msghdr *controls)
 {
-    for (struct cmsghdr *c = io_uring_recvmsg_cmsg_firsthdr(received, header); c;
-         c = io_uring_recvmsg_cmsg_nexthdr(received, header, c)) {
-        struct in_pktinfo info;
-        if (c->cmsg_level != IPPROTO_IP || c->cmsg_type != IP_PKTINFO)
-            continue;
-        memcpy(&info, CMSG_DATA(c), sizeof info);
-        *out = ntohl(info.ipi_addr.s_addr);
-        return true;
+    struct msghdr header = *controls; /* CMSG_NXTHDR wants it mutable */
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&header); c; c = CMSG_NXTHDR(&header, c)) {
+        if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+            struct in_pktinfo info;
+            uint8_t ip[4];
+            memcpy(&info, CMSG_DATA(c), sizeof info);
+            memcpy(ip, &info.ipi_addr, sizeof ip);
+            *out = hf_address_v4(ip, 0);
+            return true;
+        }
+        if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+            struct in6_pktinfo info;
+            memcpy(&info, CMSG_DATA(c), sizeof info);
+            *out = hf_address_v6(info.ipi6_addr.s6_addr, 0, 0);
+            return true;
+        }
     }
     return false;
 }
@@ -237,32 +330,40 @@ static bool datagram_is_from(const struct hf_upstream *upstream, const void *nam
 
 /* Who lives at the address now, if that is whom the socket is for. */
 static enum hf_status datagram_addressee(struct hf_association_entry *out,
-                                         const struct hf_loop *loop, uint32_t destination,
-                                         uint32_t turn)
+                                         const struct hf_loop *loop,
+                                         const struct hf_address *destination, uint32_t turn)
 {
     const struct hf_upstream_datagrams *datagrams = loop->upstreams->datagrams;
-    uint32_t own = destination & ADDRESS_MASK;
-    uint32_t slot = own & ((1u << datagrams->slot_bits) - 1);
-    if ((destination & ~ADDRESS_MASK) != ADDRESS_BASE ||
-        own >> datagrams->slot_bits != datagrams->shard_index)
+    bool is_v6 = turn == HF_UPSTREAM_SOCKET_V6;
+    uint64_t handle = 0;
+    for (size_t i = 8; i < 16; ++i)
+        handle = handle << 8 | destination->ip[i];
+    uint32_t own = (uint32_t)handle & ADDRESS_MASK;
+    uint32_t slot = is_v6 ? datagram_slot(handle) : own & ((1u << datagrams->slot_bits) - 1);
+    bool is_ours = is_v6 ? memcmp(destination->ip, datagrams->prefix, 8) == 0 &&
+                               handle >> 56 == datagrams->shard_index
+                         : ((uint32_t)handle & ~ADDRESS_MASK) == ADDRESS_BASE &&
+                               own >> datagrams->slot_bits == datagrams->shard_index;
+    if (!is_ours)
         return HF_E_ARGUMENT;
     uint32_t slots = hf_engine_association_slots(loop->engine);
     if (slot >= slots || !hf_engine_next_association(out, &slot, loop->engine, slot + 1) ||
-        !out->established || datagram_turn(out->association) != turn)
+        !out->established ||
+        (is_v6 ? out->association != handle : datagram_turn(out->association) != turn))
         return HF_E_STALE;
     return HF_OK;
 }
 
-static void datagram_forward(struct hf_loop *loop, struct io_uring_recvmsg_out *received,
-                             struct hf_bytes data, uint32_t turn)
+static void datagram_forward(struct hf_loop *loop, const struct hf_completion *completion)
 {
+    struct hf_bytes data = {completion->data, completion->len};
     struct hf_association_entry entry;
-    uint32_t destination = 0;
+    struct hf_address destination;
     enum hf_status status = HF_E_ARGUMENT;
-    if (datagram_destination(&destination, received, &loop->upstreams->datagrams->header))
-        status = datagram_addressee(&entry, loop, destination, turn);
-    if (status == HF_OK && !datagram_is_from(&loop->upstreams->of_listener[entry.listener_index],
-                                             io_uring_recvmsg_name(received)))
+    if (datagram_destination(&destination, &completion->controls))
+        status = datagram_addressee(&entry, loop, &destination, completion->index);
+    if (status == HF_OK &&
+        !datagram_is_from(&loop->upstreams->of_listener[entry.listener_index], completion->name))
         status = HF_E_ARGUMENT;
     if (status == HF_OK)
         status = hf_loop_send(loop, entry.association, data);
@@ -280,31 +381,21 @@ static void datagram_forward(struct hf_loop *loop, struct io_uring_recvmsg_out *
     }
 }
 
-void hf_upstream_datagram_received(struct hf_loop *loop, const struct io_uring_cqe *cqe)
+void hf_upstream_datagram_received(struct hf_loop *loop, const struct hf_completion *completion)
 {
     struct hf_upstream_datagrams *datagrams = loop->upstreams->datagrams;
-    uint32_t turn = (uint32_t)cqe->user_data;
-    if (!(cqe->flags & IORING_CQE_F_MORE)) {
-        datagrams->is_armed[turn] = false;
-        if (cqe->res == -ENOBUFS)
+    int result = completion->result;
+    if (!completion->is_armed) {
+        datagrams->is_armed[completion->index] = false;
+        if (result == -ENOBUFS)
             HF_COUNT(loop, receive_buffers_empty, 1);
-        else if (cqe->res < 0 && cqe->res != -ECANCELED && cqe->res != -ECONNREFUSED)
+        else if (result < 0 && result != -ECANCELED && result != -ECONNREFUSED)
             datagrams->pause_until_us = loop->now_us + HF_ACCEPT_PAUSE_US;
     }
-    if (!(cqe->flags & IORING_CQE_F_BUFFER))
+    if (!completion->data)
         return;
-    uint8_t *buffer = hf_buffers_hold(&loop->datagrams, cqe->flags);
-    struct io_uring_recvmsg_out *received =
-        cqe->res < 0 ? NULL : io_uring_recvmsg_validate(buffer, cqe->res, &datagrams->header);
-    if (!received)
-        return;
-    if (received->flags & MSG_TRUNC) {
+    if (completion->is_truncated)
         HF_COUNT(loop, upstream_drops_too_long, 1);
-        return;
-    }
-    struct hf_bytes data = {
-        io_uring_recvmsg_payload(received, &datagrams->header),
-        io_uring_recvmsg_payload_length(received, cqe->res, &datagrams->header)};
-    if (data.len > 0) /* an empty one says nothing to a device */
-        datagram_forward(loop, received, data, turn);
+    else if (completion->len > 0) /* an empty one says nothing to a device */
+        datagram_forward(loop, completion);
 }

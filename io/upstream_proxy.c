@@ -24,6 +24,7 @@
 #define CLIENT_SSL 0x01
 #define CLIENT_CERTIFICATE 0x06 /* presented on this connection, and in this session */
 
+#define UNIQUE_ID_MAX 128u /* as its specification says; HAProxy refuses more */
 #define HEADER_LEN 16u
 #define LEN_AT 14u
 
@@ -100,8 +101,33 @@ static void proxy_put_ssl(struct proxy_writer *writer, const struct hf_associati
     proxy_patch_len(writer, at);
 }
 
+/* What will stand in a header of HTTP must not end it. */
+static bool proxy_is_printable(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; ++i)
+        if (text[i] < ' ' || text[i] > '~')
+            return false;
+    return true;
+}
+
+/* "0000000100000001", or "0000000100000001 /in-cse/Cdev1". */
+static void proxy_put_unique_id(struct proxy_writer *writer, hf_association_id association,
+                                const struct hf_association_info *info, bool is_entity_told)
+{
+    char text[UNIQUE_ID_MAX + 1];
+    size_t len = (size_t)snprintf(text, sizeof text, "%016" PRIx64, association);
+    if (is_entity_told && info->entity_id_len > 0 &&
+        len + 1 + info->entity_id_len <= UNIQUE_ID_MAX &&
+        proxy_is_printable(info->entity_id, info->entity_id_len)) {
+        text[len++] = ' ';
+        memcpy(text + len, info->entity_id, info->entity_id_len);
+        len += info->entity_id_len;
+    }
+    proxy_put_tlv(writer, TLV_UNIQUE_ID, text, len);
+}
+
 size_t hf_upstream_proxy_encode(uint8_t *out, size_t out_max, hf_association_id association,
-                                const struct hf_association_info *info)
+                                const struct hf_association_info *info, bool is_entity_told)
 {
     static const uint8_t start[13] = {'\r', '\n', '\r', '\n', 0,    '\r', '\n',
                                       'Q',  'U',  'I',  'T',  '\n', 0x21}; /* version 2, PROXY */
@@ -110,8 +136,7 @@ size_t hf_upstream_proxy_encode(uint8_t *out, size_t out_max, hf_association_id 
     proxy_put(&writer, start, sizeof start);
     proxy_put_addresses(&writer, &info->path, info->transport == HF_TRANSPORT_DTLS);
     proxy_put_tlv(&writer, TLV_AUTHORITY, info->server_name, info->server_name_len);
-    snprintf(text, sizeof text, "%016" PRIx64, association);
-    proxy_put_text(&writer, TLV_UNIQUE_ID, text);
+    proxy_put_unique_id(&writer, association, info, is_entity_told);
     proxy_put_ssl(&writer, info);
     proxy_put_tlv(&writer, TLV_ENTITY_ID, info->entity_id, info->entity_id_len);
     proxy_put_tlv(&writer, TLV_CREDENTIAL_ID, info->credential_id, info->credential_id_len);

@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -145,6 +144,7 @@ static void stream_finish(struct hf_loop *loop, struct hf_upstream_stream *strea
 {
     stream_untime(loop, stream);
     hf_backlog_drop(loop, &stream->queue);
+    loop->backend->forget(loop, stream->fd);
     (void)close(stream->fd);
     stream->fd = -1;
     stream->is_used = false;
@@ -153,16 +153,18 @@ static void stream_finish(struct hf_loop *loop, struct hf_upstream_stream *strea
     HF_COUNT(loop, upstream_connections, -1);
 }
 
+static struct hf_target stream_target(const struct hf_loop *loop,
+                                      const struct hf_upstream_stream *stream,
+                                      enum hf_operation operation)
+{
+    return (struct hf_target){stream->fd, operation, stream_index(loop, stream),
+                              stream->generation};
+}
+
 static bool stream_cancel(struct hf_loop *loop, const struct hf_upstream_stream *stream,
                           enum hf_operation operation, bool is_under_way)
 {
-    struct io_uring_sqe *sqe = is_under_way ? hf_uring_next(loop, HF_OPERATION_NONE, 0, 0) : NULL;
-    if (!sqe)
-        return !is_under_way;
-    io_uring_prep_cancel64(
-        sqe, hf_uring_user_data(operation, stream_index(loop, stream), stream->generation), 0);
-    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
-    return true;
+    return !is_under_way || loop->backend->cancel(loop, stream_target(loop, stream, operation));
 }
 
 static void stream_settle_doomed(struct hf_loop *loop, struct hf_upstream_stream *stream)
@@ -286,7 +288,9 @@ static void stream_introduce(struct hf_loop *loop, struct hf_upstream_stream *st
     struct hf_association_info info;
     if (hf_engine_association_info(&info, loop->engine, stream->association) != HF_OK)
         return; /* its end is on its way */
-    size_t len = hf_upstream_proxy_encode(header, sizeof header, stream->association, &info);
+    size_t len =
+        hf_upstream_proxy_encode(header, sizeof header, stream->association, &info,
+                                 loop->upstreams->of_listener[info.listener_index].is_entity_told);
     stream_send(loop, stream, (struct hf_bytes){header, len});
 }
 
@@ -296,11 +300,11 @@ static void stream_begin(struct hf_loop *loop, struct hf_connection *connection,
     struct hf_upstream *upstream = &loop->upstreams->of_listener[event->listener_index];
     int fd = stream_socket(upstream);
     struct hf_upstream_stream *stream = fd < 0 ? NULL : stream_take(loop, fd);
-    struct io_uring_sqe *sqe = NULL;
-    if (stream)
-        sqe = hf_uring_next(loop, HF_OPERATION_UPSTREAM_CONNECT, stream_index(loop, stream),
-                            stream->generation);
-    if (!sqe) {
+    bool is_begun =
+        stream && loop->backend->connect(
+                      loop, stream_target(loop, stream, HF_OPERATION_UPSTREAM_CONNECT),
+                      (const struct sockaddr *)(const void *)&upstream->peer, upstream->peer_len);
+    if (!is_begun) {
         HF_COUNT(loop, upstream_refusals, 1);
         if (stream)
             stream_finish(loop, stream);
@@ -309,8 +313,6 @@ static void stream_begin(struct hf_loop *loop, struct hf_connection *connection,
         hf_loop_end(loop, event->association, HF_CLOSE_NOTIFY);
         return;
     }
-    io_uring_prep_connect(sqe, fd, (const struct sockaddr *)(const void *)&upstream->peer,
-                          upstream->peer_len);
     stream->is_connecting = true;
     stream->association = event->association;
     stream->connection = hf_connection_index(loop, connection);
@@ -327,6 +329,11 @@ static void stream_connected(struct hf_loop *loop, struct hf_upstream_stream *st
     stream_untime(loop, stream);
     if (stream->is_doomed)
         return;
+    if (result == -ECONNRESET) { /* taken, and broken before we knew */
+        HF_COUNT(loop, upstream_resets, 1);
+        stream_break(loop, stream, HF_CLOSE_NOTIFY);
+        return;
+    }
     if (result < 0) {
         HF_COUNT(loop, upstream_refusals, 1);
         stream_break(loop, stream, HF_CLOSE_NOTIFY);
@@ -348,14 +355,15 @@ static void stream_ended(struct hf_loop *loop, struct hf_upstream_stream *stream
 }
 
 static void stream_received(struct hf_loop *loop, struct hf_upstream_stream *stream,
-                            const uint8_t *buffer, const struct io_uring_cqe *cqe)
+                            const struct hf_completion *completion)
 {
+    int result = completion->result;
     stream->is_receive_armed = false;
-    stream->is_more_there = cqe->res == -ENOBUFS || (cqe->flags & IORING_CQE_F_SOCK_NONEMPTY);
+    stream->is_more_there = result == -ENOBUFS || completion->is_more_there;
     if (stream->is_doomed)
         return;
-    if (cqe->res > 0 && buffer) {
-        struct hf_bytes data = {buffer, (size_t)cqe->res};
+    if (completion->data) {
+        struct hf_bytes data = {completion->data, completion->len};
         HF_COUNT(loop, upstream_in_len, data.len);
         if (stream->association == 0)
             return; /* nobody is there to read it */
@@ -363,12 +371,11 @@ static void stream_received(struct hf_loop *loop, struct hf_upstream_stream *str
         /* A hole in a stream would be a lie. A stale one's end is on its way. */
         if (status != HF_OK && status != HF_E_STALE)
             stream_break(loop, stream, HF_CLOSE_SILENT);
-    } else if (cqe->res == 0) {
+    } else if (result == 0) {
         stream_ended(loop, stream);
-    } else if (cqe->res == -ENOBUFS) {
+    } else if (result == -ENOBUFS) {
         HF_COUNT(loop, receive_buffers_empty, 1);
-    } else if (cqe->res < 0 && cqe->res != -ECANCELED && cqe->res != -EINTR &&
-               cqe->res != -EAGAIN) {
+    } else if (result < 0 && result != -ECANCELED && result != -EINTR && result != -EAGAIN) {
         HF_COUNT(loop, upstream_resets, 1);
         stream_break(loop, stream, HF_CLOSE_NOTIFY);
     }
@@ -382,55 +389,40 @@ static void stream_arm_receive(struct hf_loop *loop, struct hf_upstream_stream *
     if (stream->is_receive_armed || stream->is_upstream_done ||
         (connection && hf_connection_backlog(connection) >= high))
         return;
-    struct io_uring_sqe *sqe = hf_uring_next(loop, HF_OPERATION_UPSTREAM_RECEIVE,
-                                             stream_index(loop, stream), stream->generation);
-    if (!sqe) {
-        stream_touch(loop, stream);
-        return;
-    }
     uint32_t len = high < HF_STREAM_BUFFER_LEN ? high : HF_STREAM_BUFFER_LEN;
-    io_uring_prep_recv(sqe, stream->fd, NULL, len, 0);
-    sqe->flags |= IOSQE_BUFFER_SELECT;
-    sqe->buf_group = loop->streams.group;
-    if (!stream->is_more_there)
-        sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
-    stream->is_receive_armed = true;
+    stream->is_receive_armed =
+        loop->backend->receive(loop, stream_target(loop, stream, HF_OPERATION_UPSTREAM_RECEIVE),
+                               len, stream->is_more_there);
+    if (!stream->is_receive_armed)
+        stream_touch(loop, stream);
 }
 
 static void stream_arm_writable(struct hf_loop *loop, struct hf_upstream_stream *stream)
 {
     if (stream->is_writable_armed)
         return;
-    struct io_uring_sqe *sqe = hf_uring_next(loop, HF_OPERATION_UPSTREAM_WRITABLE,
-                                             stream_index(loop, stream), stream->generation);
-    if (!sqe) {
+    stream->is_writable_armed =
+        loop->backend->writable(loop, stream_target(loop, stream, HF_OPERATION_UPSTREAM_WRITABLE));
+    if (!stream->is_writable_armed)
         stream_touch(loop, stream);
-        return;
-    }
-    io_uring_prep_poll_add(sqe, stream->fd, POLLOUT);
-    stream->is_writable_armed = true;
 }
 
 /* ---- what happens to it ---- */
 
-void hf_upstream_stream_complete(struct hf_loop *loop, enum hf_operation operation,
-                                 const struct io_uring_cqe *cqe)
+void hf_upstream_stream_complete(struct hf_loop *loop, const struct hf_completion *completion)
 {
     struct hf_upstreams *upstreams = loop->upstreams;
-    uint8_t *buffer = NULL;
-    if (cqe->flags & IORING_CQE_F_BUFFER)
-        buffer = hf_buffers_hold(&loop->streams, cqe->flags);
-    uint32_t index = (uint32_t)cqe->user_data;
+    uint32_t index = completion->index;
     if (!upstreams->streams || index >= upstreams->stream_count)
         return;
     struct hf_upstream_stream *stream = &upstreams->streams[index];
-    if (!stream->is_used || stream->generation != ((cqe->user_data >> 32) & 0xffffffu))
+    if (!stream->is_used || stream->generation != completion->generation)
         return;
     stream_touch(loop, stream);
-    if (operation == HF_OPERATION_UPSTREAM_CONNECT) {
-        stream_connected(loop, stream, cqe->res);
-    } else if (operation == HF_OPERATION_UPSTREAM_RECEIVE) {
-        stream_received(loop, stream, buffer, cqe);
+    if (completion->operation == HF_OPERATION_UPSTREAM_CONNECT) {
+        stream_connected(loop, stream, completion->result);
+    } else if (completion->operation == HF_OPERATION_UPSTREAM_RECEIVE) {
+        stream_received(loop, stream, completion);
     } else {
         stream->is_writable_armed = false;
         stream_drain(loop, stream);

@@ -174,10 +174,19 @@ static void put_keys(const json_t *keys)
     const char *name = NULL;
     json_t *value = NULL;
     json_object_foreach((json_t *)keys, name, value)
-        printf("authority %s %s key for it\n", name,
-               json_is_null(value)   ? "(handfastctl psk list --match) may have a"
-               : json_is_true(value) ? "has a"
-                                     : "has NO");
+    {
+        const char *state = json_string_value(value);
+        if (state == NULL)
+            state = "";
+        if (strcmp(state, "present") == 0)
+            printf("authority %s has a key for it\n", name);
+        else if (strcmp(state, "expired") == 0)
+            printf("authority %s has a key for it, which has expired\n", name);
+        else if (strcmp(state, "absent") == 0)
+            printf("authority %s has NO key for it\n", name);
+        else
+            printf("authority %s cannot tell: its key store does not answer\n", name);
+    }
 }
 
 static void put_failure(const json_t *item)

@@ -12,7 +12,7 @@
 
 static struct {
     pthread_mutex_t lock;
-    int fd;
+    _Atomic int fd;
     char path[4096];
     _Atomic uint64_t errors;
 } audit = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};

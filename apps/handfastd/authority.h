@@ -1,11 +1,11 @@
 /**
  * authority.h - where the keys of one authority come from: a key file, held in memory, or a key
- * store in LMDB, asked through its service.
+ * store in LMDB, asked through its service, or neither; and its certificates.
  */
 #ifndef HF_AUTHORITY_H
 #define HF_AUTHORITY_H
 
-#include "daemon_config.h"
+#include "credentials.h"
 #include "keystore.h"
 #include "sandbox.h"
 
@@ -16,14 +16,19 @@ struct hf_authority_embedder {
     /** wake has hf_authority_drain() called on the shard's thread. Thread: any. */
     void (*wake)(uint32_t shard_index, void *arg);
     /** retired names the contexts whose associations are to end, sorted. Thread: any. */
-    void (*retired)(const uint64_t *contexts, size_t count, void *arg);
+    void (*retired)(const uint64_t *contexts, size_t count, uint32_t authority_index, void *arg);
+    /** kept names those of all keys there are, sorted; one that is not above `newest` and not among
+     *  them is to end. Thread: any. */
+    void (*kept)(const uint64_t *contexts, size_t count, uint64_t newest, uint32_t authority_index,
+                 void *arg);
     void *arg;
 };
 
 /** hf_authority_open reads the key file, or opens the store and checks all of it; its processes are
  *  forked here, before the privilege to do so is given up. On false `error` holds one line. */
 HF_MUST_USE bool hf_authority_open(struct hf_authority **out, char error[HF_KEYSTORE_ERROR_MAX],
-                                   const struct hf_daemon_authority *config, uint32_t shard_count,
+                                   const struct hf_daemon_authority *config,
+                                   uint32_t authority_index, uint32_t shard_count,
                                    const struct hf_sandbox *sandbox,
                                    const struct hf_authority_embedder *embedder);
 
@@ -32,6 +37,13 @@ void hf_authority_close(struct hf_authority *authority);
 
 /** hf_authority_source gives the source of one shard. */
 struct hf_key_source hf_authority_source(struct hf_authority *authority, uint32_t shard_index);
+
+/** hf_authority_serve gives what a listener serves of it: a loan until the next commit; an engine
+ *  takes references of its own. */
+void hf_authority_serve(struct hf_listener_authority *out, const struct hf_authority *authority);
+
+/** hf_authority_expiry tells when its certificates and CRLs end. Thread: any. */
+void hf_authority_expiry(struct hf_credentials_expiry *out, struct hf_authority *authority);
 
 /** hf_authority_drain hands over the answers that have come. Thread: the shard's. */
 void hf_authority_drain(struct hf_authority *authority, uint32_t shard_index,
@@ -47,15 +59,21 @@ void hf_authority_each(const struct hf_authority *authority, hf_keyfile_differ *
 void hf_authority_commit(struct hf_authority *authority);
 void hf_authority_abandon(struct hf_authority *authority);
 
-/** What is known of an identity without asking a store. */
+/** hf_authority_serve_prepared is hf_authority_serve() of what was prepared, to have it judged
+ *  before the commit. */
+void hf_authority_serve_prepared(struct hf_listener_authority *out,
+                                 const struct hf_authority *authority);
+
+/** What is known of an identity. */
 enum hf_authority_knows {
-    HF_AUTHORITY_HAS_NOT = 0,
+    HF_AUTHORITY_HAS_NOT = 0, /**< no key, none of this authority, or not valid yet */
     HF_AUTHORITY_HAS,
-    HF_AUTHORITY_CANNOT_TELL,
+    HF_AUTHORITY_HAS_EXPIRED,
+    HF_AUTHORITY_CANNOT_TELL, /**< the store does not answer */
 };
 
-/** hf_authority_knows looks a key file up. Thread: the one of prepare. */
-enum hf_authority_knows hf_authority_knows(const struct hf_authority *authority,
+/** hf_authority_knows looks a key up; a store is given two seconds. Thread: the one of prepare. */
+enum hf_authority_knows hf_authority_knows(struct hf_authority *authority,
                                            struct hf_bytes psk_identity);
 
 struct hf_authority_counters {

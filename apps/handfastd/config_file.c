@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define FILE_LEN_MAX (1U << 20)
-#define SETTINGS_MAX 80
+#define SETTINGS_MAX 120
 
 static struct parse {
     struct hf_daemon_config *config;
@@ -312,14 +312,14 @@ static bool prepare_text(char *text)
 {
     const char *open = NULL; /* the outermost brace */
     int depth = 0;
-    bool is_begin = true; /* of a word: a # within one is part of it */
+    bool is_begin = true; /* of a word: slashes within one are part of it, a # is not */
     for (char *at = text; *at != '\0';) {
-        char *behind = is_begin ? blank_comment(at) : at;
+        char *behind = is_begin || *at == '#' ? blank_comment(at) : at;
         if (behind == NULL) {
             complain(line_of(text, at), "a comment that does not end");
             return false;
         }
-        is_begin = behind != at || strchr(" \t\r\n{}(),=+", *at) != NULL;
+        is_begin = behind != at || strchr(" \t\r\n{}(),=+*\"'", *at) != NULL;
         if (behind != at) {
             at = behind;
         } else if (*at == '"' || *at == '\'') {
@@ -342,7 +342,7 @@ static bool prepare_text(char *text)
 }
 
 /* Gives the text, NUL-terminated, or NULL. */
-static char *read_file(void)
+static char *read_file(size_t *out_len)
 {
     struct stat st;
     int fd = open(parse.path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -368,30 +368,47 @@ static char *read_file(void)
     }
     if (fd >= 0)
         close(fd);
-    if (!parse.has_error && check_text(text, len) && prepare_text(text))
-        return text;
-    free(text);
-    return NULL;
+    *out_len = len;
+    return text;
 }
 
-bool hf_config_file_read(struct hf_daemon_config *config, char error[HF_OPTIONS_ERROR_MAX],
-                         const char *path)
+static void begin_parse(struct hf_daemon_config *config, char *error, const char *path)
 {
     memset(&parse, 0, sizeof(parse));
     parse.config = config;
     parse.path = path;
     parse.error = error;
-    char *text = read_file();
-    if (text == NULL)
+}
+
+static bool parse_text(char *text, size_t len)
+{
+    if (!check_text(text, len) || !prepare_text(text))
         return false;
     cfg_t *cfg = make_parser();
     if (cfg == NULL) {
         complain(0, "no memory");
-    } else {
-        if (cfg_parse_buf(cfg, text) != CFG_SUCCESS)
-            complain(cfg->line, "this does not parse");
-        cfg_free(cfg);
+        return false;
     }
-    free(text);
+    if (cfg_parse_buf(cfg, text) != CFG_SUCCESS)
+        complain(cfg->line, "this does not parse");
+    cfg_free(cfg);
     return !parse.has_error;
+}
+
+bool hf_config_file_parse(struct hf_daemon_config *config, char error[HF_OPTIONS_ERROR_MAX],
+                          const char *path, char *text, size_t len)
+{
+    begin_parse(config, error, path);
+    return parse_text(text, len);
+}
+
+bool hf_config_file_read(struct hf_daemon_config *config, char error[HF_OPTIONS_ERROR_MAX],
+                         const char *path)
+{
+    size_t len = 0;
+    begin_parse(config, error, path);
+    char *text = read_file(&len);
+    bool is_good = text != NULL && !parse.has_error && parse_text(text, len);
+    free(text);
+    return is_good;
 }

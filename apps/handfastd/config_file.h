@@ -12,4 +12,10 @@
 HF_MUST_USE bool hf_config_file_read(struct hf_daemon_config *config,
                                      char error[HF_OPTIONS_ERROR_MAX], const char *path);
 
+/** hf_config_file_parse does the same with a text already in memory; `path` is for the error. In:
+ *  `len` bytes of `text` and a NUL behind them; they are changed. */
+HF_MUST_USE bool hf_config_file_parse(struct hf_daemon_config *config,
+                                      char error[HF_OPTIONS_ERROR_MAX], const char *path,
+                                      char *text, size_t len);
+
 #endif

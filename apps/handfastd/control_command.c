@@ -73,7 +73,8 @@ static uint64_t sum_handshakes(const struct hf_daemon *daemon, uint32_t listener
     for (uint32_t s = 0; s < daemon->shard_count; s++)
         for (int i = 0; i < HF_STATUS_COUNT; i++)
             if ((i == HF_OK) == is_ok)
-                sum += hf_shard_handshakes(daemon->shards[s], listener, (enum hf_status)i);
+                sum += hf_shard_handshakes(daemon->shards[s], listener, false, (enum hf_status)i) +
+                       hf_shard_handshakes(daemon->shards[s], listener, true, (enum hf_status)i);
     return sum;
 }
 
@@ -136,10 +137,11 @@ static json_t *run_status(struct hf_daemon *daemon)
     }
     pthread_mutex_lock(&daemon->reload_lock);
     json_t *result = json_pack(
-        "{s:s,s:s,s:i,s:I,s:o,s:I,s:I,s:I,s:I,s:s,s:s,s:o,s:o,s:{s:I,s:I,s:b,s:o}}", "state",
+        "{s:s,s:s,s:i,s:I,s:o,s:I,s:s,s:I,s:I,s:I,s:s,s:s,s:o,s:o,s:{s:I,s:I,s:b,s:o}}", "state",
         states[state], "version", hf_version(), "pid", (int)getpid(), "uptime_seconds",
         (json_int_t)((int64_t)time(NULL) - daemon->start_s), "started", time_text(daemon->start_s),
-        "shards", (json_int_t)daemon->shard_count, "associations", (json_int_t)associations,
+        "shards", (json_int_t)daemon->shard_count, "io",
+        hf_loop_io_name(hf_shard_loop(daemon->shards[0])), "associations", (json_int_t)associations,
         "handshakes_open", (json_int_t)half_open, "handshakes_parked", (json_int_t)parked, "config",
         daemon->config.config_file, "log_level", level_name(hf_log_level_get()), "listeners",
         describe_listeners(daemon), "authorities", describe_authorities(daemon), "reloads", "ok",
@@ -312,12 +314,15 @@ static json_t *describe_failures(const struct hf_daemon *daemon,
     return failures;
 }
 
-/* null: a key store would have to be asked. */
-static json_t *describe_knowledge(const struct hf_authority *authority, struct hf_bytes identity)
+static json_t *describe_knowledge(struct hf_authority *authority, struct hf_bytes identity)
 {
-    enum hf_authority_knows knows = hf_authority_knows(authority, identity);
-    return knows == HF_AUTHORITY_CANNOT_TELL ? json_null()
-                                             : json_boolean(knows == HF_AUTHORITY_HAS);
+    static const char *const names[] = {
+        [HF_AUTHORITY_HAS_NOT] = "absent",
+        [HF_AUTHORITY_HAS] = "present",
+        [HF_AUTHORITY_HAS_EXPIRED] = "expired",
+        [HF_AUTHORITY_CANNOT_TELL] = "unknown",
+    };
+    return json_string(names[hf_authority_knows(authority, identity)]);
 }
 
 static json_t *describe_keys(struct hf_daemon *daemon, struct hf_bytes identity)

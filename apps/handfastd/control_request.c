@@ -85,7 +85,9 @@ static bool take_limit(struct hf_control_request *request, const json_t *value)
 static bool take_text(struct hf_control_request *request, const json_t *value)
 {
     size_t len = json_string_length(value);
-    if (!json_is_string(value) || len == 0 || len >= sizeof(request->text))
+    /* One subject, not two: which of them counted would depend on their order. */
+    if (!json_is_string(value) || len == 0 || len >= sizeof(request->text) ||
+        request->text_len != 0)
         return false;
     memcpy(request->text, json_string_value(value), len);
     request->text[len] = '\0';

@@ -33,6 +33,11 @@ struct hf_daemon {
     _Atomic bool is_reload_good;
 };
 
+/** hf_daemon_serve has the listeners of `config` serve what the authorities have now; with
+ *  `is_prepared` what is prepared. Valid until the authorities change. */
+void hf_daemon_serve(struct hf_daemon_config *config,
+                     struct hf_authority *const authorities[HF_AUTHORITIES_MAX], bool is_prepared);
+
 /** What a reload did, or would have done. */
 struct hf_daemon_reload {
     bool is_forced;

@@ -6,12 +6,15 @@
 #include "endpoint.h"
 #include "forward.h"
 
+#include <handfast/credential.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
 #define ASSOCIATIONS_MAX_DEFAULT (1u << 20)
 #define REMOVE_PERCENT_MAX 10
+/* CoAP's EXCHANGE_LIFETIME (RFC 7252 4.8.2), rounded up: no answer is under way any more. */
+#define QUARANTINE_US_DEFAULT (UINT64_C(250) * 1000000)
 
 /* ---- defaults ----------------------------------------------------------------------------- */
 
@@ -46,10 +49,12 @@ void hf_daemon_config_init(struct hf_daemon_config *config)
     config->handshakes_max = HF_OPTIONS_UNSET;
     config->associations_max = HF_OPTIONS_UNSET;
     config->handshakes_per_prefix = HF_OPTIONS_UNSET;
+    config->proofs_max = HF_OPTIONS_UNSET;
     config->handshake_us = HF_OPTIONS_UNSET;
     config->hello_us = HF_OPTIONS_UNSET;
     config->idle_us = HF_OPTIONS_UNSET;
     config->retransmit_us = HF_OPTIONS_UNSET;
+    config->quarantine_us = HF_OPTIONS_UNSET;
 }
 
 /* ---- what settings mean together ---------------------------------------------------------- */
@@ -89,23 +94,46 @@ static void take_common(struct hf_daemon_config *config)
     }
 }
 
+static bool find_authority(uint32_t *out, const struct hf_daemon_config *config, const char *name)
+{
+    for (*out = 0; *out < config->authority_count; ++*out)
+        if (strcmp(config->authorities[*out].name, name) == 0)
+            return true;
+    return false;
+}
+
 static bool settle_authority(struct hf_daemon_config *config, char *error,
                              struct hf_daemon_listener *listener)
 {
     char text[256];
-    if (listener->authority[0] == '\0' && config->authority_count == 1)
+    uint32_t line = listener->authority_line ? listener->authority_line : listener->line;
+    if (listener->authority_count == 0 && config->authority_count == 1) {
+        listener->authority_count = 1;
+        listener->authority_indexes[0] = listener->authority_index = 0;
         return true;
-    for (uint32_t i = 0; i < config->authority_count; i++) {
-        listener->authority_index = i;
-        if (strcmp(config->authorities[i].name, listener->authority) == 0)
-            return true;
     }
-    snprintf(text, sizeof(text), "listener \"%s\": %s%s%s", listener->name,
-             listener->authority[0] == '\0' ? "authority: say which of several"
-                                            : "authority: there is no authority \"",
-             listener->authority, listener->authority[0] == '\0' ? "" : "\"");
-    return refuse(error, config,
-                  listener->authority_line ? listener->authority_line : listener->line, text);
+    if (listener->authority_count == 0) {
+        snprintf(text, sizeof(text), "listener \"%s\": authority: say which of several",
+                 listener->name);
+        return refuse(error, config, line, text);
+    }
+    for (uint32_t i = 0; i < listener->authority_count; i++) {
+        const char *name = listener->authorities[i];
+        uint32_t *index = &listener->authority_indexes[i];
+        if (!find_authority(index, config, name)) {
+            snprintf(text, sizeof(text), "listener \"%s\": authority: there is no authority \"%s\"",
+                     listener->name, name);
+            return refuse(error, config, line, text);
+        }
+        if (i > 0 && config->authorities[*index].server_name[0] == '\0') {
+            snprintf(text, sizeof(text),
+                     "listener \"%s\": authority \"%s\" needs a server-name to be told from \"%s\"",
+                     listener->name, name, listener->authorities[0]);
+            return refuse(error, config, line, text);
+        }
+    }
+    listener->authority_index = listener->authority_indexes[0];
+    return true;
 }
 
 static bool settle_upstream(struct hf_daemon_config *config, char *error,
@@ -164,6 +192,35 @@ static bool settle_respond(struct hf_daemon_config *config, char *error)
     return true;
 }
 
+/* Of the suites, those of the frameworks the listener is to speak. */
+static void keep_suites(struct hf_listener *listener, uint64_t frameworks)
+{
+    uint8_t kept = 0;
+    for (uint8_t i = 0; frameworks != 0 && i < listener->suite_count; i++) {
+        bool is_psk = strncmp(hf_suite_name(listener->suites[i]), "TLS_PSK_", 8) == 0;
+        if (frameworks & (is_psk ? HF_DAEMON_FRAMEWORK_PSK : HF_DAEMON_FRAMEWORK_CERTIFICATE))
+            listener->suites[kept++] = listener->suites[i];
+    }
+    if (frameworks != 0)
+        listener->suite_count = kept;
+}
+
+/* What all authorities of a listener together are fit for. */
+static uint64_t fit_frameworks(const struct hf_daemon_config *config,
+                               const struct hf_daemon_listener *listener)
+{
+    uint64_t fit = 0;
+    for (uint32_t i = 0; i < listener->authority_count; i++) {
+        const struct hf_daemon_authority *authority =
+            &config->authorities[listener->authority_indexes[i]];
+        if (authority->psk_file[0] != '\0' || authority->key_store[0] != '\0')
+            fit |= HF_DAEMON_FRAMEWORK_PSK;
+        if (authority->certificate[0] != '\0' || authority->rpk_key[0] != '\0')
+            fit |= HF_DAEMON_FRAMEWORK_CERTIFICATE;
+    }
+    return fit;
+}
+
 static void fill_listener(struct hf_daemon_config *config, uint32_t index)
 {
     const struct hf_daemon_listener *from = &config->details[index];
@@ -172,10 +229,13 @@ static void fill_listener(struct hf_daemon_config *config, uint32_t index)
         .address = from->address, .transport = from->transport, .listener_index = index};
     hf_listener_init(listener, from->transport);
     listener->reference_point = from->reference_point;
+    listener->quota_index = (uint8_t)from->authority_index;
     if (from->suite_count > 0) {
         listener->suite_count = from->suite_count;
         memcpy(listener->suites, from->suites, sizeof(listener->suites));
     }
+    uint64_t fit = fit_frameworks(config, from);
+    keep_suites(listener, from->frameworks != 0 ? from->frameworks & fit : fit);
     listener->psk_hint_len = (uint16_t)strlen(from->psk_hint);
     memcpy(listener->psk_hint, from->psk_hint, listener->psk_hint_len);
     if (from->datagram_len != HF_OPTIONS_UNSET)
@@ -185,20 +245,45 @@ static void fill_listener(struct hf_daemon_config *config, uint32_t index)
         listener->encrypt_then_mac = false;
 }
 
-static bool settle_authorities(const struct hf_daemon_config *config, char *error)
+/* What does not go together in one authority; NULL: all is well. */
+static const char *fault_of(const struct hf_daemon_authority *authority, bool has_file)
+{
+    bool has_keys = authority->psk_file[0] != '\0';
+    bool has_store = authority->key_store[0] != '\0';
+    bool has_certificate = authority->certificate[0] != '\0';
+    bool has_own = has_certificate || authority->rpk_key[0] != '\0';
+    bool has_peers = authority->client_ca[0] != '\0' || authority->client_rpk[0] != '\0';
+    if (!has_keys && !has_store && !has_own)
+        return has_file ? "no keys: it needs a psk-file, a key-store or a certificate"
+                        : "no keys: give --psk-file FILE or --cert FILE";
+    if (has_keys && has_store)
+        return "psk-file and key-store exclude each other";
+    if (has_certificate != (authority->key[0] != '\0'))
+        return "certificate and key go together";
+    if (has_own != has_peers)
+        return has_own ? "whom to believe: it needs a client-ca or a client-rpk"
+                       : "client-ca and client-rpk need a certificate or an rpk-key of our own";
+    if (authority->crl[0] != '\0' && authority->client_ca[0] == '\0')
+        return "crl needs client-ca";
+    return NULL;
+}
+
+static void settle_flavours(struct hf_daemon_authority *authority)
+{
+    if (authority->flavours == 0 && authority->client_ca[0] != '\0')
+        authority->flavours = HF_FLAVOUR_CSE_ID | HF_FLAVOUR_AE_ID;
+    if (authority->client_rpk[0] != '\0')
+        authority->flavours |= HF_FLAVOUR_RAW;
+}
+
+static bool settle_authorities(struct hf_daemon_config *config, char *error)
 {
     char text[256];
     bool has_file = config->config_file[0] != '\0';
     for (uint32_t i = 0; i < config->authority_count; i++) {
-        const struct hf_daemon_authority *authority = &config->authorities[i];
-        bool has_keys = authority->psk_file[0] != '\0';
-        bool has_store = authority->key_store[0] != '\0';
-        const char *fault = NULL;
-        if (!has_keys && !has_store)
-            fault = has_file ? "no keys: it needs a psk-file or a key-store"
-                             : "no keys: give --psk-file FILE";
-        else if (has_keys && has_store)
-            fault = "psk-file and key-store exclude each other";
+        struct hf_daemon_authority *authority = &config->authorities[i];
+        const char *fault = fault_of(authority, has_file);
+        settle_flavours(authority);
         if (fault == NULL)
             continue;
         if (has_file)
@@ -251,8 +336,9 @@ bool hf_daemon_config_settle(struct hf_daemon_config *config, char error[HF_OPTI
     for (uint32_t i = 0; i < config->socket_count; i++)
         fill_listener(config, i);
     struct hf_config engine;
+    struct hf_quota quotas[HF_QUOTAS_MAX];
     const char *why = "";
-    hf_daemon_config_engine(&engine, config, 0);
+    hf_daemon_config_engine(&engine, quotas, config, 0);
     if (hf_config_check(&why, &engine) == HF_OK)
         return true;
     snprintf(text, sizeof(text), "these options do not go together: %s", why);
@@ -276,11 +362,15 @@ static const char *fixed_in_listener(const struct hf_daemon_listener *running,
         return "transport";
     if (!is_same_address(&running->address, &wanted->address))
         return "address";
-    if (running->authority_index != wanted->authority_index)
+    if (running->authority_count != wanted->authority_count ||
+        memcmp(running->authority_indexes, wanted->authority_indexes,
+               sizeof(running->authority_indexes)) != 0)
         return "authority";
     if (running->upstream_kind != wanted->upstream_kind ||
         !is_same_address(&running->upstream, &wanted->upstream))
         return "upstream";
+    if (running->is_entity_told != wanted->is_entity_told)
+        return "proxy-unique-id";
     if (running->is_proxy_protocol != wanted->is_proxy_protocol)
         return "proxy-protocol";
     return NULL;
@@ -291,12 +381,16 @@ static const char *fixed_in_process(const struct hf_daemon_config *running,
 {
     if (running->shard_count != wanted->shard_count)
         return "shards";
+    if (running->io != wanted->io)
+        return "io";
     if (strcmp(running->user, wanted->user) != 0)
         return "user";
     if (running->is_seccomp != wanted->is_seccomp)
         return "seccomp";
     if (strcmp(running->keylog_file, wanted->keylog_file) != 0)
         return "keylog";
+    if (!is_same_address(&running->upstream_prefix, &wanted->upstream_prefix))
+        return "upstream-prefix";
     if (running->is_dtls_notified_on_stop != wanted->is_dtls_notified_on_stop)
         return "dtls-notify-on-stop";
     if (running->has_metrics != wanted->has_metrics ||
@@ -315,6 +409,7 @@ static const char *fixed_in_process(const struct hf_daemon_config *running,
     return NULL;
 }
 
+/* What memory was set aside for. */
 static const char *fixed_in_limits(const struct hf_daemon_config *running,
                                    const struct hf_daemon_config *wanted)
 {
@@ -322,17 +417,9 @@ static const char *fixed_in_limits(const struct hf_daemon_config *running,
         return "handshakes-max";
     if (running->associations_max != wanted->associations_max)
         return "associations-max";
-    if (running->handshakes_per_prefix != wanted->handshakes_per_prefix)
-        return "handshakes-per-prefix";
-    if (running->handshake_us != wanted->handshake_us)
-        return "handshake-timeout";
-    if (running->hello_us != wanted->hello_us)
-        return "hello-timeout";
-    if (running->idle_us != wanted->idle_us)
-        return "idle-timeout";
-    if (running->retransmit_us != wanted->retransmit_us)
-        return "retransmit-initial";
-    return running->is_constrained != wanted->is_constrained ? "constrained" : NULL;
+    if (running->proofs_max != wanted->proofs_max)
+        return "certificate-handshakes-max";
+    return running->quarantine_us != wanted->quarantine_us ? "upstream-quarantine" : NULL;
 }
 
 bool hf_daemon_config_fixed(char error[HF_OPTIONS_ERROR_MAX],
@@ -382,8 +469,36 @@ static uint32_t share(uint64_t total, uint64_t shard_count)
     return (uint32_t)((total + shard_count - 1) / shard_count);
 }
 
-void hf_daemon_config_engine(struct hf_config *out, const struct hf_daemon_config *config,
-                             uint32_t shard_index)
+/* Only where tenants of a record are told apart by two bits: by socket, with one address. */
+static uint64_t reuse_us_of(const struct hf_daemon_config *config)
+{
+    for (uint32_t i = 0; i < config->socket_count; i++) {
+        const struct hf_daemon_listener *listener = &config->details[i];
+        if (listener->upstream_kind == HF_UPSTREAM_UDP && hf_address_is_v4(&listener->upstream))
+            return config->quarantine_us != HF_OPTIONS_UNSET ? config->quarantine_us
+                                                             : QUARANTINE_US_DEFAULT;
+    }
+    return 0;
+}
+
+static void fill_quotas(struct hf_config *out, struct hf_quota quotas[HF_QUOTAS_MAX],
+                        const struct hf_daemon_config *config)
+{
+    _Static_assert(HF_QUOTAS_MAX >= HF_AUTHORITIES_MAX, "each authority has its share");
+    for (uint32_t i = 0; i < config->authority_count; i++) {
+        const struct hf_daemon_authority *authority = &config->authorities[i];
+        quotas[i] = (struct hf_quota){
+            .associations_max = share(authority->associations_max, config->shard_count),
+            .handshakes_max = share(authority->handshakes_max, config->shard_count),
+            .handshakes_per_second = share(authority->handshakes_per_second, config->shard_count),
+        };
+    }
+    out->quotas = quotas;
+    out->quota_count = config->authority_count;
+}
+
+void hf_daemon_config_engine(struct hf_config *out, struct hf_quota quotas[HF_QUOTAS_MAX],
+                             const struct hf_daemon_config *config, uint32_t shard_index)
 {
     hf_config_init(out);
     out->shard_index = shard_index;
@@ -402,12 +517,16 @@ void hf_daemon_config_engine(struct hf_config *out, const struct hf_daemon_confi
         out->handshakes_max = share(config->handshakes_max, config->shard_count);
     else if (out->handshakes_max > out->associations_max)
         out->handshakes_max = out->associations_max;
+    if (config->proofs_max != HF_OPTIONS_UNSET)
+        out->proofs_max = share(config->proofs_max, config->shard_count);
     uint32_t pressure = out->handshakes_max - out->handshakes_max / 4;
     if (out->handshakes_pressure > pressure)
         out->handshakes_pressure = pressure;
     if (config->handshakes_per_prefix != HF_OPTIONS_UNSET)
         out->handshakes_per_prefix_max = (uint32_t)config->handshakes_per_prefix;
     out->keylog = config->keylog_file[0] != '\0';
+    out->reuse_us_min = reuse_us_of(config);
+    fill_quotas(out, quotas, config);
     out->listeners = config->listeners;
     out->listener_count = config->socket_count;
 }
@@ -417,6 +536,7 @@ void hf_daemon_config_loop(struct hf_loop_config *out, const struct hf_daemon_co
     hf_loop_config_init(out);
     out->sockets = config->sockets;
     out->socket_count = config->socket_count;
+    out->io = config->io;
     out->is_dtls_notified_on_stop = config->is_dtls_notified_on_stop;
     if (config->associations_max != HF_OPTIONS_UNSET)
         out->connections_max = share(config->associations_max, config->shard_count);

@@ -11,9 +11,10 @@
 
 #define HF_SHARDS_MAX 64
 #define HF_AUTHORITIES_MAX 16
-#define HF_NAME_MAX 48         /**< of a listener or an authority, with its NUL */
-#define HF_PATH_TEXT_MAX 1024  /**< of a file's name, with its NUL */
-#define HF_SOCKET_TEXT_MAX 108 /**< of a Unix socket (unix(7)), with its NUL */
+#define HF_NAME_MAX 48              /**< of a listener or an authority, with its NUL */
+#define HF_PATH_TEXT_MAX 1024       /**< of a file's name, with its NUL */
+#define HF_SOCKET_TEXT_MAX 108      /**< of a Unix socket (unix(7)), with its NUL */
+#define HF_SERVER_NAME_TEXT_MAX 256 /**< of a server name, with its NUL */
 #define HF_OPTIONS_ERROR_MAX 1536
 
 /** Not given: the default stays. */
@@ -32,6 +33,12 @@ enum hf_options_action {
     HF_OPTIONS_CHECK, /**< validate and exit */
     HF_OPTIONS_HELP,
     HF_OPTIONS_VERSION,
+};
+
+/** What a listener speaks; a bit each. */
+enum hf_daemon_framework {
+    HF_DAEMON_FRAMEWORK_PSK = 1,
+    HF_DAEMON_FRAMEWORK_CERTIFICATE = 2,
 };
 
 /** Where plaintext goes. */
@@ -54,23 +61,41 @@ struct hf_daemon_listener {
     uint64_t datagram_len;
     bool is_extended_master_secret_needed;
     bool is_encrypt_then_mac_off;
-    char authority[HF_NAME_MAX];
-    uint32_t authority_index;
+    uint64_t frameworks; /**< set of enum hf_daemon_framework; 0: all the authority is fit for */
+    char authorities[HF_AUTHORITIES_MAX][HF_NAME_MAX]; /**< as named; the first is the default */
+    uint32_t authority_count;
+    uint32_t authority_indexes[HF_AUTHORITIES_MAX]; /**< settled */
+    uint32_t authority_index;                       /**< the first of them */
     enum hf_respond_mode respond;
     bool is_respond_anywhere;
     struct hf_address upstream_udp, upstream_tcp; /**< as given; port 0: not given */
     enum hf_upstream_kind upstream_kind;          /**< what follows for this listener ... */
     struct hf_address upstream;                   /**< ... once settled */
     bool is_proxy_protocol;
+    int is_entity_told; /**< in the header's unique ID */
     uint32_t line, authority_line; /**< in the configuration file; 0: from the command line */
 };
 
-/** Who vouches for keys: one key file or one key store. */
+/** Who vouches for keys and certificates: one key file or one key store, and what credentials.h
+ *  reads. */
 struct hf_daemon_authority {
     char name[HF_NAME_MAX];
     char psk_file[HF_PATH_TEXT_MAX];
     char key_store[HF_PATH_TEXT_MAX];
+    char server_name[HF_SERVER_NAME_TEXT_MAX]; /**< RFC 6066: told apart by it; "": none */
+    char certificate[HF_PATH_TEXT_MAX];        /**< PEM: ours, then its issuers */
+    char key[HF_PATH_TEXT_MAX];                /**< PEM: the certificate's */
+    char rpk_key[HF_PATH_TEXT_MAX];            /**< PEM: shown as raw public key; "": `key` */
+    char client_ca[HF_PATH_TEXT_MAX];
+    char crl[HF_PATH_TEXT_MAX];
+    char client_rpk[HF_PATH_TEXT_MAX];
+    char names[HF_PATH_TEXT_MAX]; /**< CSE-IDs and their public domain names */
+    uint64_t flavours; /**< set of enum hf_flavour; 0: cse-id, ae-id, and raw with pins */
+    int crl_expired;   /**< enum hf_crl_policy */
+    bool is_crl_required, is_name_constraint_required;
     uint64_t remove_percent_max; /**< a reload that removes more must be forced */
+    /* Of all shards; 0: no limit of its own. */
+    uint64_t associations_max, handshakes_max, handshakes_per_second;
     uint32_t line;
 };
 
@@ -80,16 +105,19 @@ struct hf_daemon_config {
     uint32_t socket_count;
     struct hf_loop_socket sockets[HF_LISTENERS_MAX]; /**< for the loop */
     struct hf_listener listeners[HF_LISTENERS_MAX];  /**< for the engine */
+    struct hf_listener_authority served[HF_LISTENERS_MAX][HF_AUTHORITIES_MAX]; /**< likewise */
     struct hf_daemon_listener details[HF_LISTENERS_MAX];
     uint32_t authority_count;
     struct hf_daemon_authority authorities[HF_AUTHORITIES_MAX];
     struct hf_daemon_listener common; /**< the command line's options for all listeners */
 
     uint64_t shard_count;
+    enum hf_loop_io io;
     char user[HF_NAME_MAX];
     bool is_seccomp;
     char keylog_file[HF_PATH_TEXT_MAX];
     bool is_dtls_notified_on_stop;
+    struct hf_address upstream_prefix; /**< /64 of associations' own addresses; port 0: none */
     bool has_metrics;
     struct hf_address metrics;
     char control_socket[HF_SOCKET_TEXT_MAX];
@@ -106,7 +134,10 @@ struct hf_daemon_config {
     uint64_t associations_max;      /**< all shards together */
     uint64_t handshakes_per_prefix; /**< per shard */
     uint64_t handshake_us, hello_us, idle_us, retransmit_us;
+    uint64_t quarantine_us; /**< before an association's upstream address is another's */
     bool is_constrained;
+    uint64_t proofs_max;       /**< half-open handshakes with certificates, all shards together */
+    uint64_t warn_expiry_days; /**< --check: fail if something expires within */
 };
 
 /** hf_daemon_config_init sets the defaults: nothing to serve, no keys. */
@@ -127,9 +158,9 @@ HF_MUST_USE bool hf_daemon_config_fixed(char error[HF_OPTIONS_ERROR_MAX],
                                         const struct hf_daemon_config *running,
                                         const struct hf_daemon_config *wanted);
 
-/** hf_daemon_config_engine gives one shard's engine; `out` points into `config`. */
-void hf_daemon_config_engine(struct hf_config *out, const struct hf_daemon_config *config,
-                             uint32_t shard_index);
+/** hf_daemon_config_engine gives one shard's engine; `out` points into `config` and `quotas`. */
+void hf_daemon_config_engine(struct hf_config *out, struct hf_quota quotas[HF_QUOTAS_MAX],
+                             const struct hf_daemon_config *config, uint32_t shard_index);
 
 /** hf_daemon_config_loop gives the configuration of one shard's loop, sockets included. */
 void hf_daemon_config_loop(struct hf_loop_config *out, const struct hf_daemon_config *config);

@@ -54,6 +54,8 @@ static const struct metric counters[] = {
     {"handfast_key_answers_total", "outcome=\"taken\"", "Answers of the key source.",
      ENGINE(answers)},
     {"handfast_key_answers_total", "outcome=\"stale\"", NULL, ENGINE(answers_stale)},
+    {"handfast_crypto_jobs_total", "", "Crypto jobs of handshakes with certificates.",
+     ENGINE(jobs)},
     {"handfast_io_turns_total", "", "Turns of the loops.", IO(turns)},
     {"handfast_io_datagrams_dropped_total", "cause=\"truncated\"",
      "Datagrams lost outside the engine.", IO(datagrams_truncated)},
@@ -139,33 +141,50 @@ static bool is_outcome(enum hf_status status)
 }
 
 static uint64_t sum_handshakes(const struct hf_daemon *daemon, uint32_t listener,
-                               enum hf_status status)
+                               bool is_certificate, enum hf_status status)
 {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < daemon->shard_count; i++)
-        sum += hf_shard_handshakes(daemon->shards[i], listener, status);
+        sum += hf_shard_handshakes(daemon->shards[i], listener, is_certificate, status);
     return sum;
 }
 
 /* Every outcome a listener can have, from the start: a rate needs its zero. */
+static void write_handshakes_of(const struct scrape *scrape, uint32_t index, bool is_certificate)
+{
+    const struct hf_daemon_config *config = &scrape->daemon->started;
+    const struct hf_daemon_listener *listener = &config->details[index];
+    for (int s = 0; s < HF_STATUS_COUNT; s++) {
+        enum hf_status status = (enum hf_status)s;
+        uint64_t sum = sum_handshakes(scrape->daemon, index, is_certificate, status);
+        if (status != HF_OK && sum == 0 && !is_outcome(status))
+            continue;
+        fprintf(scrape->out,
+                "handfast_handshakes_total{listener=\"%s\",authority=\"%s\",framework=\"%s\","
+                "outcome=\"%s\",reason=\"%s\"} %" PRIu64 "\n",
+                listener->name, config->authorities[listener->authority_index].name,
+                hf_framework_name(is_certificate ? HF_FRAMEWORK_CERTIFICATE
+                                                 : HF_FRAMEWORK_PROVISIONED_SYMMETRIC_KEY),
+                status == HF_OK ? "ok" : "failed", hf_status_reason(status), sum);
+    }
+}
+
+static bool has_certificates(const struct hf_listener *listener)
+{
+    for (uint32_t i = 0; i < listener->authority_count; i++)
+        if (listener->authorities[i].trust != NULL)
+            return true;
+    return false;
+}
+
 static void write_handshakes(const struct scrape *scrape)
 {
     const struct hf_daemon_config *config = &scrape->daemon->started;
     head(scrape->out, "handfast_handshakes_total", "counter", "Handshakes ended.");
     for (uint32_t i = 0; i < config->socket_count; i++) {
-        const struct hf_daemon_listener *listener = &config->details[i];
-        for (int s = 0; s < HF_STATUS_COUNT; s++) {
-            enum hf_status status = (enum hf_status)s;
-            uint64_t sum = sum_handshakes(scrape->daemon, i, status);
-            if (status != HF_OK && sum == 0 && !is_outcome(status))
-                continue;
-            fprintf(scrape->out,
-                    "handfast_handshakes_total{listener=\"%s\",authority=\"%s\",framework=\"%s\","
-                    "outcome=\"%s\",reason=\"%s\"} %" PRIu64 "\n",
-                    listener->name, config->authorities[listener->authority_index].name,
-                    hf_framework_name(HF_FRAMEWORK_PROVISIONED_SYMMETRIC_KEY),
-                    status == HF_OK ? "ok" : "failed", hf_status_reason(status), sum);
-        }
+        write_handshakes_of(scrape, i, false);
+        if (has_certificates(&config->listeners[i]))
+            write_handshakes_of(scrape, i, true);
     }
 }
 
@@ -221,8 +240,15 @@ static uint64_t stream_buffers_of(const struct snapshot *snapshot)
     return snapshot->engine.stream_buffers;
 }
 
+static uint64_t proofs_open_of(const struct snapshot *snapshot)
+{
+    return snapshot->engine.proofs_open;
+}
+
 static void write_gauges(const struct scrape *scrape)
 {
+    write_gauge(scrape, "handfast_certificate_handshakes_open",
+                "Half-open handshakes with certificates.", proofs_open_of);
     write_gauge(scrape, "handfast_associations", "Established associations.", associations_of);
     write_gauge(scrape, "handfast_handshakes_open", "Half-open handshakes.", handshakes_open_of);
     write_gauge(scrape, "handfast_handshakes_parked", "Handshakes that wait for a key source.",
@@ -271,6 +297,30 @@ static void write_memory(const struct scrape *scrape)
 #endif
     head(out, "handfast_resident_memory_bytes", "gauge", "Resident memory of the process.");
     fprintf(out, "handfast_resident_memory_bytes %" PRIu64 "\n", resident_bytes());
+}
+
+/* Only what there is: a listener without certificates has no date. */
+static void write_expiry_of(FILE *out, const char *authority, const char *what, int64_t at_s)
+{
+    if (at_s != 0)
+        fprintf(out,
+                "handfast_credential_expiry_time_seconds{authority=\"%s\",what=\"%s\"} %" PRId64
+                "\n",
+                authority, what, at_s);
+}
+
+static void write_expiry(FILE *out, const struct hf_daemon *daemon)
+{
+    head(out, "handfast_credential_expiry_time_seconds", "gauge",
+         "When our certificate, a client-ca or a CRL expires first (Unix time).");
+    for (uint32_t i = 0; i < daemon->started.authority_count; i++) {
+        struct hf_credentials_expiry expiry;
+        const char *name = daemon->started.authorities[i].name;
+        hf_authority_expiry(&expiry, daemon->shared.authorities[i]);
+        write_expiry_of(out, name, "certificate", expiry.certificate_s);
+        write_expiry_of(out, name, "client-ca", expiry.client_ca_s);
+        write_expiry_of(out, name, "crl", expiry.crl_s);
+    }
 }
 
 static void write_keys(FILE *out, const struct hf_daemon *daemon)
@@ -342,6 +392,61 @@ static void write_stores(FILE *out, const struct hf_daemon *daemon)
     }
 }
 
+struct quota_metric {
+    const char *name;
+    const char *type;
+    const char *labels; /* behind the authority's */
+    const char *help;   /* NULL: same name as the row before */
+    size_t offset;
+    bool is_wide; /* 64 bits */
+};
+
+#define QUOTA(field) offsetof(struct hf_quota_counters, field)
+
+static const struct quota_metric quota_metrics[] = {
+    {"handfast_authority_associations", "gauge", "",
+     "Associations of an authority, half-open ones included.", QUOTA(associations), false},
+    {"handfast_authority_handshakes_open", "gauge", "", "Half-open handshakes of an authority.",
+     QUOTA(handshakes), false},
+    {"handfast_authority_refused_total", "counter", ",limit=\"associations\"",
+     "Handshakes not begun, because the authority has used up its share.",
+     QUOTA(refused_associations), true},
+    {"handfast_authority_refused_total", "counter", ",limit=\"handshakes\"", NULL,
+     QUOTA(refused_handshakes), true},
+    {"handfast_authority_refused_total", "counter", ",limit=\"rate\"", NULL, QUOTA(refused_rate),
+     true},
+};
+
+static uint64_t sum_quota(const struct scrape *scrape, uint32_t authority,
+                          const struct quota_metric *metric)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < scrape->shard_count; i++) {
+        const struct hf_quota_counters *used = &scrape->snapshots[i].engine.quotas[authority];
+        uint64_t wide = 0;
+        uint32_t narrow = 0;
+        if (metric->is_wide)
+            memcpy(&wide, (const char *)used + metric->offset, sizeof(wide));
+        else
+            memcpy(&narrow, (const char *)used + metric->offset, sizeof(narrow));
+        sum += wide + narrow;
+    }
+    return sum;
+}
+
+static void write_quotas(const struct scrape *scrape)
+{
+    const struct hf_daemon_config *config = &scrape->daemon->started;
+    for (size_t m = 0; m < sizeof(quota_metrics) / sizeof(quota_metrics[0]); m++) {
+        const struct quota_metric *metric = &quota_metrics[m];
+        if (metric->help != NULL)
+            head(scrape->out, metric->name, metric->type, metric->help);
+        for (uint32_t i = 0; i < config->authority_count; i++)
+            fprintf(scrape->out, "%s{authority=\"%s\"%s} %" PRIu64 "\n", metric->name,
+                    config->authorities[i].name, metric->labels, sum_quota(scrape, i, metric));
+    }
+}
+
 static void write_reloads(FILE *out, const struct hf_daemon *daemon)
 {
     uint64_t reloads = daemon->reloads;
@@ -390,7 +495,9 @@ bool hf_exposition_write(FILE *out, const struct hf_daemon *daemon)
     write_outcomes(&scrape);
     write_counters(&scrape);
     write_gauges(&scrape);
+    write_quotas(&scrape);
     write_memory(&scrape);
+    write_expiry(out, daemon);
     write_keys(out, daemon);
     write_stores(out, daemon);
     write_reloads(out, daemon);

@@ -124,6 +124,24 @@ static bool start_shards(struct hf_daemon *daemon)
     return true;
 }
 
+/* One line, unless shards differ: a limit may have sufficed for some of them only. */
+static void log_io(const struct hf_daemon *daemon)
+{
+    const char *last = NULL;
+    for (uint32_t i = 0; i < daemon->shard_count; i++) {
+        struct hf_log_line line;
+        const struct hf_loop *loop = hf_shard_loop(daemon->shards[i]);
+        if (last != NULL && strcmp(last, hf_loop_io_name(loop)) == 0)
+            continue;
+        last = hf_loop_io_name(loop);
+        hf_log_begin(&line, HF_LOG_NOTICE, HF_LOG_SLOT_UNLIMITED, "io_chosen", NULL);
+        hf_log_text(&line, "io", last);
+        hf_log_text(&line, "because", hf_loop_io_reason(loop));
+        hf_log_number(&line, "from_shard", i);
+        hf_log_end(&line);
+    }
+}
+
 static void log_listener(const struct hf_daemon *daemon, uint32_t index)
 {
     const struct hf_listener *listener = &daemon->started.listeners[index];
@@ -188,7 +206,9 @@ static uint64_t count_keys(const struct hf_daemon *daemon, bool is_warned)
     for (uint32_t i = 0; i < daemon->started.authority_count; i++) {
         struct hf_authority_counters keys;
         hf_authority_counters_get(&keys, daemon->shared.authorities[i]);
-        if (keys.keys == 0 && is_warned)
+        const struct hf_daemon_authority *config = &daemon->started.authorities[i];
+        bool has_keys = config->psk_file[0] != '\0' || config->key_store[0] != '\0';
+        if (keys.keys == 0 && is_warned && has_keys)
             hf_log_message(HF_LOG_WARNING, "no_keys",
                            "authority %s holds no key: every handshake with it will fail",
                            daemon->started.authorities[i].name);
@@ -228,6 +248,7 @@ static bool start(struct process *process)
     hf_respond_init();
     if (!open_keylog(daemon) || !start_shards(daemon))
         return false;
+    log_io(daemon);
     for (uint32_t i = 0; i < daemon->started.socket_count; i++)
         log_listener(daemon, i);
     if (!start_metrics(process) || !start_control(process))
@@ -351,27 +372,101 @@ static void wake_shard(uint32_t shard_index, void *arg)
         hf_shard_wake(daemon->shards[shard_index]);
 }
 
-static void end_retired(const uint64_t *contexts, size_t count, void *arg)
+/* Whoever did it wrote who it was beside the store: handfastctl psk. */
+static void audit_store(const struct hf_daemon *daemon, const char *what, uint32_t authority_index,
+                        uint64_t count)
+{
+    struct hf_log_line line;
+    hf_audit_begin(&line, "keys_changed");
+    hf_log_text(&line, "by", "key-store");
+    hf_log_text(&line, "authority", daemon->started.authorities[authority_index].name);
+    hf_log_number(&line, what, count);
+    hf_audit_end(&line);
+}
+
+static void end_retired(const uint64_t *contexts, size_t count, uint32_t authority_index, void *arg)
 {
     struct hf_daemon *daemon = arg;
+    audit_store(daemon, "removed_or_changed", authority_index, count);
     for (uint32_t i = 0; daemon->state == HF_DAEMON_SERVING && i < daemon->shard_count; i++)
         (void)hf_shard_end_keys(daemon->shards[i], contexts, count);
+}
+
+static void end_unkept(const uint64_t *contexts, size_t count, uint64_t newest,
+                       uint32_t authority_index, void *arg)
+{
+    struct hf_daemon *daemon = arg;
+    audit_store(daemon, "replaced_by", authority_index, count);
+    for (uint32_t i = 0; daemon->state == HF_DAEMON_SERVING && i < daemon->shard_count; i++)
+        (void)hf_shard_end_unkept(daemon->shards[i], authority_index, newest, contexts, count);
 }
 
 static bool open_keys(struct process *process)
 {
     struct hf_daemon *daemon = &process->daemon;
-    const struct hf_authority_embedder embedder = {wake_shard, end_retired, daemon};
+    const struct hf_authority_embedder embedder = {wake_shard, end_retired, end_unkept, daemon};
     for (uint32_t i = 0; i < daemon->started.authority_count; i++) {
         char error[HF_KEYSTORE_ERROR_MAX];
         if (!hf_authority_open(
-                &daemon->shared.authorities[i], error, &daemon->started.authorities[i],
+                &daemon->shared.authorities[i], error, &daemon->started.authorities[i], i,
                 (uint32_t)daemon->started.shard_count, &process->sandbox, &embedder)) {
             hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
             return false;
         }
     }
+    hf_daemon_serve(&daemon->started, daemon->shared.authorities, false);
+    daemon->config = daemon->started;
     return true;
+}
+
+static bool is_ending(int64_t at_s, uint64_t days, const char *what, const char *authority)
+{
+    int64_t now_s = (int64_t)time(NULL);
+    if (at_s == 0 || at_s - now_s > (int64_t)days * 86400)
+        return false;
+    if (at_s <= now_s)
+        hf_log_message(HF_LOG_WARNING, "expiring", "authority %s: the %s has expired", authority,
+                       what);
+    else
+        hf_log_message(HF_LOG_WARNING, "expiring", "authority %s: the %s expires in %lld days",
+                       authority, what, (long long)((at_s - now_s) / 86400));
+    return true;
+}
+
+/* Whether something expires within so many days; all of it is named. */
+static bool warn_expiry(const struct hf_daemon *daemon, uint64_t days)
+{
+    bool is_any = false;
+    for (uint32_t i = 0; i < daemon->started.authority_count; i++) {
+        struct hf_credentials_expiry expiry;
+        const char *name = daemon->started.authorities[i].name;
+        hf_authority_expiry(&expiry, daemon->shared.authorities[i]);
+        is_any |= is_ending(expiry.certificate_s, days, "certificate", name);
+        is_any |= is_ending(expiry.client_ca_s, days, "client-ca", name);
+        is_any |= is_ending(expiry.crl_s, days, "crl", name);
+    }
+    return is_any;
+}
+
+/* What only the credentials themselves can tell: the engine's own judgement. */
+static bool check_served(const struct hf_daemon *daemon)
+{
+    struct hf_config engine;
+    struct hf_quota quotas[HF_QUOTAS_MAX];
+    const char *why = "";
+    hf_daemon_config_engine(&engine, quotas, &daemon->started, 0);
+    if (hf_config_check(&why, &engine) == HF_OK)
+        return true;
+    hf_log_message(HF_LOG_ERROR, "start_failed", "certificates: %s", why);
+    return false;
+}
+
+static int check(const struct hf_daemon *daemon)
+{
+    uint64_t days = daemon->started.warn_expiry_days;
+    hf_log_message(HF_LOG_NOTICE, "checked", "options, configuration and keys are good: %zu keys",
+                   (size_t)count_keys(daemon, false));
+    return days > 0 && warn_expiry(daemon, days) ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 static int serve_to_the_end(struct process *process)
@@ -397,12 +492,9 @@ static int run(struct process *process)
         hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
         return EXIT_USAGE;
     }
-    if (open_keys(process)) {
+    if (open_keys(process) && check_served(daemon)) {
         if (daemon->started.action == HF_OPTIONS_CHECK) {
-            hf_log_message(HF_LOG_NOTICE, "checked",
-                           "options, configuration and keys are good: %zu keys",
-                           (size_t)count_keys(daemon, false));
-            status = EXIT_SUCCESS;
+            status = check(daemon);
         } else if (!hf_audit_open(daemon->started.audit_file)) {
             hf_log_message(HF_LOG_ERROR, "start_failed", "audit log: %s: %s",
                            daemon->started.audit_file, strerror(errno));

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define OPTIONS_MAX 80
+#define OPTIONS_MAX 120
 
 void hf_options_help(void)
 {
@@ -70,7 +70,7 @@ static bool take_one(struct hf_daemon_config *config, char *error, const struct 
                  setting->option);
         return false;
     }
-    if (setting->is_list) /* given again, it replaces */
+    if (setting->is_list && setting->section == HF_SECTION_LISTENER) /* given again, it replaces */
         config->common.suite_count = 0;
     if (setting->take(base_of(config, setting), reason, setting, value))
         return true;

@@ -28,6 +28,38 @@ static bool is_allowed(struct hf_daemon_reload *reload, const struct hf_keystore
     return false;
 }
 
+void hf_daemon_serve(struct hf_daemon_config *config,
+                     struct hf_authority *const authorities[HF_AUTHORITIES_MAX], bool is_prepared)
+{
+    for (uint32_t i = 0; i < config->socket_count; i++) {
+        const struct hf_daemon_listener *details = &config->details[i];
+        for (uint32_t j = 0; j < details->authority_count; j++) {
+            struct hf_listener_authority *out = &config->served[i][j];
+            const struct hf_authority *authority = authorities[details->authority_indexes[j]];
+            if (is_prepared)
+                hf_authority_serve_prepared(out, authority);
+            else
+                hf_authority_serve(out, authority);
+        }
+        config->listeners[i].authorities = config->served[i];
+        config->listeners[i].authority_count = details->authority_count;
+    }
+}
+
+/* What only the credentials themselves can tell: the engine's own judgement. */
+static bool check_served(struct hf_daemon *daemon, struct hf_daemon_reload *reload)
+{
+    struct hf_config engine;
+    struct hf_quota quotas[HF_QUOTAS_MAX];
+    const char *why = "";
+    hf_daemon_serve(&daemon->wanted, daemon->shared.authorities, true);
+    hf_daemon_config_engine(&engine, quotas, &daemon->wanted, 0);
+    if (hf_config_check(&why, &engine) == HF_OK)
+        return true;
+    snprintf(reload->error, sizeof(reload->error), "certificates: %s", why);
+    return false;
+}
+
 /* Reads all keys; what was prepared stays so for the caller to commit or abandon. */
 static bool prepare_keys(struct hf_daemon *daemon, struct hf_daemon_reload *reload)
 {
@@ -42,7 +74,7 @@ static bool prepare_keys(struct hf_daemon *daemon, struct hf_daemon_reload *relo
         if (!is_allowed(reload, &reload->changes[i], &wanted->authorities[i]))
             return false;
     }
-    return true;
+    return check_served(daemon, reload);
 }
 
 /* ---- the audit log ------------------------------------------------------------------------ */
@@ -128,6 +160,7 @@ static void commit(struct hf_daemon *daemon, struct hf_daemon_reload *reload)
         hf_authority_commit(daemon->shared.authorities[i]);
     }
     daemon->config = daemon->wanted;
+    hf_daemon_serve(&daemon->config, daemon->shared.authorities, false);
     hf_log_tune(daemon->config.log_level, (uint32_t)daemon->config.log_rate,
                 daemon->config.log_identities);
     for (uint32_t i = 0; i < daemon->shard_count; i++)

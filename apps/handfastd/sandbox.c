@@ -133,6 +133,7 @@ static const int allowed[] = {
     SCMP_SYS(pselect6),
     SCMP_SYS(epoll_wait),
     SCMP_SYS(epoll_pwait),
+    SCMP_SYS(epoll_pwait2),
     SCMP_SYS(epoll_ctl),
     SCMP_SYS(eventfd2),
     SCMP_SYS(fcntl),
@@ -212,6 +213,9 @@ static int allow_sockets(scmp_filter_ctx filter, const struct hf_daemon_config *
     };
     unsigned count = hf_forward_has_streams(config) ? 3 : 1;
     int status = 0;
+    /* Over io_uring it passes by the filter anyway. */
+    if (count > 1)
+        status = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(connect), 0);
     for (unsigned i = 0; i < count && status == 0; i++)
         status = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), i == 0 ? 1 : 2,
                                         rules[i]);

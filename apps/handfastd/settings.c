@@ -5,6 +5,7 @@
 
 #include "endpoint.h"
 
+#include <handfast/credential.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +55,9 @@ static bool take_action(void *base, char *reason, const struct hf_setting *setti
 static bool take_text(void *base, char *reason, const struct hf_setting *setting, const char *value)
 {
     size_t len = strlen(value);
+    for (size_t i = 0; i < len; i++) /* these texts appear in messages of one line */
+        if ((unsigned char)value[i] < ' ' || value[i] == 0x7f)
+            return refuse(reason, "it", "a text without control characters");
     if (len == 0 || len >= setting->max)
         return refuse(reason, value, "a text of the allowed length");
     memcpy(field(base, setting), value, len + 1);
@@ -163,6 +167,22 @@ static bool take_upstream(void *base, char *reason, const struct hf_setting *set
            refuse(reason, value, "udp:ADDR:PORT or tcp:ADDR:PORT");
 }
 
+/* "fd00:1:2:3::/64": kept as its first address. */
+static bool take_prefix(void *base, char *reason, const struct hf_setting *setting,
+                        const char *value)
+{
+    struct hf_address *out = field(base, setting);
+    char text[64];
+    size_t len = strlen(value);
+    static const uint8_t zero[8];
+    if (len < 4 || len > 48 || strcmp(value + len - 3, "/64") != 0)
+        return refuse(reason, value, "an IPv6 prefix of 64 bits, such as fd00:1:2:3::/64");
+    snprintf(text, sizeof(text), "[%.*s]:1", (int)(len - 3), value);
+    return (hf_endpoint_parse(out, text) && !hf_address_is_v4(out) && (out->ip[0] & 0xe0) != 0 &&
+            out->ip[0] < 0xfe && memcmp(out->ip + 8, zero, sizeof(zero)) == 0) ||
+           refuse(reason, value, "an IPv6 prefix of 64 bits, such as fd00:1:2:3::/64");
+}
+
 /* Names as OpenSSL's ciphers(1) has them, besides those hf_suite_parse() knows. */
 static uint16_t parse_suite(const char *name)
 {
@@ -207,23 +227,31 @@ static bool take_suites(void *base, char *reason, const struct hf_setting *setti
     return count > 0 || refuse(reason, value, "a list of suites");
 }
 
-static bool take_choice(void *base, char *reason, const struct hf_setting *setting,
-                        const char *value)
+static bool refuse_choice(char *reason, const char *value, const struct hf_setting *setting)
 {
     char expected[HF_SETTING_REASON_MAX / 2] = "";
     size_t used = 0;
     for (const struct hf_setting_choice *choice = setting->choices; choice->name != NULL;
          choice++) {
-        if (strcasecmp(value, choice->name) == 0) {
-            *(int *)field(base, setting) = choice->value;
-            return true;
-        }
         const char *glue = used == 0 ? "" : choice[1].name == NULL ? " or " : ", ";
         if (used < sizeof(expected))
             used += (size_t)snprintf(expected + used, sizeof(expected) - used, "%s%s", glue,
                                      choice->name);
     }
     return refuse(reason, value, expected);
+}
+
+static bool take_choice(void *base, char *reason, const struct hf_setting *setting,
+                        const char *value)
+{
+    for (const struct hf_setting_choice *choice = setting->choices; choice->name != NULL;
+         choice++) {
+        if (strcasecmp(value, choice->name) == 0) {
+            *(int *)field(base, setting) = choice->value;
+            return true;
+        }
+    }
+    return refuse_choice(reason, value, setting);
 }
 
 static bool take_transport(void *base, char *reason, const struct hf_setting *setting,
@@ -234,13 +262,51 @@ static bool take_transport(void *base, char *reason, const struct hf_setting *se
     return listener->has_transport;
 }
 
-/* One of one so far: the name is checked, nothing needs to be stored. */
-static bool take_framework(void *base, char *reason, const struct hf_setting *setting,
+/* A list of choices, each a bit: the file gives its elements one by one, the command line with
+ * commas. */
+static bool take_set(void *base, char *reason, const struct hf_setting *setting, const char *value)
+{
+    char list[128];
+    char *rest = NULL;
+    uint64_t *set = field(base, setting);
+    if (snprintf(list, sizeof(list), "%s", value) >= (int)sizeof(list))
+        return refuse(reason, value, "a list of that kind: it is too long");
+    for (char *name = strtok_r(list, ",", &rest); name != NULL; name = strtok_r(NULL, ",", &rest)) {
+        const struct hf_setting_choice *choice = setting->choices;
+        while (choice->name != NULL && strcasecmp(choice->name, name) != 0)
+            choice++;
+        if (choice->name == NULL)
+            return refuse_choice(reason, name, setting);
+        *set |= (uint64_t)choice->value;
+    }
+    return *set != 0 || refuse(reason, value, "a list");
+}
+
+/* The file's authority: one name, or several told apart by server name. */
+static bool take_authority(void *base, char *reason, const struct hf_setting *setting,
                            const char *value)
 {
-    (void)base;
+    struct hf_daemon_listener *listener = base;
+    size_t len = strlen(value);
     (void)setting;
-    return strcasecmp(value, "psk") == 0 || refuse(reason, value, "psk, the only framework so far");
+    if (len == 0 || len >= HF_NAME_MAX || listener->authority_count == HF_AUTHORITIES_MAX)
+        return refuse(reason, value, "the name of an authority");
+    memcpy(listener->authorities[listener->authority_count++], value, len + 1);
+    return true;
+}
+
+/* A host name as RFC 6066 3 has it. */
+static bool take_server_name(void *base, char *reason, const struct hf_setting *setting,
+                             const char *value)
+{
+    static const char good[] = "abcdefghijklmnopqrstuvwxyz0123456789-._";
+    char *out = field(base, setting);
+    size_t len = strlen(value);
+    if (len == 0 || len >= HF_SERVER_NAME_TEXT_MAX || value[len - 1] == '.')
+        return refuse(reason, value, "a host name without a dot at its end");
+    for (size_t i = 0; i <= len; i++)
+        out[i] = value[i] >= 'A' && value[i] <= 'Z' ? (char)(value[i] | 0x20) : value[i];
+    return strspn(out, good) == len || refuse(reason, value, "a host name");
 }
 
 /* ---- the table ---------------------------------------------------------------------------- */
@@ -255,16 +321,30 @@ static const struct hf_setting_choice reference_points[] = {
     {NULL, 0}};
 static const struct hf_setting_choice responds[] = {
     {"none", HF_RESPOND_NONE}, {"whoami", HF_RESPOND_WHOAMI}, {"echo", HF_RESPOND_ECHO}, {NULL, 0}};
+static const struct hf_setting_choice unique_ids[] = {
+    {"association", 0}, {"association-and-entity", 1}, {NULL, 0}};
 static const struct hf_setting_choice formats[] = {{"auto", HF_LOG_AUTO},
                                                    {"text", HF_LOG_TEXT},
                                                    {"logfmt", HF_LOG_LOGFMT},
                                                    {"json", HF_LOG_JSON},
                                                    {NULL, 0}};
+static const struct hf_setting_choice ios[] = {
+    {"auto", HF_LOOP_IO_AUTO}, {"uring", HF_LOOP_IO_URING}, {"epoll", HF_LOOP_IO_EPOLL}, {NULL, 0}};
 static const struct hf_setting_choice levels[] = {
     {"error", HF_LOG_ERROR}, {"warning", HF_LOG_WARNING}, {"notice", HF_LOG_NOTICE},
     {"info", HF_LOG_INFO},   {"debug", HF_LOG_DEBUG},     {NULL, 0}};
 static const struct hf_setting_choice identities[] = {
     {"plain", HF_LOG_IDENTITIES_PLAIN}, {"hashed", HF_LOG_IDENTITIES_HASHED}, {NULL, 0}};
+
+static const struct hf_setting_choice frameworks[] = {
+    {"psk", HF_DAEMON_FRAMEWORK_PSK}, {"certificate", HF_DAEMON_FRAMEWORK_CERTIFICATE}, {NULL, 0}};
+static const struct hf_setting_choice flavours[] = {{"device", HF_FLAVOUR_DEVICE},
+                                                    {"cse-id", HF_FLAVOUR_CSE_ID},
+                                                    {"ae-id", HF_FLAVOUR_AE_ID},
+                                                    {"node-id", HF_FLAVOUR_NODE_ID},
+                                                    {NULL, 0}};
+static const struct hf_setting_choice crl_policies[] = {
+    {"warn", HF_CRL_EXPIRED_WARN}, {"refuse", HF_CRL_EXPIRED_REFUSE}, {NULL, 0}};
 
 #define CONFIG(name) offsetof(struct hf_daemon_config, name)
 #define LISTENER(name) offsetof(struct hf_daemon_listener, name)
@@ -298,14 +378,51 @@ static const struct hf_setting settings[] = {
     {HF_SECTION_AUTHORITY, "remove-max", "remove-max", "PERCENT", take_number,
      AUTHORITY(remove_percent_max), 0, 100, NULL, false, false,
      "a reload that removes more of the keys must be forced; default 10"},
+    {HF_SECTION_AUTHORITY, "associations-max", NULL, NULL, take_number, AUTHORITY(associations_max),
+     1, 1U << 24, NULL, false, false, ""},
+    {HF_SECTION_AUTHORITY, "handshakes-max", NULL, NULL, take_number, AUTHORITY(handshakes_max), 1,
+     1U << 24, NULL, false, false, ""},
+    {HF_SECTION_AUTHORITY, "handshakes-per-second", NULL, NULL, take_number,
+     AUTHORITY(handshakes_per_second), 1, 1U << 24, NULL, false, false, ""},
+
+    {HF_SECTION_AUTHORITY, "server-name", "server-name", "NAME", take_server_name,
+     AUTHORITY(server_name), 0, 0, NULL, false, false,
+     "the name peers ask for (SNI); another one is refused"},
+    {HF_SECTION_AUTHORITY, "certificate", "cert", "FILE", take_text, AUTHORITY(certificate), 0,
+     HF_PATH_TEXT_MAX, NULL, false, false, "our certificate and its issuers, PEM"},
+    {HF_SECTION_AUTHORITY, "key", "key", "FILE", take_text, AUTHORITY(key), 0, HF_PATH_TEXT_MAX,
+     NULL, false, false, "its private key, PEM; for its owner's eyes only"},
+    {HF_SECTION_AUTHORITY, "rpk-key", "rpk-key", "FILE", take_text, AUTHORITY(rpk_key), 0,
+     HF_PATH_TEXT_MAX, NULL, false, false,
+     "private key shown as raw public key (RFC 7250); default: that of --key"},
+    {HF_SECTION_AUTHORITY, "client-ca", "client-ca", "FILE", take_text, AUTHORITY(client_ca), 0,
+     HF_PATH_TEXT_MAX, NULL, false, false, "authorities that issue peers' certificates, PEM"},
+    {HF_SECTION_AUTHORITY, "client-flavours", "client-flavours", "LIST", take_set,
+     AUTHORITY(flavours), 0, 0, flavours, true, false,
+     "what peers' certificates may be: device, cse-id, ae-id, node-id; default cse-id,ae-id"},
+    {HF_SECTION_AUTHORITY, "crl", "crl", "FILE", take_text, AUTHORITY(crl), 0, HF_PATH_TEXT_MAX,
+     NULL, false, false, "revoked certificates: CRLs, PEM"},
+    {HF_SECTION_AUTHORITY, "crl-expired", "crl-expired", "HOW", take_choice, AUTHORITY(crl_expired),
+     0, 0, crl_policies, false, false, "warn (default) or refuse when a CRL is out of date"},
+    {HF_SECTION_AUTHORITY, "crl-required", "crl-required", NULL, take_bool,
+     AUTHORITY(is_crl_required), 0, 0, NULL, false, false,
+     "refuse a certificate that no CRL answers for"},
+    {HF_SECTION_AUTHORITY, "name-constraints-required", "name-constraints-required", NULL,
+     take_bool, AUTHORITY(is_name_constraint_required), 0, 0, NULL, false, false,
+     "refuse a chain whose issuers constrain no name"},
+    {HF_SECTION_AUTHORITY, "client-rpk", "client-rpk", "FILE", take_text, AUTHORITY(client_rpk), 0,
+     HF_PATH_TEXT_MAX, NULL, false, false,
+     "raw public keys of peers, one a line: digest (RFC 6920), entity-id or -"},
+    {HF_SECTION_AUTHORITY, "names", "names", "FILE", take_text, AUTHORITY(names), 0,
+     HF_PATH_TEXT_MAX, NULL, false, false, "CSE-IDs and their domain names, one pair a line"},
 
     {HF_SECTION_LISTENER, "transport", NULL, NULL, take_transport, LISTENER(transport), 0, 0,
      transports, false, false, ""},
     {HF_SECTION_LISTENER, "address", NULL, NULL, take_listener_address, 0, 0, 0, NULL, false, false,
      ""},
-    {HF_SECTION_LISTENER, "authority", NULL, NULL, take_text, LISTENER(authority), 0, HF_NAME_MAX,
-     NULL, false, false, ""},
-    {HF_SECTION_LISTENER, "frameworks", NULL, NULL, take_framework, 0, 0, 0, NULL, true, false, ""},
+    {HF_SECTION_LISTENER, "authority", NULL, NULL, take_authority, 0, 0, 0, NULL, true, false, ""},
+    {HF_SECTION_LISTENER, "frameworks", NULL, NULL, take_set, LISTENER(frameworks), 0, 0,
+     frameworks, true, false, ""},
     {HF_SECTION_LISTENER, "upstream", NULL, NULL, take_upstream, 0, 0, 0, NULL, false, false, ""},
     {HF_SECTION_LISTENER, "psk-hint", "psk-hint", "TEXT", take_text, LISTENER(psk_hint), 0,
      HF_PSK_HINT_MAX + 1, NULL, false, false, "send this PSK identity hint (none by default)"},
@@ -331,6 +448,9 @@ static const struct hf_setting settings[] = {
     {HF_SECTION_LISTENER, "proxy-protocol", "proxy-protocol", NULL, take_bool,
      LISTENER(is_proxy_protocol), 0, 0, NULL, false, false,
      "tell the upstream who the peer is, in PROXY protocol v2"},
+    {HF_SECTION_LISTENER, "proxy-unique-id", "proxy-unique-id", "WHAT", take_choice,
+     LISTENER(is_entity_told), 0, 0, unique_ids, false, false,
+     "its unique ID: association (default), or association-and-entity"},
     {HF_SECTION_LISTENER, NULL, "upstream-udp", "ADDR:PORT", take_upstream_address,
      LISTENER(upstream_udp), 0, 0, NULL, false, false, "forward plaintext of DTLS listeners there"},
     {HF_SECTION_LISTENER, NULL, "upstream-tcp", "ADDR:PORT", take_upstream_address,
@@ -338,6 +458,8 @@ static const struct hf_setting settings[] = {
 
     {HF_SECTION_PROCESS, "shards", "shards", "N", take_number, CONFIG(shard_count), 1,
      HF_SHARDS_MAX, NULL, false, false, "threads that serve; default: one a CPU"},
+    {HF_SECTION_PROCESS, "io", "io", "HOW", take_choice, CONFIG(io), 0, 0, ios, false, false,
+     "uring, epoll, or auto (default): io_uring unless it is refused"},
     {HF_SECTION_PROCESS, "user", "user", "NAME", take_text, CONFIG(user), 0, HF_NAME_MAX, NULL,
      false, false, "become this user once every address is bound"},
     {HF_SECTION_PROCESS, "seccomp", "seccomp", NULL, take_bool, CONFIG(is_seccomp), 0, 0, NULL,
@@ -348,6 +470,9 @@ static const struct hf_setting settings[] = {
     {HF_SECTION_PROCESS, "dtls-notify-on-stop", "dtls-notify-on-stop", NULL, take_bool,
      CONFIG(is_dtls_notified_on_stop), 0, 0, NULL, false, false,
      "send close_notify to DTLS peers at the end too: wakes every device"},
+    {HF_SECTION_PROCESS, "upstream-prefix", "upstream-prefix", "PREFIX", take_prefix,
+     CONFIG(upstream_prefix), 0, 0, NULL, false, false,
+     "associations' own addresses towards IPv6 upstreams of datagrams: a /64 routed to this host"},
     {HF_SECTION_METRICS, "address", "metrics", "ADDR:PORT", take_metrics, 0, 0, 0, NULL, false,
      false, "serve /metrics, /healthz and /readyz by HTTP here"},
     {HF_SECTION_CONTROL, "socket", "control", "PATH", take_text, CONFIG(control_socket), 0,
@@ -370,6 +495,9 @@ static const struct hf_setting settings[] = {
     {HF_SECTION_LIMITS, "handshakes-max", "handshakes-max", "N", take_number,
      CONFIG(handshakes_max), 1, 1U << 24, NULL, false, false,
      "half-open handshakes, all shards; default 4096 a shard"},
+    {HF_SECTION_LIMITS, "certificate-handshakes-max", "certificate-handshakes-max", "N",
+     take_number, CONFIG(proofs_max), 1, 1U << 24, NULL, false, false,
+     "those of them with certificates, all shards; default 1024 a shard"},
     {HF_SECTION_LIMITS, "associations-max", "associations-max", "N", take_number,
      CONFIG(associations_max), 1, 1U << 24, NULL, false, false,
      "associations, all shards; default 1048576"},
@@ -387,6 +515,9 @@ static const struct hf_setting settings[] = {
     {HF_SECTION_LIMITS, "retransmit-initial", "retransmit-initial", "MS", take_duration,
      CONFIG(retransmit_us), 1000, 60 * SECOND, NULL, false, false,
      "first DTLS retransmission, milliseconds; default 1000"},
+    {HF_SECTION_LIMITS, "upstream-quarantine", "upstream-quarantine", "TIME", take_duration,
+     CONFIG(quarantine_us), SECOND, DAY, NULL, false, false,
+     "before an association's IPv4 address towards the upstream is another's; default 250s"},
     {HF_SECTION_LIMITS, "constrained", "constrained", NULL, take_bool, CONFIG(is_constrained), 0, 0,
      NULL, false, false, "timers for constrained devices: 9 s (RFC 7925), deadline 120 s"},
 
@@ -395,6 +526,13 @@ static const struct hf_setting settings[] = {
      .min = HF_OPTIONS_CHECK,
      .help = "check options, configuration and keys, then exit"},
     {.option = "check-config", .take = take_action, .min = HF_OPTIONS_CHECK, .help = "the same"},
+    {.option = "warn-expiry",
+     .argument = "DAYS",
+     .take = take_number,
+     .offset = CONFIG(warn_expiry_days),
+     .min = 1,
+     .max = 3650,
+     .help = "with --check: fail if a certificate or CRL expires within so many days"},
     {.option = "help", .take = take_action, .min = HF_OPTIONS_HELP, .help = "this text"},
     {.option = "version",
      .take = take_action,

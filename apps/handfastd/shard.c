@@ -5,6 +5,7 @@
  */
 #include "shard.h"
 
+#include "ending.h"
 #include "failures.h"
 #include "forward.h"
 #include "keylog.h"
@@ -18,15 +19,17 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-#define WALK_SLOTS 4096u /* of a turn: about 50 us */
+#define UNFIT_SLOTS_PER_SECOND 65536u /* about half a millisecond */
+#define UNFIT_ENDS_PER_SECOND 256u    /* they all come back at once */
 
 struct hf_shard {
     uint32_t index;
     struct hf_shard_shared *shared;
     struct hf_key_source sources[HF_AUTHORITIES_MAX];
-    _Atomic uint64_t handshakes[HF_LISTENERS_MAX][HF_STATUS_COUNT]; /* one writer */
+    _Atomic uint64_t handshakes[HF_LISTENERS_MAX][2][HF_STATUS_COUNT]; /* one writer */
+    uint32_t unfit_cursor;  /* of the endless walk that ends what has expired or was revoked */
     _Atomic bool is_waking; /* a task to drain the key stores is under way */
-    struct walk *stalled;   /* walks that found no room to go on: taken up each second */
+    struct hf_ending *ending;
     pthread_t thread;
     struct hf_loop *loop;
     struct hf_respond *respond;
@@ -111,86 +114,24 @@ static void log_handshake_failed(const struct hf_shard *shard, const struct hf_e
 
 /* ---- ending associations whose key is gone ------------------------------------------------ */
 
-struct walk {
-    struct walk *next; /* of the stalled ones */
-    struct hf_shard *shard;
-    uint32_t cursor;
-    uint64_t ended;
-    size_t count;
-    uint64_t contexts[];
-};
-
-static int compare_contexts(const void *a, const void *b)
+static bool report_ending(bool is_taken)
 {
-    const uint64_t *left = a;
-    const uint64_t *right = b;
-    return (*left > *right) - (*left < *right);
-}
-
-static void log_walk(const struct walk *walk)
-{
-    struct hf_log_line line;
-    if (walk->ended == 0)
-        return;
-    hf_log_begin(&line, HF_LOG_NOTICE, HF_LOG_SLOT_UNLIMITED, "associations_ended", "key_gone");
-    hf_log_number(&line, "shard", walk->shard->index);
-    hf_log_number(&line, "associations", walk->ended);
-    hf_log_end(&line);
-}
-
-static void walk_on(struct hf_loop *loop, void *arg)
-{
-    struct walk *walk = arg;
-    struct hf_association_entry entry;
-    struct hf_engine *engine = hf_loop_engine(loop);
-    uint32_t slots = hf_engine_association_slots(engine);
-    uint32_t end = slots - walk->cursor > WALK_SLOTS ? walk->cursor + WALK_SLOTS : slots;
-    while (hf_engine_has_event_room(engine) &&
-           hf_engine_next_association(&entry, &walk->cursor, engine, end)) {
-        if (bsearch(&entry.context, walk->contexts, walk->count, sizeof(entry.context),
-                    compare_contexts) == NULL)
-            continue;
-        hf_loop_end(loop, entry.association, HF_CLOSE_NOTIFY);
-        walk->ended++;
-    }
-    if (hf_engine_has_event_room(engine))
-        walk->cursor = end; /* what is left of the slice are free records */
-    if (walk->cursor < slots) {
-        if (!hf_loop_post(loop, walk_on, walk)) {
-            walk->next = walk->shard->stalled;
-            walk->shard->stalled = walk;
-        }
-        return;
-    }
-    log_walk(walk);
-    free(walk);
-}
-
-static void resume_walks(struct hf_shard *shard, struct hf_loop *loop)
-{
-    struct walk *walk = shard->stalled;
-    shard->stalled = NULL;
-    while (walk != NULL) {
-        struct walk *next = walk->next;
-        walk_on(loop, walk);
-        walk = next;
-    }
+    if (!is_taken)
+        hf_log_message(HF_LOG_ERROR, "ending_failed",
+                       "no memory to find the associations of keys that are gone: they stay");
+    return is_taken;
 }
 
 bool hf_shard_end_keys(struct hf_shard *shard, const uint64_t *contexts, size_t count)
 {
-    if (count == 0)
-        return true;
-    struct walk *walk = calloc(1, sizeof(*walk) + count * sizeof(*contexts));
-    if (walk == NULL)
-        return false;
-    walk->shard = shard;
-    walk->count = count;
-    memcpy(walk->contexts, contexts, count * sizeof(*contexts));
-    if (hf_loop_post(shard->loop, walk_on, walk))
-        return true;
-    free(walk);
-    return false;
+    return report_ending(hf_ending_gone(shard->ending, shard->loop, contexts, count));
+}
+
+bool hf_shard_end_unkept(struct hf_shard *shard, uint32_t authority_index, uint64_t newest,
+                         const uint64_t *contexts, size_t count)
+{
+    return report_ending(hf_ending_unkept(shard->ending, shard->loop, authority_index, newest,
+                                          contexts, count));
 }
 
 /* ---- key stores answer later -------------------------------------------------------------- */
@@ -219,10 +160,21 @@ struct update {
     sem_t done;
 };
 
+static void update_limits(struct hf_loop *loop, const struct update *update)
+{
+    struct hf_config engine;
+    struct hf_quota quotas[HF_QUOTAS_MAX];
+    hf_daemon_config_engine(&engine, quotas, update->config, update->shard->index);
+    enum hf_status status = hf_engine_update_limits(hf_loop_engine(loop), &engine);
+    if (status != HF_OK)
+        hf_log_message(HF_LOG_ERROR, "reload_failed", "limits: %s", hf_status_text(status));
+}
+
 /* All of it was checked before it came here. */
-static void update_listeners(struct hf_loop *loop, void *arg)
+static void update_all(struct hf_loop *loop, void *arg)
 {
     struct update *update = arg;
+    update_limits(loop, update);
     for (uint32_t i = 0; i < update->config->socket_count; i++) {
         enum hf_status status =
             hf_engine_update_listener(hf_loop_engine(loop), i, &update->config->listeners[i]);
@@ -231,6 +183,7 @@ static void update_listeners(struct hf_loop *loop, void *arg)
                            update->config->details[i].name, hf_status_text(status));
         hf_respond_set(update->shard->respond, i, update->config->details[i].respond);
     }
+    update->shard->unfit_cursor = 0; /* what was revoked just now is looked for first */
     sem_post(&update->done);
 }
 
@@ -238,7 +191,7 @@ bool hf_shard_update(struct hf_shard *shard, const struct hf_daemon_config *conf
 {
     struct update update = {.shard = shard, .config = config};
     sem_init(&update.done, 0, 0);
-    bool is_taken = hf_loop_post(shard->loop, update_listeners, &update);
+    bool is_taken = hf_loop_post(shard->loop, update_all, &update);
     while (is_taken && sem_wait(&update.done) != 0)
         continue;
     sem_destroy(&update.done);
@@ -247,9 +200,10 @@ bool hf_shard_update(struct hf_shard *shard, const struct hf_daemon_config *conf
 
 /* ---- the loop's handlers ------------------------------------------------------------------ */
 
-static void count_handshake(struct hf_shard *shard, uint32_t listener_index, enum hf_status status)
+static void count_handshake(struct hf_shard *shard, uint32_t listener_index, bool is_certificate,
+                            enum hf_status status)
 {
-    _Atomic uint64_t *counter = &shard->handshakes[listener_index][status];
+    _Atomic uint64_t *counter = &shard->handshakes[listener_index][is_certificate][status];
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
                           memory_order_relaxed);
 }
@@ -259,7 +213,8 @@ static void handle_event(struct hf_loop *loop, const struct hf_event *event, voi
     struct hf_shard *shard = arg;
     switch (event->kind) {
     case HF_EVENT_ESTABLISHED:
-        count_handshake(shard, event->listener_index, HF_OK);
+        count_handshake(shard, event->listener_index, event->framework == HF_FRAMEWORK_CERTIFICATE,
+                        HF_OK);
         log_established(shard, loop, event);
         break;
     case HF_EVENT_DATA:
@@ -275,7 +230,8 @@ static void handle_event(struct hf_loop *loop, const struct hf_event *event, voi
         log_closed(shard, event);
         break;
     case HF_EVENT_HANDSHAKE_FAILED:
-        count_handshake(shard, event->listener_index, event->failure.status);
+        count_handshake(shard, event->listener_index, event->framework == HF_FRAMEWORK_CERTIFICATE,
+                        event->failure.status);
         hf_failures_add(event);
         log_handshake_failed(shard, event);
         break;
@@ -292,24 +248,61 @@ static void handle_refused(struct hf_loop *loop, uint32_t listener_index, enum h
                            void *arg)
 {
     (void)loop;
-    count_handshake(arg, listener_index, status);
+    count_handshake(arg, listener_index, false, status);
+}
+
+/* A slice a second of an endless walk: what a reload has revoked, or time, ends in its turn. */
+static void end_unfit(struct hf_shard *shard, struct hf_loop *loop)
+{
+    struct hf_engine *engine = hf_loop_engine(loop);
+    uint32_t slots = hf_engine_association_slots(engine);
+    uint32_t end = shard->unfit_cursor + UNFIT_SLOTS_PER_SECOND;
+    struct hf_log_line line;
+    uint32_t ended = hf_engine_end_unfit(engine, &shard->unfit_cursor, end < slots ? end : slots,
+                                         UNFIT_ENDS_PER_SECOND);
+    if (shard->unfit_cursor >= slots)
+        shard->unfit_cursor = 0;
+    if (ended == 0)
+        return;
+    hf_log_begin(&line, HF_LOG_NOTICE, HF_LOG_SLOT_UNLIMITED, "associations_ended", "unfit");
+    hf_log_number(&line, "shard", shard->index);
+    hf_log_number(&line, "associations", ended);
+    hf_log_end(&line);
 }
 
 static void handle_second(struct hf_loop *loop, void *arg)
 {
     struct hf_shard *shard = arg;
+    end_unfit(shard, loop);
     hf_respond_second(shard->respond, loop);
     drain(loop, shard);
-    if (shard->stalled != NULL)
-        resume_walks(shard, loop);
+    hf_ending_second(shard->ending, loop);
 }
 
-/* Each listener's authority has its own keys. */
+static bool is_name(const char *name, struct hf_bytes server_name)
+{
+    return strlen(name) == server_name.len && memcmp(name, server_name.data, server_name.len) == 0;
+}
+
+/* Each authority of a listener has its own keys; the engine has seen to it that the name is known.
+ * A certificate that does not say whose it is leaves that to the CSE, at registration: on Mca, that
+ * is; the engine refuses a CSE nobody knows. */
 static void request_key(struct hf_engine *engine, const struct hf_request *request, void *arg)
 {
+    static const struct hf_answer unknown = {.kind = HF_ANSWER_IDENTITY,
+                                             .entity_kind = HF_ENTITY_PENDING};
     const struct hf_shard *shard = arg;
     const struct hf_daemon_config *config = shard->shared->config;
-    uint32_t authority = config->details[request->listener_index].authority_index;
+    const struct hf_daemon_listener *listener = &config->details[request->listener_index];
+    uint32_t authority = listener->authority_index;
+    if (request->kind == HF_REQUEST_IDENTITY && request->psk_identity.len == 0) {
+        (void)hf_engine_answer(engine, request->ticket, &unknown);
+        return;
+    }
+    for (uint32_t i = 1; i < listener->authority_count && request->server_name.len > 0; i++)
+        if (is_name(config->authorities[listener->authority_indexes[i]].server_name,
+                    request->server_name))
+            authority = listener->authority_indexes[i];
     const struct hf_key_source *source = &shard->sources[authority];
     source->request(engine, request, source->arg);
 }
@@ -320,9 +313,10 @@ static bool open_loop(struct hf_shard *shard)
 {
     const struct hf_shard_shared *shared = shard->shared;
     struct hf_config engine;
+    struct hf_quota quotas[HF_QUOTAS_MAX];
     struct hf_loop_config config;
     struct hf_loop_upstream upstreams[HF_LISTENERS_MAX];
-    hf_daemon_config_engine(&engine, shared->config, shard->index);
+    hf_daemon_config_engine(&engine, quotas, shared->config, shard->index);
     hf_daemon_config_loop(&config, shared->config);
     hf_forward_loop(upstreams, &config, shared->config);
     memcpy(engine.cookie_secret, shared->cookie_secret, sizeof(engine.cookie_secret));
@@ -364,11 +358,7 @@ static void *live(void *arg)
 static void free_shard(struct hf_shard *shard)
 {
     hf_respond_close(shard->respond);
-    while (shard->stalled != NULL) {
-        struct walk *walk = shard->stalled;
-        shard->stalled = walk->next;
-        free(walk);
-    }
+    hf_ending_close(shard->ending);
     sem_destroy(&shard->opened);
     sem_destroy(&shard->may_serve);
     sem_destroy(&shard->may_close);
@@ -389,10 +379,12 @@ bool hf_shard_start(struct hf_shard **out, char error[HF_LOOP_ERROR_MAX],
     sem_init(&shard->may_serve, 0, 0);
     sem_init(&shard->may_close, 0, 0);
     shard->respond = hf_respond_open(HF_RESPOND_NONE);
+    shard->ending = hf_ending_open(shared->config, index);
     for (uint32_t i = 0; shard->respond != NULL && i < shared->config->socket_count; i++)
         hf_respond_set(shard->respond, i, shared->config->details[i].respond);
     snprintf(shard->error, sizeof(shard->error), "no memory or thread for shard %u", index);
-    if (shard->respond != NULL && pthread_create(&shard->thread, NULL, live, shard) == 0) {
+    if (shard->respond != NULL && shard->ending != NULL &&
+        pthread_create(&shard->thread, NULL, live, shard) == 0) {
         while (sem_wait(&shard->opened) != 0)
             continue;
         if (!shard->is_open)
@@ -440,7 +432,8 @@ uint32_t hf_shard_index(const struct hf_shard *shard)
 }
 
 uint64_t hf_shard_handshakes(const struct hf_shard *shard, uint32_t listener_index,
-                             enum hf_status status)
+                             bool is_certificate, enum hf_status status)
 {
-    return atomic_load_explicit(&shard->handshakes[listener_index][status], memory_order_relaxed);
+    return atomic_load_explicit(&shard->handshakes[listener_index][is_certificate][status],
+                                memory_order_relaxed);
 }

@@ -39,9 +39,10 @@ struct hf_loop *hf_shard_loop(const struct hf_shard *shard);
 /** hf_shard_index gives its number: the top byte of its associations' handles. */
 uint32_t hf_shard_index(const struct hf_shard *shard);
 
-/** hf_shard_handshakes gives how many handshakes at a listener ended so. Thread: any. */
+/** hf_shard_handshakes gives how many handshakes at a listener ended so, of those with certificates
+ *  or of all others. Thread: any. */
 uint64_t hf_shard_handshakes(const struct hf_shard *shard, uint32_t listener_index,
-                             enum hf_status status);
+                             bool is_certificate, enum hf_status status);
 
 /** hf_shard_wake has the shard take the answers of key stores. Thread: any. */
 void hf_shard_wake(struct hf_shard *shard);
@@ -51,7 +52,12 @@ void hf_shard_wake(struct hf_shard *shard);
 bool hf_shard_update(struct hf_shard *shard, const struct hf_daemon_config *config);
 
 /** hf_shard_end_keys ends all associations whose `context` is among `contexts` (sorted), a slice of
- *  them a turn. Copies `contexts`. False: no memory, or the shard has ended. Thread: any. */
+ *  them a turn. Copies `contexts`. False: no memory, and an error line says so. Thread: any. */
 bool hf_shard_end_keys(struct hf_shard *shard, const uint64_t *contexts, size_t count);
+
+/** hf_shard_end_unkept ends those of an authority whose `context` is not above `newest` and not
+ *  among `contexts`. Otherwise as above. */
+bool hf_shard_end_unkept(struct hf_shard *shard, uint32_t authority_index, uint64_t newest,
+                         const uint64_t *contexts, size_t count);
 
 #endif

@@ -24,7 +24,9 @@ enum hf_suite {
 
 #define HF_SUITES_MAX 16
 #define HF_LISTENERS_MAX 64
+#define HF_DIALERS_MAX 64
 #define HF_PSK_HINT_MAX 128
+#define HF_QUOTAS_MAX 16
 
 /** hf_suite_name gives the IANA name, e.g. "TLS_PSK_WITH_AES_128_CCM_8", or NULL. */
 HF_API const char *hf_suite_name(uint16_t suite);
@@ -55,6 +57,7 @@ struct hf_listener {
     bool encrypt_then_mac;              /**< accept RFC 7366 when offered with a CBC suite */
     bool extended_master_secret_needed; /**< refuse a peer without RFC 7627 */
     uint16_t datagram_len_max; /**< UDP payload the handshake fragments to; 256..4096 */
+    uint8_t quota_index; /**< of hf_config.quotas: whose share its peers use up; 0 without any */
     uint16_t psk_hint_len;     /**< 0: no ServerKeyExchange (RFC 4279 5.2) */
     uint8_t psk_hint[HF_PSK_HINT_MAX];
     /** By server name. The first is also for peers that send none, and, if no authority here has
@@ -67,6 +70,37 @@ struct hf_listener {
  *  mandatory one first: a client that offers both may have no certificate, but has a key. No hint;
  *  1,200 bytes. */
 HF_API void hf_listener_init(struct hf_listener *listener, enum hf_transport transport);
+
+/** What many outgoing associations have in common: how we dial, and as whom. */
+struct hf_dialer {
+    enum hf_transport transport;
+    enum hf_reference_point reference_point;
+    uint16_t suites[HF_SUITES_MAX]; /**< offered, in order of preference */
+    uint8_t suite_count;
+    bool encrypt_then_mac;              /**< offer RFC 7366 along with a CBC suite */
+    bool extended_master_secret_needed; /**< offered in any case; refuse a server without it */
+    uint16_t max_fragment_len; /**< RFC 6066 4: 512, 1024, 2048, 4096; 0: not asked for */
+    uint16_t datagram_len_max; /**< UDP payload the handshake fragments to; 256..4096 */
+    /** What we show and by what servers are judged; a reference is taken of each. Suites with
+     *  certificates are offered if there is one of the first two, and the third. */
+    const struct hf_credential *x509; /**< shown as a certificate; NULL: none */
+    const struct hf_credential *raw;  /**< shown as a raw public key (RFC 7250); NULL: none */
+    const struct hf_trust *trust;
+};
+
+/** hf_dialer_init sets the suites with certificates, then those with pre-shared keys, of each the
+ *  mandatory one first; 1,200 bytes. Suites there is no credential for are not offered. */
+HF_API void hf_dialer_init(struct hf_dialer *dialer, enum hf_transport transport);
+
+/** What the peers of the listeners of one authority may take of an engine together, so that one
+ *  authority's flood is not the others'. In every field 0 means: no limit of its own. */
+struct hf_quota {
+    uint32_t associations_max;      /**< established and half-open; a rebooted client's new
+                                         handshake (RFC 6347 4.2.8) is let in beyond it */
+    uint32_t handshakes_max;        /**< half-open */
+    uint32_t handshakes_per_second; /**< begun: DTLS after the cookie, TLS at accept; bursts of two
+                                         seconds' worth */
+};
 
 /** Limits of one engine (one shard). hf_config_init() sets the defaults given here. */
 struct hf_config {
@@ -99,6 +133,10 @@ struct hf_config {
     uint64_t retransmit_us_initial; /**< RFC 6347 4.2.4.1; 1 s. RFC 7925 11: 9 s */
     uint64_t retransmit_us_max;     /**< 60 s */
     uint64_t cookie_us_max;         /**< a cookie lives one to two of these; 60 s */
+    /** For embedders that tell the tenants of a record apart by the two low bits of the handle
+     *  alone: these repeat on a record only so long after the last of four tenants of whom one was
+     *  established has ended; at most 2^31 ticks of 10 ms. 0 = at once (the default). */
+    uint64_t reuse_us_min;
 
     /* Trial decryption (DTLS), per association. */
     uint32_t trials_per_second; /**< failing decryptions allowed a second, burst twice this; 32 */
@@ -108,11 +146,16 @@ struct hf_config {
 
     uint8_t cookie_secret[32]; /**< all zero: drawn at random; shared by shards that share peers */
 
+    uint32_t quota_count;          /**< at most HF_QUOTAS_MAX; 0: none */
+    const struct hf_quota *quotas; /**< copied by hf_engine_open() */
+
     uint32_t listener_count;
     const struct hf_listener *listeners; /**< copied by hf_engine_open() */
+    uint32_t dialer_count;
+    const struct hf_dialer *dialers; /**< copied by hf_engine_open() */
 };
 
-/** hf_config_init sets every default; no listeners. */
+/** hf_config_init sets every default; no listeners, no dialers. */
 HF_API void hf_config_init(struct hf_config *config);
 
 /** hf_config_use_constrained_timers sets the RFC 7925 11 profile: 9 s, doubling, deadline 120 s. */

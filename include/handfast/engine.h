@@ -48,7 +48,8 @@ HF_API uint64_t hf_engine_next_us(const struct hf_engine *engine);
 /** One datagram. `data` is decrypted in place. */
 struct hf_datagram {
     struct hf_path path;
-    uint32_t listener_index;
+    uint32_t listener_index; /**< whose socket it came to; `is_client`: a dialer's index */
+    bool is_client; /**< the socket is for dialling only: a ClientHello has no business there */
     uint8_t ecn; /**< the two ECN bits as received; handed through to HF_EVENT_DATA */
     uint8_t *data;
     size_t len;
@@ -57,18 +58,43 @@ struct hf_datagram {
 /** hf_engine_receive_datagram takes one UDP payload. Bad input is dropped and counted: there is
  *  nothing for the caller to do about it. Returns HF_OK, or HF_WAITING when the event queue or
  *  the output is full: take them, then call again with the same datagram, or drop it.
- *  Errors: HF_E_ARGUMENT (no DTLS listener of that index). */
+ *  Errors: HF_E_ARGUMENT (no DTLS listener, or dialer, of that index). */
 HF_API enum hf_status hf_engine_receive_datagram(struct hf_engine *engine,
                                                  struct hf_datagram *datagram);
 
 /** hf_engine_accept begins a TLS association for a connection that was just accepted.
  *  `user` comes back in every event and output; `path` tells prefixes apart and comes back in
  *  events. Errors: HF_WAITING (events or output full: next turn). HF_E_ASSOCIATION_LIMIT,
+ *  HF_E_AUTHORITY_LIMIT,
  *  HF_E_HANDSHAKE_LIMIT, HF_E_PREFIX_LIMIT: close the connection. HF_E_ARGUMENT (no TLS listener
  *  of that index). */
 HF_API HF_MUST_USE enum hf_status hf_engine_accept(hf_association_id *out, struct hf_engine *engine,
                                                    uint32_t listener_index,
                                                    const struct hf_path *path, uint64_t user);
+
+/** An association to begin as (D)TLS client. Views are copied. */
+struct hf_connect {
+    uint32_t dialer_index;
+    struct hf_path path; /**< DTLS: `local` as hf_datagram.path.local will say it */
+    uint64_t user;       /**< TLS: as for hf_engine_accept(); DTLS: not kept */
+    struct hf_bytes server_name;  /**< SNI, sent in lower case; at most 255 bytes; empty: none */
+    struct hf_bytes psk_identity; /**< sent as it is; at most identity_len_max. Empty: no suites
+                                       with pre-shared keys are offered */
+    enum hf_flavour flavour;      /**< of the server's certificate or raw key (TS-0003 8.1.2.3);
+                                       NONE: any that the dialer's trust accepts */
+    struct hf_bytes entity_id;    /**< who must answer: the CSE-ID of Entity B, or the FQDN of a MAF
+                                       (TS-0003 8.2.1, 8.1.2); empty: whom the key source or, with
+                                       flavour NONE or RAW, the certificate names */
+};
+
+/** hf_engine_connect begins a handshake as client: the ClientHello is output at once. TLS: bytes of
+ *  the connection come and go as after hf_engine_accept(). The key source is asked for the key of
+ *  `psk_identity` when the server's hello is there; its answer's entity must be `entity_id` if both
+ *  say one. Errors: HF_WAITING (events or output full: next turn). HF_E_ASSOCIATION_LIMIT,
+ *  HF_E_HANDSHAKE_LIMIT. HF_E_STATE (DTLS: there is an association on this path). HF_E_ARGUMENT. */
+HF_API HF_MUST_USE enum hf_status hf_engine_connect(hf_association_id *out,
+                                                    struct hf_engine *engine,
+                                                    const struct hf_connect *connect);
 
 /** hf_engine_receive_stream takes bytes of a TLS connection, decrypted in place.
  *  Out: `*consumed`, normally `len`. Less with HF_WAITING: keep the rest, stop reading, and call
@@ -131,7 +157,8 @@ struct hf_output {
     uint64_t user;                 /**< TLS: as given to hf_engine_accept() */
     bool is_stream;                /**< TLS bytes, in order; otherwise one datagram on `path` */
     struct hf_path path;           /**< leaves from path.local */
-    uint32_t listener_index;
+    uint32_t listener_index;       /**< `is_client`: the dialer's index */
+    bool is_client;
     uint8_t ecn;
     struct hf_bytes data;
 };
@@ -166,7 +193,9 @@ struct hf_event {
     hf_association_id association;
     uint64_t user;    /**< TLS: as given to hf_engine_accept() */
     uint64_t context; /**< as given in the key source's answer */
-    uint32_t listener_index;
+    uint32_t listener_index; /**< `is_client`: the dialer's index */
+    bool is_client;          /**< we dialled: hf_engine_connect() */
+    enum hf_framework framework; /**< as far as it has come: HF_FRAMEWORK_NONE before the hello */
     uint8_t ecn;           /**< HF_EVENT_DATA on DTLS */
     struct hf_bytes data;  /**< HF_EVENT_DATA: valid until the next hf_engine_begin_turn() */
     struct hf_path path;   /**< of the association */
@@ -191,14 +220,15 @@ struct hf_association_info {
     enum hf_reference_point reference_point;
     enum hf_transport transport;
     bool established;
-    bool is_sa2; /**< false: SA1, the peer is the (D)TLS client */
+    bool is_client; /**< we are the (D)TLS client */
+    bool is_sa2; /**< false: SA1, Entity A is the (D)TLS client (TS-0003 8.2.1) */
     uint16_t suite;
     bool extended_master_secret;
     bool encrypt_then_mac;
     uint16_t suid;
     int64_t expires_s;
     uint64_t context;
-    uint32_t listener_index;
+    uint32_t listener_index; /**< `is_client`: the dialer's index */
     uint16_t plaintext_len_max; /**< most bytes of one record we send (RFC 8449, RFC 6066 4) */
     struct hf_path path;
     uint16_t entity_id_len;
@@ -218,7 +248,8 @@ HF_API HF_MUST_USE enum hf_status hf_engine_association_info(struct hf_associati
 struct hf_association_entry {
     hf_association_id association;
     uint64_t context; /**< as given in the key source's answer; 0 before it */
-    uint32_t listener_index;
+    uint32_t listener_index; /**< `is_client`: the dialer's index */
+    bool is_client;
     bool established;
 };
 
@@ -233,11 +264,35 @@ HF_API uint32_t hf_engine_association_slots(const struct hf_engine *engine);
 HF_API bool hf_engine_next_association(struct hf_association_entry *out, uint32_t *cursor,
                                        const struct hf_engine *engine, uint32_t cursor_end);
 
+/** hf_engine_end_unfit ends established associations whose credential has expired, or is revoked or
+ *  no longer pinned by what their listener trusts now (hf_engine_update_listener()). Walks as
+ *  hf_engine_next_association() does, records below `cursor_end`, and stops after `ends_max`: so
+ *  many a call is as fast as peers come back. Returns how many it has ended; `*cursor` is below
+ *  `cursor_end` when there is more to do. Cost: 5 ns a record, 0.2 us one with a certificate. */
+HF_API uint32_t hf_engine_end_unfit(struct hf_engine *engine, uint32_t *cursor,
+                                    uint32_t cursor_end, uint32_t ends_max);
+
 /** hf_engine_update_listener replaces what a listener offers: for handshakes whose ClientHello is
- *  still to come. Errors: HF_E_ARGUMENT (no such listener, or another transport), HF_E_CONFIG. */
+ *  still to come. Errors: HF_E_ARGUMENT (no such listener, another transport or quota),
+ *  HF_E_CONFIG. */
 HF_API HF_MUST_USE enum hf_status hf_engine_update_listener(struct hf_engine *engine,
                                                             uint32_t listener_index,
                                                             const struct hf_listener *listener);
+
+/** hf_engine_update_dialer replaces what a dialer offers: for associations not yet begun. Errors as
+ *  hf_engine_update_listener(). */
+HF_API HF_MUST_USE enum hf_status hf_engine_update_dialer(struct hf_engine *engine,
+                                                          uint32_t dialer_index,
+                                                          const struct hf_dialer *dialer);
+
+/** hf_engine_update_limits takes over what needs no memory: hello_us_max, handshake_us_max,
+ *  answer_us_max, record_us_max, idle_us_max, both of retransmit, handshakes_pressure,
+ *  handshakes_per_prefix_max, and the quotas, as many as before. Handshakes under way keep the
+ *  deadlines they have; an idle limit holds for all associations within a few turns. Everything
+ *  else in `config` is judged and ignored. Errors: HF_E_CONFIG; HF_E_ARGUMENT (another number of
+ *  quotas). */
+HF_API HF_MUST_USE enum hf_status hf_engine_update_limits(struct hf_engine *engine,
+                                                          const struct hf_config *config);
 
 /** hf_engine_export derives keying material (RFC 5705; TS-0003 10.3.1). No context is not the same
  *  as an empty one: `context` NULL means none. In: `label` without NUL, at most 64 bytes; `out_len`
@@ -267,6 +322,7 @@ HF_API HF_MUST_USE enum hf_status hf_engine_export(uint8_t *out, size_t out_len,
     X(HANDSHAKE_LIMIT, "handshake_limit", "all handshake slots are taken")                         \
     X(PREFIX_LIMIT, "prefix_limit", "too many half-open from this prefix")                         \
     X(ASSOCIATION_LIMIT, "association_limit", "all association slots are taken")                   \
+    X(AUTHORITY_LIMIT, "authority_limit", "the authority has used up its share")                   \
     X(RESTART_RATE, "restart_rate", "a peer that begins again too often")                          \
     X(FRAGMENT, "fragment", "malformed, inconsistent or oversize fragment")                        \
     X(MESSAGE_SEQ, "message_seq", "already had, or too far ahead")                                 \
@@ -288,6 +344,12 @@ enum hf_drop {
 /** hf_drop_label gives the metric label, never NULL. */
 HF_API const char *hf_drop_label(enum hf_drop drop);
 
+/** What a quota was used for. */
+struct hf_quota_counters {
+    uint64_t refused_associations, refused_handshakes, refused_rate; /**< by which limit */
+    uint32_t associations, handshakes; /**< gauges, as the limits of these names count */
+};
+
 /** Counters since the engine was opened, and gauges of now. */
 struct hf_counters {
     uint64_t drops[HF_DROP_COUNT];
@@ -302,6 +364,7 @@ struct hf_counters {
     uint64_t requests, answers, answers_stale;
     uint64_t jobs, jobs_stale; /**< crypto jobs taken, and given back too late */
     uint64_t restarts; /**< associations replaced by a rebooted client (RFC 6347 4.2.8) */
+    struct hf_quota_counters quotas[HF_QUOTAS_MAX];
     /* Gauges */
     uint32_t associations;     /**< established */
     uint32_t handshakes_open;  /**< half-open slots in use */

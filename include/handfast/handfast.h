@@ -5,5 +5,6 @@
 #include <handfast/engine.h>
 #include <handfast/job.h>
 #include <handfast/keyfile.h>
+#include <handfast/originator.h>
 
 #endif

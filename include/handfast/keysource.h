@@ -30,7 +30,8 @@ enum hf_request_kind {
 struct hf_request {
     struct hf_ticket ticket;
     enum hf_request_kind kind;
-    uint32_t listener_index;
+    uint32_t listener_index;       /**< `is_client`: the dialer's index */
+    bool is_client;                /**< we dialled, and the identity is our own choice */
     uint16_t suite;                /**< already selected (RFC 4279: before the identity is seen) */
     struct hf_bytes psk_identity;  /**< 1..identity_len_max octets, any value */
     struct hf_bytes server_name;   /**< SNI host_name in lower case, or empty */
@@ -49,8 +50,8 @@ enum hf_answer_kind {
     HF_ANSWER_PREMASTER,     /**< `secret` is the whole premaster secret (RFC 4279 2) */
     HF_ANSWER_MASTER_SECRET, /**< `secret` is the 48-byte master secret */
     HF_ANSWER_IDENTITY,      /**< answers HF_REQUEST_IDENTITY */
-    HF_ANSWER_REFUSED,       /**< no such key: the engine goes on with a decoy key; for
-                                  HF_REQUEST_IDENTITY: the entity is not admitted */
+    HF_ANSWER_REFUSED,       /**< no such key: the engine goes on with a decoy key, as client it
+                                  gives up; HF_REQUEST_IDENTITY: the entity is not admitted */
     HF_ANSWER_UNAVAILABLE,   /**< cannot tell now: the handshake fails with internal_error */
 };
 

@@ -41,6 +41,8 @@ enum hf_status_class {
     X(E_UNRECOGNIZED_NAME, PEER, 112, "unrecognized_name", "no authority here has that name")    \
     X(E_NO_EXTENDED_MASTER_SECRET, PEER, 71, "no_extended_master_secret",                        \
       "extended master secret is required and was not offered")                                  \
+    X(E_UNSUPPORTED_EXTENSION, PEER, 110, "unsupported_extension",                               \
+      "the server answers an extension that was not offered")                                    \
     X(E_RECORD_OVERFLOW, PEER, 22, "record_overflow", "a record is longer than allowed")         \
     X(E_MESSAGE_TOO_LONG, LIMIT, 47, "message_too_long", "a handshake message exceeds the cap")  \
     X(E_PEER_ALERT, PEER, 255, "peer_alert", "the peer sent a fatal alert")                      \
@@ -48,6 +50,7 @@ enum hf_status_class {
     X(E_KEY_UNKNOWN, AUTH, 20, "key_unknown", "no key is known for the identity")                \
     X(E_KEY_EXPIRED, AUTH, 20, "key_expired", "the key of the identity has expired")             \
     X(E_KEY_MISMATCH, AUTH, 20, "key_mismatch", "the peer's key is not the one we hold")         \
+    X(E_NO_CREDENTIAL, AUTH, 80, "no_credential", "we hold no key for what we were to dial as")  \
     X(E_IDENTITY_REFUSED, AUTH, 49, "identity_refused", "the entity is not admitted")            \
     X(E_NO_CERTIFICATE, AUTH, 40, "no_certificate", "the peer has no certificate")               \
     X(E_FINISHED, AUTH, 51, "finished", "the Finished message does not verify")                  \
@@ -117,6 +120,7 @@ enum hf_status_class {
     X(E_HANDSHAKE_LIMIT, LIMIT, 80, "handshake_limit", "all handshake slots are taken")          \
     X(E_PREFIX_LIMIT, LIMIT, 80, "prefix_limit", "too many half-open handshakes from a prefix")  \
     X(E_ASSOCIATION_LIMIT, LIMIT, 80, "association_limit", "all association slots are taken")    \
+    X(E_AUTHORITY_LIMIT, LIMIT, 80, "authority_limit", "the authority has used up its share")    \
     X(E_PROOF_LIMIT, LIMIT, 80, "proof_limit", "all slots for certificate handshakes are taken") \
     X(E_JOB_TIMEOUT, LIMIT, 80, "job_timeout", "a crypto job did not come back in time")         \
     X(E_SOURCE_UNAVAILABLE, LIMIT, 80, "source_unavailable", "the key source cannot answer")     \

@@ -59,6 +59,8 @@ struct hf_keystore_service {
     uint64_t started_ms, restart_ms, poll_ms;
     uint32_t restart_wait_ms;
     uint32_t shard_next; /* whom to serve first */
+    uint64_t *kept;      /* what was told of it so far */
+    size_t kept_count, kept_max;
 };
 
 void hf_keystore_ring_push(struct hf_keystore_ring *ring, uint32_t mask, uint32_t slot);

@@ -39,6 +39,10 @@ struct hf_keystore_service_config {
     /** retired names the contexts whose keys were removed or replaced, sorted: their associations
      *  are to end. Called on the store thread. May be NULL. */
     void (*retired)(const uint64_t *contexts, size_t count, void *arg);
+    /** kept names, sorted, the contexts of all keys there are, after the store was replaced in a
+     *  way that leaves nothing to compare with: a context not among them and not above `newest` is
+     *  of a key that is gone. Called on the store thread. May be NULL. */
+    void (*kept)(const uint64_t *contexts, size_t count, uint64_t newest, void *arg);
     /** log gives one line, never key material. Called on the store thread. May be NULL. */
     void (*log)(bool is_error, const char *event, const char *text, void *arg);
     void *arg;

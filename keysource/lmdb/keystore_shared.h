@@ -53,9 +53,12 @@ struct hf_keystore_shared {
     char error[HF_KEYDB_ERROR_MAX]; /* of a start that failed, of damage met; else empty */
     uint64_t keys, generation, transaction;
     uint64_t cursor; /* in the change log; survives the process */
-    bool is_retired_unknown; /* another generation, and the one before could not be compared */
+    bool is_kept_owed;       /* another generation: not all of what it means was told yet */
+    bool is_retired_unknown; /* and there was no memory to find out */
+    bool is_kept;            /* `retired` holds what is kept, a part of it */
     bool has_more_retired;
     uint32_t retired_count;
+    uint64_t newest; /* of what is kept: keys above it came later */
     uint64_t retired[HF_KEYSTORE_RETIRED_MAX];
     struct hf_keystore_slot slots[];
 };

@@ -235,6 +235,40 @@ static void say_uncompared(struct hf_keystore_service *service)
     service->shared->is_retired_unknown = false;
 }
 
+static void forget_kept(struct hf_keystore_service *service)
+{
+    free(service->kept);
+    service->kept = NULL;
+    service->kept_count = service->kept_max = 0;
+}
+
+/* A part of what is kept; with the last part all of it is handed on. */
+static void tell_kept(struct hf_keystore_service *service, size_t count)
+{
+    struct hf_keystore_shared *shared = service->shared;
+    if (service->kept_max - service->kept_count < count) {
+        size_t max = 2 * service->kept_max + HF_KEYSTORE_RETIRED_MAX;
+        uint64_t *larger = realloc(service->kept, max * sizeof(*larger));
+        if (larger == NULL) {
+            forget_kept(service);
+            shared->is_retired_unknown = true;
+            return;
+        }
+        service->kept = larger;
+        service->kept_max = max;
+    }
+    memcpy(service->kept + service->kept_count, shared->retired, count * sizeof(uint64_t));
+    service->kept_count += count;
+    if (shared->has_more_retired)
+        return;
+    /* The other process has sorted it, or says so. */
+    qsort(service->kept, service->kept_count, sizeof(uint64_t), compare_revisions);
+    if (service->config.kept != NULL)
+        service->config.kept(service->kept, service->kept_count, shared->newest,
+                             service->config.arg);
+    forget_kept(service);
+}
+
 static void tell_retired(struct hf_keystore_service *service)
 {
     struct hf_keystore_shared *shared = service->shared;
@@ -242,6 +276,10 @@ static void tell_retired(struct hf_keystore_service *service)
     count = count < HF_KEYSTORE_RETIRED_MAX ? count : HF_KEYSTORE_RETIRED_MAX;
     if (count == 0)
         return;
+    if (shared->is_kept) {
+        tell_kept(service, count);
+        return;
+    }
     qsort(shared->retired, count, sizeof(uint64_t), compare_revisions);
     atomic_fetch_add(&service->counts.retired, count);
     if (service->config.retired != NULL)
@@ -377,6 +415,8 @@ static void await_start(struct hf_keystore_service *service)
     atomic_store(&service->counts.generation, shared->generation);
     atomic_store(&service->counts.transaction, shared->transaction);
     atomic_store(&service->counts.is_serving, true);
+    forget_kept(service);
+    atomic_store(&service->is_poll_wanted, true);
     if (atomic_load(&service->counts.starts) > 1)
         say(service, false, "keystore_serves_again", service->path);
     say_uncompared(service);
@@ -435,6 +475,7 @@ static void *live(void *arg)
             sleep_until(service, until_ms);
     }
     service->config.log = NULL;
+    forget_kept(service);
     end_keeper(service);
     return NULL;
 }

@@ -27,8 +27,9 @@ struct worker {
     struct hf_bytes authority;
     bool has_authority;
     struct hf_keydb *db;
-    uint64_t *retired;           /* of a generation that was replaced, still to be told */
+    uint64_t *retired; /* of a generation that was replaced, or kept in it: still to be told */
     size_t retired_count, retired_told, retired_max;
+    bool is_kept; /* which of the two */
     bool has_no_memory;
 };
 
@@ -112,6 +113,44 @@ static void keep_retired(uint64_t revision, void *arg)
     worker->retired[worker->retired_count++] = revision;
 }
 
+static bool keep_kept(const struct hf_keydb_key *key, void *arg)
+{
+    struct worker *worker = arg;
+    keep_retired(key->revision, arg);
+    return !worker->has_no_memory;
+}
+
+static int compare_revisions(const void *a, const void *b)
+{
+    uint64_t first = *(const uint64_t *)a;
+    uint64_t second = *(const uint64_t *)b;
+    return (first > second) - (first < second);
+}
+
+/* What is there now, when nobody can tell what is not there any more. A key that is put in later
+ * has a revision of that time. */
+static void collect_kept(struct worker *worker)
+{
+    struct hf_keystore_shared *shared = worker->shared;
+    struct timespec now;
+    char error[HF_KEYDB_ERROR_MAX];
+    clock_gettime(CLOCK_REALTIME, &now);
+    worker->retired_count = worker->retired_told = 0;
+    worker->has_no_memory = false;
+    bool is_good =
+        hf_keydb_each(worker->db, error, keep_kept, worker) && !worker->has_no_memory;
+    shared->newest = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+    worker->is_kept = is_good;
+    if (is_good && worker->retired_count > 0) {
+        qsort(worker->retired, worker->retired_count, sizeof(uint64_t), compare_revisions);
+    } else if (is_good) { /* an empty store keeps nothing: one context that nobody has */
+        keep_retired(0, worker);
+    } else {
+        worker->retired_count = 0; /* still owed: the next process tries again */
+        shared->is_retired_unknown = true;
+    }
+}
+
 /* What the new generation lacks. The restore has checked all of it; doing so again would keep
  * look-ups waiting. */
 static void follow_restore(struct worker *worker)
@@ -124,11 +163,17 @@ static void follow_restore(struct worker *worker)
         memcpy(shared->error, error, sizeof(error));
         return;
     }
-    if (!hf_keydb_difference(&count, error, worker->db, next, keep_retired, worker) ||
-        worker->has_no_memory)
-        shared->is_retired_unknown = true;
+    shared->is_kept_owed = true;
+    worker->is_kept = worker->has_no_memory = false;
+    bool is_compared =
+        hf_keydb_difference(&count, error, worker->db, next, keep_retired, worker) &&
+        !worker->has_no_memory;
     hf_keydb_close(worker->db);
     worker->db = next;
+    if (!is_compared)
+        collect_kept(worker);
+    else if (worker->retired_count == 0)
+        shared->is_kept_owed = false;
     if (hf_keydb_begin_read(next, error))
         shared->cursor = hf_keydb_cursor(next);
     hf_keydb_end_read(next);
@@ -144,11 +189,16 @@ static void tell_retired(struct worker *worker)
         memcpy(shared->retired, worker->retired + worker->retired_told, count * sizeof(uint64_t));
         worker->retired_told += count;
         shared->retired_count = (uint32_t)count;
+        shared->is_kept = worker->is_kept;
         shared->has_more_retired = true;
-        if (worker->retired_told == worker->retired_count)
+        if (worker->retired_told == worker->retired_count) {
             worker->retired_told = worker->retired_count = 0;
+            worker->is_kept = shared->is_kept_owed = false;
+            shared->has_more_retired = !shared->is_kept;
+        }
         return;
     }
+    shared->is_kept = false;
     if (!hf_keydb_begin_read(worker->db, shared->error))
         return;
     shared->retired_count = (uint32_t)hf_keydb_retired(shared->retired, HF_KEYSTORE_RETIRED_MAX,
@@ -179,13 +229,15 @@ static bool start(struct worker *worker)
         return false;
     uint64_t generation = hf_keydb_generation(worker->db);
     if (shared->generation != generation) {
-        shared->is_retired_unknown = shared->generation != 0;
+        shared->is_kept_owed = shared->generation != 0;
         shared->cursor = hf_keydb_cursor(worker->db);
         shared->generation = generation;
     }
     hf_keydb_end_read(worker->db);
     shared->keys = report.keys;
     shared->transaction = report.transaction;
+    if (shared->is_kept_owed) /* or the process before died before it had told */
+        collect_kept(worker);
     return true;
 }
 

@@ -67,9 +67,9 @@ class Device:
             self.process.stdin.close()
 
 
-def udp_upstream(port=0):
-    upstream = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    upstream.bind(("127.0.0.1", port))
+def udp_upstream(port=0, family=socket.AF_INET):
+    upstream = socket.socket(family, socket.SOCK_DGRAM)
+    upstream.bind(("127.0.0.1" if family == socket.AF_INET else "::1", port))
     upstream.settimeout(PATIENCE)
     return upstream
 

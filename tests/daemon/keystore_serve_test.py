@@ -164,9 +164,12 @@ class KeyStoreTest(OperationFixture):
     def test_store_cut_short_under_it(self):
         backup = self.path("backup")
         self.psk("backup", backup)
+        self.psk("add", "later", "--entity", "/in-cse/Clater", stdin=OTHER_KEY)
         daemon = self.start()
         client = self.client(daemon)
         self.assertTrue(client.asks_whoami())
+        later = self.client(daemon, identity="later", key=OTHER_KEY)
+        self.assertTrue(later.asks_whoami())
         os.truncate(os.path.join(self.store, "current"), 8192)
         self.assertFalse(self.is_served(daemon))
         daemon.wait_for("event=keystore_damaged")
@@ -174,6 +177,8 @@ class KeyStoreTest(OperationFixture):
         self.psk("restore", backup)
         self.wait_served(daemon)
         daemon.wait_for("event=keystore_serves_again")
+        later.wait_end()  # nothing could be compared, and yet: its key is not there any more
+        daemon.wait_for("event=associations_ended reason=key_gone")
         self.assertTrue(client.asks_whoami())
         self.assertEqual(daemon.stop(), 0)
 

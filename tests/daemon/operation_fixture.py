@@ -31,7 +31,7 @@ class Daemon(process_test.Daemon):
         if "seccomp = yes" in text:  # the leak check traces its own process
             environment["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
         self.process = subprocess.Popen(
-            [process_test.HANDFASTD, "--config", self.config_file, *options],
+            [process_test.HANDFASTD, "--config", self.config_file, *process_test.IO, *options],
             stderr=subprocess.PIPE, text=True, env=environment)
         self.lines = []
         self.lock = threading.Condition()
@@ -69,10 +69,10 @@ class Daemon(process_test.Daemon):
 class Client:
     """A TLS association that stays open."""
 
-    def __init__(self, daemon, identity="dev", key=KEY):
+    def __init__(self, daemon, identity="dev", key=KEY, port=None):
         self.process = subprocess.Popen(
             ["openssl", "s_client", "-quiet", "-tls1_2", "-connect",
-             f"127.0.0.1:{daemon.port('tls')}", "-psk_identity", identity, "-psk", key],
+             f"127.0.0.1:{port or daemon.port('tls')}", "-psk_identity", identity, "-psk", key],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
     def asks_whoami(self):

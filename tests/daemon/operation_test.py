@@ -7,6 +7,7 @@ import pwd
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import unittest
@@ -14,7 +15,7 @@ import unittest
 import operation_fixture
 from broken_configs import BROKEN, GOOD
 from operation_fixture import OperationFixture
-from process_test import KEY, OTHER_KEY, PATIENCE, openssl, run_once, write_keys
+from process_test import IO, KEY, OTHER_KEY, PATIENCE, openssl, run_once, write_keys
 
 RELOADS = int(os.environ.get("HF_RELOADS", "100"))
 IS_ROOT = os.geteuid() == 0
@@ -134,6 +135,9 @@ class OperationTest(OperationFixture):
 
     def test_what_needs_a_restart_is_refused(self):
         daemon = self.start_daemon()
+        if not IO:  # the command line wins over the file
+            daemon.write_config(GOOD.replace("shards = 2", "shards = 2\n io = epoll"))
+            self.assertIn("io: cannot change", daemon.ask("reload", status=1)["error"])
         for old, new, word in (
                 ("shards = 2", "shards = 1", "shards"),
                 ('metrics { address = "127.0.0.1:0" }', "", "metrics"),
@@ -141,7 +145,8 @@ class OperationTest(OperationFixture):
                 ("transport = tls", "transport = dtls", "transport"),
                 ('"127.0.0.1:0"\n}', '"127.0.0.2:0"\n}', "address"),
                 ('authority "main"', 'authority "other"', "names and order"),
-                ("log {", "limits { idle-timeout = 5s }\nlog {", "idle-timeout")):
+                ("log {", "limits { associations-max = 5000 }\nlog {", "associations-max"),
+                ("log {", "limits { upstream-quarantine = 5s }\nlog {", "upstream-quarantine")):
             self.assertIn(old, GOOD)
             daemon.write_config(GOOD.replace(old, new))
             error = daemon.ask("reload", status=1)["error"]
@@ -170,6 +175,77 @@ class OperationTest(OperationFixture):
         found = {item["suite"] for item in self.associations(daemon, 2)}
         self.assertEqual(found, {"TLS_PSK_WITH_AES_128_CBC_SHA256",
                                  "TLS_PSK_WITH_AES_128_GCM_SHA256"})
+        self.assertEqual(daemon.stop(), 0)
+
+    def test_limits_of_an_authority(self):
+        """One authority is full; the other, in the same daemon, is not."""
+        second = self.path("keys2")
+        write_keys(second, f"dev:{KEY}:/in-cse/Cdev\n")
+        limited = GOOD.replace("shards = 2", "shards = 1").replace(
+            '    psk-file = "{keys}"\n', '    psk-file = "{keys}"\n    associations-max = 2\n')
+        limited = re.sub(r"(transport = \w+\n)", r"\1    authority = main\n", limited)
+        other = (f'authority "second" {{ psk-file = "{second}" }}\n'
+                 'listener "other" {\n transport = tls\n address = "127.0.0.1:0"\n'
+                 ' authority = second\n}\n')
+        daemon = self.start_daemon(limited + other)
+        clients = [self.client(daemon) for _ in range(2)]
+        for client in clients:
+            self.assertTrue(client.asks_whoami())
+        refused = self.client(daemon)
+        self.assertFalse(refused.asks_whoami())
+        with self.assertRaises(subprocess.TimeoutExpired):  # shares it: its hello is dropped
+            subprocess.run(["openssl", "s_client", "-dtls1_2", "-connect",
+                            f"127.0.0.1:{daemon.port('dtls')}", "-psk", KEY, "-psk_identity",
+                            "dev"], stdin=subprocess.DEVNULL, capture_output=True, timeout=2,
+                           check=False)
+        name = 'handfast_authority_refused_total{authority="main",limit="associations"}'
+        daemon.wait_for_metric('handfast_authority_associations{authority="main"}', 2)
+        self.assertGreaterEqual(daemon.metric(name), 2)
+        self.assertGreaterEqual(daemon.metric('handfast_drops_total{cause="authority_limit"}'), 1)
+        listener = re.search(r"address=\S+:(\d+)", [
+            line for line in daemon.lines if "listener=other" in line][0]).group(1)
+        free = [operation_fixture.Client(daemon, port=listener) for _ in range(4)]
+        for client in free:
+            self.addCleanup(client.close)
+            self.assertTrue(client.asks_whoami())
+        daemon.write_config(limited.replace("associations-max = 2", "associations-max = 3\n"
+                                            "    handshakes-per-second = 1") + other)
+        daemon.ask("reload")
+        again = self.client(daemon)
+        self.assertTrue(again.asks_whoami())
+        self.assertFalse(self.client(daemon).asks_whoami())
+        again.close()
+        daemon.wait_for_metric('handfast_authority_associations{authority="main"}', 2)
+        outcomes = []
+        for _ in range(4):  # now it is the rate
+            client = self.client(daemon)
+            outcomes.append(client.asks_whoami())
+            client.close()
+            client.wait_end()
+        self.assertIn(False, outcomes)
+        rate = 'handfast_authority_refused_total{authority="main",limit="rate"}'
+        daemon.wait_for_metric('handfast_authority_associations{authority="main"}', 2)
+        daemon.wait_for_metric(rate, outcomes.count(False))
+        for client in clients + free:
+            self.assertTrue(client.asks_whoami())
+        self.assertEqual(daemon.stop(), 0)
+
+    def test_a_reload_changes_timers(self):
+        daemon = self.start_daemon()
+        silent = self.client(daemon)
+        self.assertTrue(silent.asks_whoami())
+        daemon.write_config(GOOD.replace("log {", "limits { idle-timeout = 2s }\nlog {"))
+        daemon.ask("reload")
+        silent.wait_end()  # it began when there was no such limit
+        daemon.wait_for_metric('handfast_association_ends_total{reason="idle_timeout"}', 1)
+        daemon.write_config(GOOD.replace("log {", "limits { hello-timeout = 1s }\nlog {"))
+        daemon.ask("reload")
+        lasting = self.client(daemon)
+        self.assertTrue(lasting.asks_whoami())
+        with socket.create_connection(("127.0.0.1", daemon.port("tls"))) as mute:
+            mute.settimeout(5)  # the default is 10 s
+            self.assertEqual(mute.recv(1), b"")
+        self.assertTrue(lasting.asks_whoami())
         self.assertEqual(daemon.stop(), 0)
 
     def test_removed_and_changed_keys_end_their_associations(self):
@@ -275,7 +351,12 @@ class OperationTest(OperationFixture):
         self.assertEqual((authority["kind"], authority["serving"]), ("key-store", True))
         openssl(daemon, "tls", identity="stranger")
         daemon.wait_for("reason=key_unknown")
-        self.assertEqual(daemon.ask("why", "stranger")["keys"], {"main": None})
+        self.assertEqual(daemon.ask("why", "stranger")["keys"], {"main": "absent"})
+        self.assertEqual(daemon.ask("why", "dev")["keys"], {"main": "present"})
+        self.psk("add", "former", "--not-after", "2020-01-01", key=KEY)
+        self.assertEqual(daemon.ask("why", "former")["keys"], {"main": "expired"})
+        self.assertIn("which has expired", daemon.tell("why", "former"))
+        self.psk("rm", "former")
         self.psk("rm", "dev")
         dev.wait_end()
         self.assertTrue(other.asks_whoami())
@@ -284,9 +365,9 @@ class OperationTest(OperationFixture):
         daemon.ask("reload")
         self.assertTrue(other.asks_whoami())
         found = 'handfast_key_store_answers_total{authority="main",outcome="found"}'
-        self.assertEqual(daemon.metric(found), 3)
+        self.assertEqual(daemon.metric(found), 6)  # three handshakes, three times "why"
         self.assertEqual(daemon.metric("handfast_key_store_serving"), 1)
-        self.assertEqual(daemon.metric("handfast_key_store_retired_total"), 1)
+        daemon.wait_for_metric("handfast_key_store_retired_total", 2)
         self.assertEqual(daemon.stop(), 0)
 
     # ---- what it gives up

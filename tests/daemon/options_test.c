@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 static struct hf_daemon_config options;
+static struct hf_quota quotas[HF_QUOTAS_MAX];
 static char error[HF_OPTIONS_ERROR_MAX];
 
 /* The loop's defaults, as its header gives them: this test has no loop. */
@@ -59,7 +60,7 @@ static void test_defaults(void **state)
     struct hf_config engine;
     struct hf_config untouched;
     expect_good(BASE);
-    hf_daemon_config_engine(&engine, &options, 3);
+    hf_daemon_config_engine(&engine, quotas, &options, 3);
     hf_config_init(&untouched);
     assert_int_equal(engine.shard_index, 3);
     assert_int_equal(engine.associations_max * options.shard_count, 1 << 20);
@@ -139,7 +140,7 @@ static void test_limits_are_shared_by_shards(void **state)
     struct hf_loop_config loop;
     expect_good(BASE "--shards 4 --associations-max 100001 --handshakes-max 1000 "
                      "--handshakes-per-prefix 7");
-    hf_daemon_config_engine(&engine, &options, 0);
+    hf_daemon_config_engine(&engine, quotas, &options, 0);
     hf_daemon_config_loop(&loop, &options);
     assert_int_equal(engine.associations_max, 25001);
     assert_int_equal(engine.handshakes_max, 250);
@@ -147,7 +148,7 @@ static void test_limits_are_shared_by_shards(void **state)
     assert_int_equal(engine.handshakes_per_prefix_max, 7);
     assert_int_equal(loop.connections_max, 25001);
     expect_good(BASE "--shards 1 --associations-max 10");
-    hf_daemon_config_engine(&engine, &options, 0);
+    hf_daemon_config_engine(&engine, quotas, &options, 0);
     assert_int_equal(engine.handshakes_max, 10);
     expect_refused(BASE "--shards 1 --associations-max 10 --handshakes-max 11", "handshakes_max");
 }
@@ -158,17 +159,17 @@ static void test_times(void **state)
     struct hf_config engine;
     expect_good(BASE "--handshake-timeout 90 --hello-timeout 2500ms --idle-timeout 24h "
                      "--retransmit-initial 250");
-    hf_daemon_config_engine(&engine, &options, 0);
+    hf_daemon_config_engine(&engine, quotas, &options, 0);
     assert_int_equal(engine.handshake_us_max, 90000000);
     assert_int_equal(engine.hello_us_max, 2500000);
     assert_int_equal(engine.idle_us_max, 86400000000);
     assert_int_equal(engine.retransmit_us_initial, 250000);
     expect_good(BASE "--handshake-timeout 2m --constrained");
-    hf_daemon_config_engine(&engine, &options, 0);
+    hf_daemon_config_engine(&engine, quotas, &options, 0);
     assert_int_equal(engine.handshake_us_max, 120000000);
     assert_int_equal(engine.retransmit_us_initial, 9000000);
     expect_good(BASE "--retransmit-initial 2s --constrained");
-    hf_daemon_config_engine(&engine, &options, 0);
+    hf_daemon_config_engine(&engine, quotas, &options, 0);
     assert_int_equal(engine.retransmit_us_initial, 2000000);
     static const char *const bad[] = {"-1", "1x", "s", "", "99999999999999999999", "1 s", "25h"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -211,6 +212,7 @@ static void test_refusals(void **state)
     expect_refused(BASE "extra", "\"extra\": only options are expected");
     expect_refused(BASE "--shards 0", "a number from 1 to 64");
     expect_refused(BASE "--shards 65", "a number from 1 to 64");
+    expect_refused(BASE "--io kqueue", "auto, uring or epoll");
     expect_refused(BASE "--shards 2x", "a number from 1 to 64");
     expect_refused(BASE "--mtu 255", "a number from 256 to 4096");
     expect_refused(BASE "--reference-point mcx", "mca, mcc");

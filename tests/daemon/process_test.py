@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """process_test.py HANDFASTD - the daemon as a process: exit codes, signals, reload, log, metrics.
 Its only peer is openssl s_client on loopback; every port is one the kernel chose."""
+import ctypes
 import json
 import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -18,23 +20,40 @@ import urllib.request
 HANDFASTD = None
 KEY = "000102030405060708090a0b0c0d0e0f"
 OTHER_KEY = "ffeeddccbbaa99887766554433221100"
+# What the daemons under test stand on: HF_TEST_IO=epoll or uring; otherwise what they choose.
+IO = ["--io", os.environ["HF_TEST_IO"]] if "HF_TEST_IO" in os.environ else []
 PATIENCE = 20  # seconds; valgrind and sanitizers are slow
+
+
+def forbid_io_uring():
+    """In a child before exec: io_uring_setup(2) gives EPERM, as under a container's filter."""
+    code = struct.pack("HBBIHBBIHBBIHBBI", 0x20, 0, 0, 0, 0x15, 0, 1, 425,
+                       0x06, 0, 0, 0x50001, 0x06, 0, 0, 0x7fff0000)
+    program = ctypes.create_string_buffer(code)
+    header = ctypes.create_string_buffer(
+        struct.pack("HxxxxxxQ", 4, ctypes.addressof(program)))
+    libc = ctypes.CDLL(None)
+    if libc.prctl(38, 1, 0, 0, 0) != 0 or libc.prctl(22, 2, header, 0, 0) != 0:
+        os._exit(99)
 
 
 class Daemon:
     """A running handfastd and its log."""
 
     def __init__(self, directory, *options, keys=f"dev:{KEY}:/in-cse/Cdev\n", env=None,
+                 preexec=None, is_whole=False,
                  listeners=("--dtls", "127.0.0.1:0", "--tls", "127.0.0.1:0")):
         self.key_file = os.path.join(directory, "keys")
         write_keys(self.key_file, keys)
         command = [HANDFASTD, *listeners, "--psk-file", self.key_file, "--metrics",
-                   "127.0.0.1:0", "--shards", "2", *options]
+                   "127.0.0.1:0", "--shards", "2", *IO, *options]
+        if is_whole:  # a configuration file has all the rest
+            command = [HANDFASTD, *IO, *options]
         environment = {k: v for k, v in os.environ.items()
                        if k not in ("JOURNAL_STREAM", "NOTIFY_SOCKET")}
         environment.update(env or {})
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True,
-                                        env=environment)
+        self.process = subprocess.Popen(  # pylint: disable=subprocess-popen-preexec-fn
+            command, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=preexec)
         self.lines = []
         self.lock = threading.Condition()
         self.reader = threading.Thread(target=self._read, daemon=True)
@@ -110,9 +129,10 @@ def openssl(daemon, transport, *options, identity="dev", key=KEY, data=b""):
                           check=False)
 
 
-def run_once(*options):
-    return subprocess.run([HANDFASTD, *options], capture_output=True, text=True,
-                          timeout=PATIENCE, check=False)
+def run_once(*options, preexec=None):
+    return subprocess.run(  # pylint: disable=subprocess-popen-preexec-fn
+        [HANDFASTD, *options], capture_output=True, text=True, timeout=PATIENCE, check=False,
+        preexec_fn=preexec)
 
 
 class ProcessFixture(unittest.TestCase):
@@ -146,6 +166,32 @@ class ProcessTest(ProcessFixture):
         head, _, body = answer.stdout.partition(b"\r\n\r\n")
         self.assertTrue(head.startswith(b"HTTP/1.1 200 OK"), answer)
         return json.loads(body)
+
+    # ---- what it stands on
+
+    def test_io_is_chosen_and_told(self):
+        for options, io, because in ((["--io", "uring"], "io_uring", "configured"),
+                                     (["--io", "epoll"], "epoll", "configured"),
+                                     (["--io", "auto"], "io_uring", "it is there")):
+            daemon = self.start(*options)
+            line = daemon.wait_for("event=io_chosen")
+            self.assertIn(f"io={io} ", line)
+            self.assertIn(because, line)
+            self.assertEqual(len([line for line in daemon.lines if "io_chosen" in line]), 1)
+            self.assertEqual(daemon.stop(), 0)
+
+    def test_a_container_that_forbids_io_uring(self):
+        daemon = self.start("--io", "auto", preexec=forbid_io_uring)
+        self.assertIn("seccomp profile", daemon.wait_for("event=io_chosen io=epoll"))
+        for transport in ("dtls", "tls"):
+            self.assertEqual(openssl(daemon, transport, "-no_ign_eof").returncode, 0)
+        daemon.wait_for("event=association_established", 2)
+        self.assertEqual(daemon.stop(), 0)
+        keys = self.path("keys")
+        done = run_once("--dtls", "127.0.0.1:0", "--psk-file", keys, "--io", "uring",
+                        preexec=forbid_io_uring)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("seccomp profile", done.stderr)
 
     # ---- options and exit codes
 

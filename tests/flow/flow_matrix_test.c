@@ -449,6 +449,13 @@ static void heavy_loss_costs_what_it_must(void **state)
     assert_true(apart < 0.005 || (apart - 0.005) * (apart - 0.005) < 16 * variance);
 }
 
+/** The clients here are not the engine's: the rows of its client role are client_test's. */
+static bool is_ours(const struct hf_row *row)
+{
+    bool is_client = row->state >= HF_STATE_CL_START && row->state < HF_STATE_OPEN;
+    return !is_client && row->event != HF_MACHINE_HELLO_REQUEST;
+}
+
 static void every_row_was_taken(void **state)
 {
     (void)state;
@@ -457,6 +464,8 @@ static void every_row_was_taken(void **state)
     if (getenv("HF_FLOW_SEED") || seed_count() < 500)
         skip();
     for (size_t i = 0; i < row_count; i++) {
+        if (!is_ours(&rows[i]))
+            continue;
         uint64_t taken = sim_coverage_taken(i);
         printf("%-18s %-18s %10llu\n", hf_machine_state_name(rows[i].state),
                hf_machine_event_name(rows[i].event), (unsigned long long)taken);

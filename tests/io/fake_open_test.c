@@ -178,6 +178,7 @@ static bool without_locked_memory(void)
 static void no_locked_memory_names_the_limit(void **state)
 {
     (void)state;
+    fixture.config.io = HF_LOOP_IO_URING;
     fixture_listen(&fixture, HF_TRANSPORT_DTLS, "127.0.0.1", 0);
     expect_refusal_in_child(without_locked_memory, "io_uring", "LimitMEMLOCK=");
 }
@@ -208,10 +209,66 @@ static bool as_in_gvisor(void)
 static void a_seccomp_profile_names_the_remedy(void **state)
 {
     (void)state;
+    fixture.config.io = HF_LOOP_IO_URING;
     fixture_listen(&fixture, HF_TRANSPORT_DTLS, "127.0.0.1", 0);
     expect_refusal_in_child(as_in_docker, "io_uring", "seccomp");
     expect_refusal_in_child(as_in_docker, "io_uring", "kernel.io_uring_disabled");
     expect_refusal_in_child(as_in_gvisor, "io_uring", "Linux 6.1");
+}
+
+/* ---- what it stands on -------------------------------------------------------------------- */
+
+/* In a child that `hobble` has made poor: it opens all the same, on epoll, and says why. */
+static void expect_epoll_in_child(bool (*hobble)(void), const char *reason)
+{
+    fixture_init(&fixture);
+    fixture.config.io = HF_LOOP_IO_AUTO;
+    fixture_listen(&fixture, HF_TRANSPORT_DTLS, "127.0.0.1", 0);
+    fixture_listen(&fixture, HF_TRANSPORT_TLS, "127.0.0.1", 0);
+    pid_t child = fork();
+    if (child == 0) {
+        if (!hobble())
+            _exit(2);
+        if (hf_loop_open(&fixture.loop, fixture.error, &fixture.config) != HF_OK)
+            _exit(1);
+        bool is_good = strcmp(hf_loop_io_name(fixture.loop), "epoll") == 0 &&
+                       strstr(hf_loop_io_reason(fixture.loop), reason) != NULL &&
+                       strchr(hf_loop_io_reason(fixture.loop), '\n') == NULL;
+        hf_loop_stop(fixture.loop);
+        is_good &= hf_loop_run(fixture.loop, fixture.error) == HF_OK;
+        hf_loop_close(fixture.loop);
+        _exit(is_good ? 0 : 1);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 2)
+        skip(); /* not root: the limit cannot be set up */
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void what_it_stands_on_is_chosen(void **state)
+{
+    (void)state;
+    static const struct {
+        enum hf_loop_io io;
+        const char *name, *reason;
+    } rows[] = {{HF_LOOP_IO_AUTO, "io_uring", "it is there"},
+                {HF_LOOP_IO_URING, "io_uring", "configured"},
+                {HF_LOOP_IO_EPOLL, "epoll", "configured"}};
+    for (size_t i = 0; i < 3; ++i) {
+        fixture_init(&fixture);
+        fixture.config.io = rows[i].io;
+        fixture_listen(&fixture, HF_TRANSPORT_DTLS, "127.0.0.1", 0);
+        fixture_open(&fixture);
+        assert_int_equal(fixture.open_status, HF_OK);
+        assert_string_equal(hf_loop_io_name(fixture.loop), rows[i].name);
+        assert_string_equal(hf_loop_io_reason(fixture.loop), rows[i].reason);
+        fixture_stop(&fixture);
+    }
+    expect_epoll_in_child(as_in_docker, "seccomp");
+    expect_epoll_in_child(as_in_gvisor, "Linux 6.1");
+    expect_epoll_in_child(without_locked_memory, "LimitMEMLOCK=");
 }
 
 int main(void)
@@ -224,6 +281,7 @@ int main(void)
         cmocka_unit_test_setup(a_privileged_port_names_the_capability, setup),
         cmocka_unit_test_setup(no_locked_memory_names_the_limit, setup),
         cmocka_unit_test_setup(a_seccomp_profile_names_the_remedy, setup),
+        cmocka_unit_test_setup(what_it_stands_on_is_chosen, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -122,7 +122,8 @@ static void an_empty_datagram_does_not_end_receiving(void **state)
         send_records(fd, 1);
         expect_records(fd, 1);
     }
-    assert_true(fixture_counters(fixture).receive_rearms >= 50);
+    if (!fixture_is_epoll()) /* there a receive goes on */
+        assert_true(fixture_counters(fixture).receive_rearms >= 50);
     close(fd);
 }
 
@@ -163,7 +164,8 @@ static void a_burst_beyond_all_buffers_is_served(void **state)
     fixture_run(fixture);
     expect_records(fd, 500);
     struct hf_loop_counters counters = fixture_counters(fixture);
-    assert_true(counters.receive_buffers_empty > 0);
+    if (!fixture_is_epoll()) /* it takes no more than it has room for */
+        assert_true(counters.receive_buffers_empty > 0);
     assert_true(counters.receive_rearms >= counters.receive_buffers_empty);
     send_records(fd, 3);
     expect_records(fd, 3);
@@ -180,7 +182,8 @@ static void an_overflown_completion_queue_loses_nothing(void **state)
     send_records(fd, 1000);
     fixture_run(fixture);
     expect_records(fd, 1000);
-    assert_true(fixture_counters(fixture).completions_overflowed > 0);
+    if (!fixture_is_epoll()) /* it has no such queue */
+        assert_true(fixture_counters(fixture).completions_overflowed > 0);
     send_records(fd, 3);
     expect_records(fd, 3);
     close(fd);

@@ -29,10 +29,17 @@ static void echo(struct hf_loop *loop, const struct hf_event *event, void *arg)
         hf_loop_end(loop, event->association, HF_CLOSE_NOTIFY);
 }
 
+bool fixture_is_epoll(void)
+{
+    const char *io = getenv("HF_TEST_IO");
+    return io != NULL && strcmp(io, "epoll") == 0;
+}
+
 void fixture_init(struct loop_fixture *fixture)
 {
     memset(fixture, 0, sizeof *fixture);
     hf_loop_config_init(&fixture->config);
+    fixture->config.io = fixture_is_epoll() ? HF_LOOP_IO_EPOLL : HF_LOOP_IO_URING;
     fixture->source.request = no_key;
     fixture->engine.listeners = fixture->listeners;
     fixture->engine.associations_max = 4096;

@@ -27,6 +27,8 @@ struct loop_fixture {
     bool is_thread;
 };
 
+/* fixture_is_epoll: HF_TEST_IO=epoll in the environment; otherwise io_uring is what is tested. */
+bool fixture_is_epoll(void);
 /* fixture_init prepares a loop with no socket; fixture_listen adds one ("127.0.0.1", "::" ...). */
 void fixture_init(struct loop_fixture *fixture);
 void fixture_listen(struct loop_fixture *fixture, enum hf_transport transport, const char *ip,

@@ -68,7 +68,7 @@ static void the_whole_header_of_a_datagram(void **state)
                                  "\xe2\0\x19provisioned-symmetric-key"
                                  "\xe3\0\x03Mca";
     (void)state;
-    size_t len = hf_upstream_proxy_encode(out, sizeof out, 0x0200000100000003, &info);
+    size_t len = hf_upstream_proxy_encode(out, sizeof out, 0x0200000100000003, &info, false);
     assert_int_equal(len, sizeof wanted - 1);
     assert_int_equal(len, 16 + 0x71);
     assert_memory_equal(out, wanted, len);
@@ -83,7 +83,7 @@ static void ipv6_certificate_and_expiry(void **state)
     info.framework = HF_FRAMEWORK_CERTIFICATE;
     info.expires_s = 4102444800;
     info.path.peer = hf_address_v6(peer, 50000, 0);
-    size_t len = hf_upstream_proxy_encode(out, sizeof out, 1, &info);
+    size_t len = hf_upstream_proxy_encode(out, sizeof out, 1, &info, false);
     assert_int_equal(out[13], 0x21);
     assert_memory_equal(&out[16], peer, 16);
     assert_memory_equal(&out[32], info.path.local.ip, 16); /* v4-mapped beside an IPv6 peer */
@@ -99,11 +99,37 @@ static void absent_is_absent_and_nuls_stay(void **state)
     (void)state;
     memcpy(info.credential_id, "a\0b", 3);
     info.credential_id_len = 3;
-    size_t len = hf_upstream_proxy_encode(out, sizeof out, 1, &info);
+    size_t len = hf_upstream_proxy_encode(out, sizeof out, 1, &info, false);
     expect(0xE1, "a\0b", 3, len, 12);
     assert_null(find(&value_len, 0x02, len, 12));
     assert_null(find(&value_len, 0xE0, len, 12));
     assert_null(find(&value_len, 0xE4, len, 12));
+}
+
+static void the_unique_id_tells_the_entity_where_it_may(void **state)
+{
+    (void)state;
+    size_t len = hf_upstream_proxy_encode(out, sizeof out, 0x11, &info, true);
+    expect(0x05, "0000000000000011", 16, len, 12); /* pending: nothing to tell */
+    memcpy(info.entity_id, "Cae1 Cae2", 9);
+    info.entity_id_len = 9;
+    len = hf_upstream_proxy_encode(out, sizeof out, 0x11, &info, true);
+    expect(0x05, "0000000000000011 Cae1 Cae2", 26, len, 12);
+    expect(0xE0, "Cae1 Cae2", 9, len, 12);
+    len = hf_upstream_proxy_encode(out, sizeof out, 0x11, &info, false);
+    expect(0x05, "0000000000000011", 16, len, 12);
+    info.entity_id[4] = '\n'; /* would end a header of HTTP */
+    len = hf_upstream_proxy_encode(out, sizeof out, 0x11, &info, true);
+    expect(0x05, "0000000000000011", 16, len, 12);
+    memset(info.entity_id, 'e', 112); /* 128 bytes are what HAProxy takes: 16, a blank, 111 */
+    info.entity_id_len = 111;
+    len = hf_upstream_proxy_encode(out, sizeof out, 0x11, &info, true);
+    size_t value_len;
+    assert_non_null(find(&value_len, 0x05, len, 12));
+    assert_int_equal(value_len, 128);
+    info.entity_id_len = 112;
+    len = hf_upstream_proxy_encode(out, sizeof out, 0x11, &info, true);
+    expect(0x05, "0000000000000011", 16, len, 12);
 }
 
 static void the_longest_fits_and_nothing_shorter_does(void **state)
@@ -118,15 +144,15 @@ static void the_longest_fits_and_nothing_shorter_does(void **state)
     memset(info.entity_id, 'e', HF_ENTITY_ID_MAX);
     memset(info.credential_id, 'c', HF_CREDENTIAL_ID_MAX);
     memset(info.server_name, 's', 255);
-    size_t len = hf_upstream_proxy_encode(out, sizeof out, UINT64_MAX, &info);
+    size_t len = hf_upstream_proxy_encode(out, sizeof out, UINT64_MAX, &info, false);
     assert_true(len > 2000);
     expect(0xE0, info.entity_id, HF_ENTITY_ID_MAX, len, 36);
     for (size_t max = 0; max < len; ++max) {
         shorter[max] = 0x5a;
-        assert_int_equal(hf_upstream_proxy_encode(shorter, max, UINT64_MAX, &info), 0);
+        assert_int_equal(hf_upstream_proxy_encode(shorter, max, UINT64_MAX, &info, false), 0);
         assert_int_equal(shorter[max], 0x5a);
     }
-    assert_int_equal(hf_upstream_proxy_encode(shorter, len, UINT64_MAX, &info), len);
+    assert_int_equal(hf_upstream_proxy_encode(shorter, len, UINT64_MAX, &info, false), len);
 }
 
 #define TEST(name) cmocka_unit_test_setup(name, setup)
@@ -137,6 +163,7 @@ int main(void)
         TEST(the_whole_header_of_a_datagram),
         TEST(ipv6_certificate_and_expiry),
         TEST(absent_is_absent_and_nuls_stay),
+        TEST(the_unique_id_tells_the_entity_where_it_may),
         TEST(the_longest_fits_and_nothing_shorter_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

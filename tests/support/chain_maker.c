@@ -189,6 +189,8 @@ static void add_general_name(CBB *out, char *item)
         must(CBB_add_asn1_oid_from_text(&name, value, strlen(value)));
     } else if (strcmp(item, "DIR") == 0) {
         must(CBB_add_asn1(out, &name, WRAPPER(4)));
+        for (char *at = value; *at; at++) /* commas part the general names */
+            *at = *at == ';' ? ',' : *at;
         chain_maker_add_name(&name, value);
     } else if (strcmp(item, "X400") == 0) {
         must(CBB_add_asn1(out, &name, WRAPPER(3)));

@@ -187,7 +187,10 @@ static void set_revoked(struct chain_world *world, enum chain_who by, const char
         size_t name_len = strcspn(at, ",!");
         const char *serial = at;
         size_t serial_len = name_len;
-        if (*at < '0' || *at > '9') {
+        if (*at == '#') { /* a number that looks like a name */
+            serial++;
+            serial_len--;
+        } else if (*at < '0' || *at > '9') {
             serial = world->certificates[who_of(at, name_len)].serial;
             serial_len = strlen(serial);
         }

@@ -61,8 +61,12 @@ struct hf_trust *chain_world_trust(const struct chain_world *world, const char *
 enum hf_status chain_world_walk(struct hf_peer_identity *out, const struct chain_world *world,
                                 const struct hf_trust *trust);
 
-/** chain_world_oracle asks X509_verify_cert the same question: does it accept? `error` gets its
- *  reason. CRLs are checked for all certificates if the world has any. */
+/** chain_world_oracle asks X509_verify_cert the same question: does it accept, but perhaps for one
+ * of the two listed cases it cannot judge? `error` gets X509_V_OK, the error of the listed case, or
+ * why it refuses. CRLs are checked for all certificates if the world has any. */
 bool chain_world_oracle(int *error, const struct chain_world *world);
+
+/** chain_world_oracle_unsigned forgives bad signatures besides. */
+bool chain_world_oracle_unsigned(int *error, const struct chain_world *world);
 
 #endif

@@ -19,15 +19,19 @@ static inline void engine_parts_request(struct hf_engine *engine, const struct h
     (void)arg; /* never answers */
 }
 
-/** engine_parts_open opens an engine with listeners 0: TLS, 1: DTLS. `config` NULL: small pools. */
+/** engine_parts_open opens an engine with listeners and dialers 0: TLS, 1: DTLS. `config` NULL:
+ * small pools. */
 static inline struct hf_engine *engine_parts_open(const struct hf_config *config)
 {
     struct hf_listener listeners[2];
+    struct hf_dialer dialers[2];
     struct hf_config copy;
     struct hf_key_source source = {.request = engine_parts_request};
     struct hf_engine *engine;
     hf_listener_init(&listeners[0], HF_TRANSPORT_TLS);
     hf_listener_init(&listeners[1], HF_TRANSPORT_DTLS);
+    hf_dialer_init(&dialers[0], HF_TRANSPORT_TLS);
+    hf_dialer_init(&dialers[1], HF_TRANSPORT_DTLS);
     hf_config_init(&copy);
     if (config) {
         copy = *config;
@@ -39,6 +43,8 @@ static inline struct hf_engine *engine_parts_open(const struct hf_config *config
     }
     copy.listener_count = 2;
     copy.listeners = listeners;
+    copy.dialer_count = 2;
+    copy.dialers = dialers;
     enum hf_status status = hf_engine_open(&engine, &copy, &source);
     assert_int_equal(status, HF_OK);
     hf_engine_begin_turn(engine, 1000000000, 1750000000);

@@ -27,7 +27,7 @@ static int setup(void **state)
     struct hf_association *association;
     struct hf_path_key path = {.peer_port = 7};
     engine = engine_parts_open(NULL);
-    enum hf_status status = hf_association_open(&association, engine, 1, &path);
+    enum hf_status status = hf_association_open(&association, engine, HF_ROLE_SERVER, 1, &path);
     assert_int_equal(status, HF_OK);
     handshake = hf_handshake_of(engine, association);
     seed = 1;

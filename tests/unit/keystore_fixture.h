@@ -36,6 +36,10 @@ static _Atomic uint32_t errors;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t retired[8192];
 static size_t retired_count;
+static uint64_t kept_contexts[8192]; /* the last time */
+static size_t kept_count;
+static uint64_t kept_newest;
+static int kept_times;
 static char last_line[HF_KEYDB_ERROR_MAX];
 
 static inline void handle_wake(uint32_t shard_index, void *arg)
@@ -120,6 +124,17 @@ static inline void fill_store(void)
     hf_keydb_close(db);
 }
 
+static inline void handle_kept(const uint64_t *contexts, size_t count, uint64_t newest, void *arg)
+{
+    (void)arg;
+    pthread_mutex_lock(&lock);
+    kept_count = count < 8192 ? count : 8192;
+    memcpy(kept_contexts, contexts, kept_count * sizeof(*contexts));
+    kept_newest = newest;
+    kept_times++;
+    pthread_mutex_unlock(&lock);
+}
+
 static inline struct hf_keystore_service_config config_of(void)
 {
     struct hf_keystore_service_config config;
@@ -130,6 +145,7 @@ static inline struct hf_keystore_service_config config_of(void)
     config.restart_ms_max = 50;
     config.wake = handle_wake;
     config.retired = handle_retired;
+    config.kept = handle_kept;
     config.log = handle_log;
     return config;
 }
@@ -150,6 +166,8 @@ static inline int make_store(void **state)
     atomic_store(&wakes, 0);
     atomic_store(&errors, 0);
     retired_count = 0;
+    kept_count = 0;
+    kept_times = 0;
     last_line[0] = '\0';
     return 0;
 }

@@ -29,6 +29,70 @@ static void test_process_is_replaced(void **state)
     hf_keystore_service_close(service);
 }
 
+static bool is_kept(uint64_t context)
+{
+    for (size_t i = 0; i < kept_count; i++)
+        if (kept_contexts[i] == context)
+            return true;
+    return false;
+}
+
+static bool await_kept(void)
+{
+    for (int i = 0; i < 500; i++) {
+        pthread_mutex_lock(&lock);
+        bool is_told = kept_times > 0;
+        pthread_mutex_unlock(&lock);
+        if (is_told)
+            return true;
+        pause_ms(20);
+    }
+    return false;
+}
+
+/* A store that is damaged cannot tell what a restore takes from it: it is told what stays. */
+static void test_what_is_kept_after_damage(void **state)
+{
+    (void)state;
+    char file[PATH_LEN + 16];
+    char current[PATH_LEN + 16];
+    struct hf_keydb *db = NULL;
+    struct hf_keydb_report report;
+    struct hf_keydb_restore restored;
+    snprintf(file, sizeof(file), "%s.backup", store);
+    snprintf(current, sizeof(current), "%s/current", store);
+    fill_store();
+    check(hf_keydb_open(&db, error, store, HF_KEYDB_READ));
+    check(hf_keydb_backup(&report, error, db, file, false));
+    hf_keydb_close(db);
+    struct hf_keydb_key key = key_of("later", 9);
+    put(&key);
+    struct hf_keystore_service *service = open_service();
+    uint64_t later = ask(service, text("later")).context;
+    uint64_t lasting = ask(service, text("device-00003")).context;
+    assert_int_equal(truncate(current, 8192), 0);
+    assert_true(await_kind(service, "device-00003", HF_ANSWER_UNAVAILABLE));
+    check(hf_keydb_restore(&restored, error, store, file, 0));
+    assert_false(restored.is_comparable);
+    assert_true(await_kept());
+    pthread_mutex_lock(&lock);
+    assert_int_equal(kept_count, KEYS);
+    assert_true(is_kept(lasting));
+    assert_false(is_kept(later));
+    assert_true(kept_newest >= later); /* so that it counts as gone */
+    for (size_t i = 1; i < kept_count; i++)
+        assert_true(kept_contexts[i - 1] < kept_contexts[i]);
+    uint64_t newest = kept_newest;
+    pthread_mutex_unlock(&lock);
+    assert_true(await_kind(service, "device-00003", HF_ANSWER_PSK));
+    key = key_of("newer", 10);
+    put(&key);
+    assert_true(ask(service, text("newer")).context > newest); /* and this one does not */
+    assert_int_equal(retired_count, 0);
+    assert_int_equal(kept_times, 1);
+    hf_keystore_service_close(service);
+}
+
 static int keeper_of(int process)
 {
     char name[64];
@@ -217,6 +281,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_process_is_replaced, make_store),
         cmocka_unit_test_setup(test_keeper_is_replaced, make_store),
+        cmocka_unit_test_setup(test_what_is_kept_after_damage, make_store),
         cmocka_unit_test_setup(test_nobody_is_left, make_store),
         cmocka_unit_test_setup(test_hanging_process_is_ended, make_store),
         cmocka_unit_test_setup(test_file_cut_short_under_it, make_store),

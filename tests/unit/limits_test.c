@@ -109,7 +109,7 @@ static struct hf_association *fresh(uint32_t rate)
     config.trials_per_second = rate;
     config.forgeries_max = 1u << 30;
     engine = engine_parts_open(&config);
-    enum hf_status status = hf_association_open(&association, engine, 1, &path);
+    enum hf_status status = hf_association_open(&association, engine, HF_ROLE_SERVER, 1, &path);
     assert_int_equal(status, HF_OK);
     return association;
 }

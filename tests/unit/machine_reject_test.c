@@ -29,9 +29,12 @@ static void begin(uint32_t listener_index, enum hf_state state)
     struct hf_path_key path = {.peer_port = 7};
     engine = engine_parts_open(NULL);
     engine->local_count = 1;
-    enum hf_status status = hf_association_open(&association, engine, listener_index, &path);
+    bool is_client = state >= HF_STATE_CL_START && state < HF_STATE_OPEN;
+    enum hf_status status =
+        hf_association_open(&association, engine, is_client ? HF_ROLE_CLIENT : HF_ROLE_SERVER,
+                            listener_index, &path);
     assert_int_equal(status, HF_OK);
-    if (state > HF_STATE_SV_AWAIT_CCS)
+    if (is_client ? state > HF_STATE_CL_AWAIT_CCS : state > HF_STATE_SV_AWAIT_CCS)
         association->flags |= HF_ASSOCIATION_READ_PROTECTED;
     if (state == HF_STATE_OPEN)
         hf_association_establish(engine, association);

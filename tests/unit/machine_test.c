@@ -63,7 +63,8 @@ static void check_rows(void)
 
 static void check_reachable(void)
 {
-    bool is_reached[HF_STATE_COUNT] = {[HF_STATE_FREE] = true, [HF_STATE_SV_START] = true};
+    bool is_reached[HF_STATE_COUNT] = {
+        [HF_STATE_FREE] = true, [HF_STATE_SV_START] = true, [HF_STATE_CL_START] = true};
     bool has_changed = true, is_all = true;
     size_t count;
     const struct hf_row *rows = hf_machine_rows(&count);
@@ -84,7 +85,9 @@ static void check_reachable(void)
 /** Tells whether OPEN can be reached without ever being in one of two states. */
 static bool can_avoid(enum hf_state a, enum hf_state b)
 {
-    bool is_reached[HF_STATE_COUNT] = {[HF_STATE_SV_START] = true};
+    bool is_client = a >= HF_STATE_CL_START;
+    bool is_reached[HF_STATE_COUNT] = {
+        [HF_STATE_SV_START] = !is_client, [HF_STATE_CL_START] = is_client};
     size_t count;
     const struct hf_row *rows = hf_machine_rows(&count);
     for (int round = 0; round < HF_STATE_COUNT; round++) {
@@ -95,6 +98,20 @@ static bool can_avoid(enum hf_state a, enum hf_state b)
         }
     }
     return is_reached[HF_STATE_OPEN];
+}
+
+static void check_roles(void)
+{
+    bool is_own = true;
+    size_t count;
+    const struct hf_row *rows = hf_machine_rows(&count);
+    for (size_t i = 0; i < count; i++) {
+        bool is_client = rows[i].state >= HF_STATE_CL_START && rows[i].state < HF_STATE_OPEN;
+        bool is_to_client = rows[i].next >= HF_STATE_CL_START && rows[i].next < HF_STATE_OPEN;
+        bool is_to_server = rows[i].next >= HF_STATE_SV_START && rows[i].next < HF_STATE_CL_START;
+        is_own &= !(is_client ? is_to_server : is_to_client) || rows[i].state == ANY;
+    }
+    check(is_own, "no row leads from one role to the other");
 }
 
 /** What keeps a stranger out: no way to OPEN but past the proof, Finished, and the identity. */
@@ -129,6 +146,17 @@ static void check_order(void)
           "no server without Finished");
     check(!can_avoid(HF_STATE_SV_AWAIT_IDENTITY, HF_STATE_SV_AWAIT_IDENTITY),
           "no server without an identity");
+    check(!can_avoid(HF_STATE_CL_AWAIT_HELLO, HF_STATE_CL_AWAIT_HELLO), "no client without hello");
+    check(!can_avoid(HF_STATE_CL_AWAIT_KEY, HF_STATE_CL_AWAIT_PROOF) &&
+              !can_avoid(HF_STATE_CL_AWAIT_KEY, HF_STATE_CL_AWAIT_SIGN),
+          "no client without the answer to a key, or a proof and our own");
+    check(!can_avoid(HF_STATE_CL_AWAIT_CCS, HF_STATE_CL_AWAIT_CCS),
+          "no client without ChangeCipherSpec");
+    check(!can_avoid(HF_STATE_CL_AWAIT_FINISHED, HF_STATE_CL_AWAIT_FINISHED),
+          "no client without Finished");
+    check(!can_avoid(HF_STATE_CL_AWAIT_IDENTITY, HF_STATE_CL_AWAIT_IDENTITY),
+          "no client without an identity");
+    check_roles();
 }
 
 static void add_page(struct page *page)

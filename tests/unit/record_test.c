@@ -25,7 +25,8 @@ static void begin(uint32_t listener_index)
     engine = engine_parts_open(NULL);
     engine->locals[0] = local.local;
     engine->local_count = 1;
-    enum hf_status status = hf_association_open(&association, engine, listener_index, &path);
+    enum hf_status status =
+        hf_association_open(&association, engine, HF_ROLE_SERVER, listener_index, &path);
     assert_int_equal(status, HF_OK);
     seed = 7;
 }
@@ -223,9 +224,9 @@ static void longer_than_agreed_is_refused(void **state)
     for (size_t len = 511; len <= 513; len++) {
         uint8_t text[600] = {0};
         struct hf_packet packet = hf_packet_open(engine, association, 700);
-        assert_int_equal(hf_packet_add(&packet, HF_TYPE_APPLICATION_DATA, true,
-                                       (struct hf_bytes){text, len}),
-                         HF_OK);
+        assert_int_equal(
+            hf_packet_add(&packet, HF_TYPE_APPLICATION_DATA, true, (struct hf_bytes){text, len}),
+            HF_OK);
         struct hf_record record;
         assert_true(hf_record_datagram_read(&record, packet.data, packet.len));
         assert_int_equal(hf_record_unprotect(&record, association),

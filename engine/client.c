@@ -1,0 +1,292 @@
+/**
+ * client.c - the steps of the client's handshake, in the order they happen: hello, cookie, the
+ * server's flight, key, Finished, identity. Plain PSK (RFC 4279 2) for TLS 1.2 and DTLS 1.2 alike;
+ * what certificates have instead is in prove.c.
+ */
+#include "client.h"
+
+#include "answer.h"
+#include "association.h"
+#include "flight.h"
+#include "identity.h"
+#include "keys.h"
+#include "offer.h"
+#include "hello.h"
+#include "path.h"
+#include "prove.h"
+#include "steps.h"
+#include "stream.h"
+
+#define HF_VERIFIES_MAX                                                                            \
+    8 /* HelloVerifyRequests in one handshake; an honest one takes one or two                      \
+       */
+
+/** Writes the ClientHello as a flight of its own: the only message so far. */
+static void write_hello(const struct hf_engine *engine, struct hf_association *association,
+                        struct hf_handshake *handshake, struct hf_bytes cookie)
+{
+    hf_flight_begin(handshake);
+    hf_sha256_init(&handshake->transcript); /* RFC 6347 4.2.6: without hello and verify before */
+    struct hf_flight_message message = hf_flight_open(handshake, HF_MESSAGE_CLIENT_HELLO);
+    hf_offer_write(&message.writer, hf_dialer_of(engine, association), handshake,
+                   association->client_random, cookie);
+    hf_flight_close(engine, association, &message);
+}
+
+enum hf_status hf_client_start(struct hf_engine *engine, struct hf_association *association,
+                               const struct hf_machine_event *event)
+{
+    (void)event;
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    hf_random(association->client_random, HF_RANDOM_LEN);
+    write_hello(engine, association, handshake, (struct hf_bytes){NULL, 0});
+    handshake->deadline_us = engine->now_us + engine->config.handshake_us_max;
+    hf_flight_await(engine, association);
+    hf_association_arm(engine, association);
+    return HF_OK;
+}
+
+/** RFC 5246 7.4.1.1: ignored while a handshake is under way. */
+enum hf_status hf_client_request(struct hf_engine *engine, struct hf_association *association,
+                                 const struct hf_machine_event *event)
+{
+    if (event->body.len != 0)
+        return HF_E_DECODE;
+    if (!hf_is_datagram(association))
+        return ++association->warnings > HF_WARNINGS_MAX ? HF_E_WARNING_FLOOD : HF_OK;
+    hf_drop_count(engine, HF_DROP_UNEXPECTED); /* must not take the place of a message */
+    return HF_DROPPED;
+}
+
+enum hf_status hf_client_verify(struct hf_engine *engine, struct hf_association *association,
+                                const struct hf_machine_event *event)
+{
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    struct hf_reader reader = hf_reader_of(event->body);
+    (void)hf_reader_u16(&reader); /* RFC 6347 4.2.1: says nothing about the version */
+    struct hf_bytes cookie = hf_reader_vector(&reader, 1);
+    if (!hf_is_datagram(association))
+        return HF_E_UNEXPECTED_MESSAGE;
+    if (!hf_reader_done(&reader))
+        return HF_E_DECODE;
+    if (handshake->verify_count == HF_VERIFIES_MAX)
+        return HF_E_UNEXPECTED_MESSAGE;
+    handshake->verify_count++;
+    write_hello(engine, association, handshake, cookie);
+    hf_flight_await(engine, association);
+    hf_association_arm(engine, association);
+    return HF_OK;
+}
+
+enum hf_status hf_client_hello(struct hf_engine *engine, struct hf_association *association,
+                               const struct hf_machine_event *event)
+{
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    struct hf_terms *terms = &handshake->terms;
+    HF_TRY(hf_offer_accept(handshake, association->server_random, hf_dialer_of(engine, association),
+                           event->body));
+    handshake->way = hf_hello_key_exchange(terms->suite) == HF_KEY_EXCHANGE_PSK
+                         ? HF_WAY_PSK
+                         : HF_WAY_CERTIFICATE;
+    if (handshake->way == HF_WAY_CERTIFICATE)
+        HF_TRY(hf_prove_begin(engine, association));
+    association->suite = terms->suite;
+    if (terms->is_ems)
+        association->flags |= HF_ASSOCIATION_EMS;
+    if (terms->is_etm)
+        association->flags |= HF_ASSOCIATION_ETM;
+    if (terms->max_fragment_code) {
+        association->plaintext_len_max = (uint16_t)(256u << terms->max_fragment_code);
+        association->receive_len_max = association->plaintext_len_max;
+    }
+    hf_flight_hash(association, handshake, HF_MESSAGE_SERVER_HELLO, event->message_seq,
+                   event->body);
+    return HF_OK;
+}
+
+/** ServerKeyExchange holds nothing but a hint for somebody who has several keys (RFC 4279 5.2). */
+enum hf_status hf_client_hint(struct hf_engine *engine, struct hf_association *association,
+                              const struct hf_machine_event *event)
+{
+    struct hf_reader reader = hf_reader_of(event->body);
+    (void)hf_reader_vector(&reader, 2);
+    if (!hf_reader_done(&reader))
+        return HF_E_DECODE;
+    hf_flight_hash(association, hf_handshake_of(engine, association),
+                   HF_MESSAGE_SERVER_KEY_EXCHANGE, event->message_seq, event->body);
+    return HF_OK;
+}
+
+/** The server's flight is whole. With a pre-shared key ours begins with ClientKeyExchange, which
+ * the session hash ends with; then the key is asked for. */
+enum hf_status hf_client_done(struct hf_engine *engine, struct hf_association *association,
+                              const struct hf_machine_event *event)
+{
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    if (event->body.len != 0)
+        return HF_E_DECODE;
+    hf_flight_answered(handshake);
+    hf_flight_hash(association, handshake, HF_MESSAGE_SERVER_HELLO_DONE, event->message_seq,
+                   event->body);
+    if (handshake->way == HF_WAY_CERTIFICATE) {
+        hf_prove_ask(engine, association);
+        hf_association_arm(engine, association);
+        return HF_OK;
+    }
+    hf_flight_begin(handshake);
+    struct hf_flight_message message = hf_flight_open(handshake, HF_MESSAGE_CLIENT_KEY_EXCHANGE);
+    hf_writer_u16(&message.writer, handshake->identity_len);
+    message.tail = HF_TAIL_IDENTITY;
+    hf_flight_close(engine, association, &message);
+    if (association->flags & HF_ASSOCIATION_EMS)
+        hf_keys_session_hash(handshake);
+    hf_answer_expect(engine, association, HF_PENDING_KEY, true);
+    hf_association_arm(engine, association);
+    return HF_OK;
+}
+
+void hf_client_finish(struct hf_engine *engine, struct hf_association *association)
+{
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    hf_keys_verify_data(association->verify_data, handshake, "client finished");
+    if (hf_is_datagram(association))
+        association->datagram.reply_seq = handshake->send_seq;
+    hf_flight_change(handshake);
+    struct hf_flight_message message = hf_flight_open(handshake, HF_MESSAGE_FINISHED);
+    hf_writer_bytes(&message.writer, association->verify_data, HF_VERIFY_DATA_LEN);
+    hf_flight_close(engine, association, &message);
+    hf_flight_await(engine, association);
+    association->flags |= HF_ASSOCIATION_WRITE_PROTECTED;
+    hf_association_arm(engine, association);
+}
+
+enum hf_status hf_client_key(struct hf_engine *engine, struct hf_association *association,
+                             const struct hf_machine_event *event)
+{
+    (void)event;
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    hf_answer_taken(engine, handshake);
+    if (handshake->answer_kind == HF_ANSWER_UNAVAILABLE)
+        return HF_E_SOURCE_UNAVAILABLE;
+    if (handshake->answer_kind == HF_ANSWER_REFUSED)
+        return HF_E_NO_CREDENTIAL;
+    if (hf_association_is_expired(engine, association))
+        return HF_E_CREDENTIAL_EXPIRED;
+    if (handshake->is_misnamed)
+        return HF_E_IDENTITY_REFUSED;
+    HF_TRY(hf_keys_psk(engine, association));
+    hf_keys_begin(engine, association);
+    hf_client_finish(engine, association);
+    return HF_OK;
+}
+
+enum hf_status hf_client_finished(struct hf_engine *engine, struct hf_association *association,
+                                  const struct hf_machine_event *event)
+{
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    uint8_t expected[HF_VERIFY_DATA_LEN];
+    if (event->body.len != HF_VERIFY_DATA_LEN)
+        return HF_E_DECODE;
+    hf_keys_verify_data(expected, handshake, "server finished");
+    if (!hf_ct_equal(expected, event->body.data, HF_VERIFY_DATA_LEN) && !HF_FUZZ_ACCEPT)
+        return HF_E_FINISHED;
+    hf_flight_answered(handshake);
+    if (hf_is_datagram(association))
+        association->datagram.finished_seq = event->message_seq;
+    hf_answer_expect(engine, association, HF_PENDING_IDENTITY, handshake->is_identity_following);
+    hf_association_arm(engine, association);
+    return HF_OK;
+}
+
+enum hf_status hf_client_bind(struct hf_engine *engine, struct hf_association *association,
+                              const struct hf_machine_event *event)
+{
+    (void)event;
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    hf_answer_taken(engine, handshake);
+    if (handshake->answer_kind == HF_ANSWER_UNAVAILABLE)
+        return HF_E_SOURCE_UNAVAILABLE;
+    if (!hf_is_datagram(association) && handshake->assembly.received > 0)
+        return HF_E_UNEXPECTED_MESSAGE; /* bytes behind Finished, in its record */
+    if (handshake->answer_kind != HF_ANSWER_IDENTITY || handshake->is_misnamed)
+        return HF_E_IDENTITY_REFUSED;
+    HF_TRY(hf_stream_keep(engine, association));
+    hf_association_event(engine, association, HF_EVENT_ESTABLISHED);
+    hf_association_establish(engine, association);
+    return HF_OK;
+}
+
+/** At most one: a set would be a guess (TS-0003 8.1.2). */
+static bool is_one_flavour(enum hf_flavour flavour)
+{
+    unsigned bits = flavour;
+    return bits <= HF_FLAVOUR_FQDN && (bits & (bits - 1)) == 0;
+}
+
+static bool is_valid(const struct hf_engine *engine, const struct hf_connect *connect)
+{
+    return connect->dialer_index < engine->config.dialer_count &&
+           connect->server_name.len <= sizeof((struct hf_terms *)0)->server_name &&
+           connect->psk_identity.len <= engine->config.identity_len_max &&
+           connect->entity_id.len <= HF_ENTITY_ID_MAX && is_one_flavour(connect->flavour) &&
+           hf_offer_has_suite(&engine->dialers[connect->dialer_index],
+                              connect->psk_identity.len > 0);
+}
+
+/** Copies into the slot what the handshake needs. */
+static enum hf_status take_order(struct hf_engine *engine, struct hf_association *association,
+                                 const struct hf_connect *connect)
+{
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    struct hf_terms *terms = &handshake->terms;
+    const struct hf_identity names = {.entity_id = connect->entity_id};
+    if (!hf_is_datagram(association))
+        association->stream.user = connect->user;
+    terms->server_name_len = (uint8_t)connect->server_name.len;
+    for (size_t i = 0; i < connect->server_name.len; i++) {
+        uint8_t byte = connect->server_name.data[i];
+        terms->server_name[i] = byte >= 'A' && byte <= 'Z' ? (uint8_t)(byte | 0x20) : byte;
+    }
+    handshake->identity_len = (uint16_t)connect->psk_identity.len;
+    if (connect->psk_identity.len > 0)
+        memcpy(hf_handshake_identity(engine, handshake), connect->psk_identity.data,
+               connect->psk_identity.len);
+    handshake->flavour = (uint8_t)connect->flavour;
+    handshake->is_named = connect->entity_id.len > 0;
+    association->entity_kind = (uint8_t)hf_entity_kind_of(connect->entity_id);
+    return handshake->is_named ? hf_identity_keep(&association->identity, engine, &names) : HF_OK;
+}
+
+enum hf_status hf_engine_connect(hf_association_id *out, struct hf_engine *engine,
+                                 const struct hf_connect *connect)
+{
+    struct hf_path_key key;
+    struct hf_association *association;
+    *out = 0;
+    if (!is_valid(engine, connect))
+        return HF_E_ARGUMENT;
+    if (!hf_outbox_has_room(&engine->outbox))
+        return HF_WAITING;
+    if (!hf_path_key(&key, engine, &connect->path)) {
+        hf_drop_count(engine, HF_DROP_LOCAL_ADDRESS);
+        return HF_E_ASSOCIATION_LIMIT;
+    }
+    bool is_datagram = engine->dialers[connect->dialer_index].transport == HF_TRANSPORT_DTLS;
+    if (is_datagram && hf_table_find(&engine->table, &key) != HF_NONE)
+        return HF_E_STATE;
+    enum hf_status status =
+        hf_association_open(&association, engine, HF_ROLE_CLIENT, connect->dialer_index, &key);
+    if (status != HF_OK) {
+        engine->counters.handshakes[status]++;
+        return status;
+    }
+    uint32_t index = hf_association_index(engine, association);
+    if (take_order(engine, association, connect) != HF_OK ||
+        (is_datagram && !hf_table_insert(&engine->table, index))) {
+        hf_association_end(engine, association, NULL);
+        return HF_E_ASSOCIATION_LIMIT;
+    }
+    *out = hf_association_handle(engine, association);
+    const struct hf_machine_event event = {.kind = HF_MACHINE_START};
+    return hf_machine_run(engine, association, &event);
+}
