@@ -127,22 +127,29 @@ static const char *read_key(struct hf_p256_key *key, bool *is_memory_out, struct
 
 /* ---- the public key of a remote signer ---------------------------- */
 
-static const char *read_public_key(uint8_t out[HF_P256_POINT_LEN], struct hf_bytes pem)
+/* P-256 uncompressed has exactly one DER form (RFC 5480 2). */
+static const char *take_point(uint8_t out[HF_P256_POINT_LEN], const uint8_t *der, size_t len)
+{
+    if (len != HF__SPKI_LEN || !hf_bytes_equal_public(der, hf__spki_prefix, HF__SPKI_PREFIX_LEN))
+        return "the public key is not an uncompressed point of P-256";
+    memcpy(out, der + HF__SPKI_PREFIX_LEN, HF_P256_POINT_LEN);
+    return NULL;
+}
+
+static const char *read_public_key(uint8_t out[HF_P256_POINT_LEN], struct hf_bytes text)
 {
     struct hf__pem pem_reader;
     struct hf__pem_block block;
     bool is_found = false;
-    const char *why = hf__pem_open(&pem_reader, pem);
+    const char *why;
 
+    if (text.data[0] == hf__spki_prefix[0])
+        return take_point(out, text.data, text.len);
+    why = hf__pem_open(&pem_reader, text);
     while (!why && hf__pem_next(&block, &pem_reader)) {
         if (hf__pem_is(&block, "PUBLIC KEY") && !is_found) {
             is_found = true;
-            // P-256 uncompressed has exactly one DER form (RFC 5480 2).
-            if (block.len != HF__SPKI_LEN ||
-                !hf_bytes_equal_public(block.data, hf__spki_prefix, HF__SPKI_PREFIX_LEN))
-                why = "the public key is not an uncompressed point of P-256";
-            else
-                memcpy(out, block.data + HF__SPKI_PREFIX_LEN, HF_P256_POINT_LEN);
+            why = take_point(out, block.data, block.len);
         }
         hf__pem_block_wipe(&block);
     }

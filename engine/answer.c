@@ -23,6 +23,11 @@ void hf_answer_queue(struct hf_engine *engine, struct hf_handshake *handshake, u
 static void ask(struct hf_engine *engine, struct hf_association *association,
                 struct hf_handshake *handshake)
 {
+    static const enum hf_request_kind kinds[] = {
+        [HF_PENDING_KEY] = HF_REQUEST_KEY,
+        [HF_PENDING_SESSION] = HF_REQUEST_SESSION,
+        [HF_PENDING_IDENTITY] = HF_REQUEST_IDENTITY,
+    };
     bool is_key = handshake->pending == HF_PENDING_KEY;
     bool is_ems = association->flags & HF_ASSOCIATION_EMS;
     struct hf_association_info info = {0};
@@ -31,7 +36,7 @@ static void ask(struct hf_engine *engine, struct hf_association *association,
     const struct hf_path path = hf_association_path(engine, association);
     const struct hf_request request = {
         .ticket = {association->handshake, handshake->generation, handshake->seq},
-        .kind = is_key ? HF_REQUEST_KEY : HF_REQUEST_IDENTITY,
+        .kind = kinds[handshake->pending],
         .listener_index = association->listener_index,
         .is_client = hf_is_client(association),
         .suite = association->suite,
@@ -94,7 +99,8 @@ static bool is_answer_valid(const struct hf_handshake *handshake, const struct h
 {
     bool is_negative = answer->kind == HF_ANSWER_REFUSED || answer->kind == HF_ANSWER_UNAVAILABLE;
     bool is_identity = answer->kind == HF_ANSWER_IDENTITY;
-    return (is_negative || is_identity == (handshake->pending == HF_PENDING_IDENTITY)) &&
+    bool is_asked = handshake->pending != HF_PENDING_KEY; /* nothing but yes or no */
+    return (is_negative || is_identity == is_asked) &&
            (unsigned)answer->kind <= HF_ANSWER_UNAVAILABLE &&
            is_secret_len_valid(answer->kind, answer->secret.len) &&
            answer->entity_id.len <= HF_ENTITY_ID_MAX &&
@@ -139,7 +145,8 @@ static void keep_answer(struct hf_engine *engine, struct hf_association *associa
 {
     uint8_t former_kind = association->entity_kind;
     handshake->answer_kind = (uint8_t)answer->kind;
-    if (answer->kind == HF_ANSWER_REFUSED || answer->kind == HF_ANSWER_UNAVAILABLE)
+    if (answer->kind == HF_ANSWER_REFUSED || answer->kind == HF_ANSWER_UNAVAILABLE ||
+        handshake->pending == HF_PENDING_SESSION)
         return;
     if (keep_names(engine, association, handshake, answer) != HF_OK) {
         handshake->answer_kind = HF_ANSWER_UNAVAILABLE;

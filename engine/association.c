@@ -122,7 +122,7 @@ static void handshake_give(struct hf_engine *engine, struct hf_association *asso
 {
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
     uint32_t index = association->handshake;
-    if (handshake->pending == HF_PENDING_KEY || handshake->pending == HF_PENDING_IDENTITY) {
+    if (handshake->pending != HF_PENDING_NONE && handshake->pending != HF_PENDING_JOB) {
         engine->counters.parked--;
         if (!handshake->is_answered && engine->source.cancel)
             engine->source.cancel((struct hf_ticket){index, handshake->generation, handshake->seq},

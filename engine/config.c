@@ -71,6 +71,7 @@ void hf_config_init(struct hf_config *config)
         .retransmit_us_initial = 1000000,
         .retransmit_us_max = 60000000,
         .cookie_us_max = 60000000,
+        .session_s_max = 3600,
         .trials_per_second = 32,
         .forgeries_max = 1u << 20,
     };
@@ -122,6 +123,10 @@ static const char *check_rates(const struct hf_config *config)
         return "retransmit_us_initial: above 0 and at most retransmit_us_max";
     if (config->cookie_us_max < 1000000)
         return "cookie_us_max: at least one second";
+    if (config->session_s_max < 2048 || config->session_s_max > 604800)
+        return "session_s_max: 2,048 to 604,800";
+    if (config->secrets.count > HF_SHARED_SECRETS_MAX)
+        return "secrets: more than there is room for";
     if (config->trials_per_second < 1 || config->trials_per_second > 32767)
         return "trials_per_second: 1 to 32767";
     if (config->forgeries_max < 1)

@@ -13,6 +13,7 @@
 #include "crypto.h"
 #include "outbox.h"
 #include "pool.h"
+#include "secrets.h"
 #include "table.h"
 #include "wheel.h"
 
@@ -46,6 +47,7 @@ enum {
     HF_MESSAGE_CLIENT_HELLO = 1,
     HF_MESSAGE_SERVER_HELLO = 2,
     HF_MESSAGE_HELLO_VERIFY_REQUEST = 3,
+    HF_MESSAGE_NEW_SESSION_TICKET = 4,
     HF_MESSAGE_CERTIFICATE = 11,
     HF_MESSAGE_SERVER_KEY_EXCHANGE = 12,
     HF_MESSAGE_CERTIFICATE_REQUEST = 13,
@@ -84,6 +86,7 @@ enum hf_state {
     HF_STATE_FREE = 0,
     HF_STATE_SV_START,          /**< created; nothing received */
     HF_STATE_SV_AWAIT_HELLO,    /**< TLS: accepted; DTLS: cookie verified, hello still arriving */
+    HF_STATE_SV_AWAIT_SESSION,  /**< parked: may the offered session be resumed? */
     HF_STATE_SV_AWAIT_OFFER,    /**< parked: our key share is being made and signed */
     HF_STATE_SV_AWAIT_EXCHANGE, /**< our flight is out; ClientKeyExchange is due */
     HF_STATE_SV_AWAIT_KEY,      /**< parked: the key source was asked */
@@ -91,6 +94,7 @@ enum hf_state {
     HF_STATE_SV_AWAIT_SHARE,       /**< its ClientKeyExchange */
     HF_STATE_SV_AWAIT_VERIFY,      /**< its CertificateVerify */
     HF_STATE_SV_AWAIT_PROOF,       /**< parked: its chain, its signature and the shared secret */
+    HF_STATE_SV_RESUMED_AWAIT_CCS, /**< a session is resumed: our Finished is out already */
     HF_STATE_SV_AWAIT_CCS,
     HF_STATE_SV_AWAIT_FINISHED,
     HF_STATE_SV_AWAIT_IDENTITY, /**< Finished verified; who is it? */
@@ -116,12 +120,15 @@ enum hf_way {
     HF_WAY_ANY = 0,
     HF_WAY_PSK,
     HF_WAY_CERTIFICATE,
+    HF_WAY_SESSION, /**< one is offered */
+    HF_WAY_RESUMED, /**< it was accepted */
 };
 
 /** hf_state_is_parked tells whether only an event from outside leads out of a state. */
 static inline bool hf_state_is_parked(enum hf_state state)
 {
-    return state == HF_STATE_SV_AWAIT_OFFER || state == HF_STATE_SV_AWAIT_KEY ||
+    return state == HF_STATE_SV_AWAIT_SESSION || state == HF_STATE_SV_AWAIT_OFFER ||
+           state == HF_STATE_SV_AWAIT_KEY ||
            state == HF_STATE_SV_AWAIT_PROOF || state == HF_STATE_SV_AWAIT_IDENTITY ||
            state == HF_STATE_CL_AWAIT_KEY || state == HF_STATE_CL_AWAIT_PROOF ||
            state == HF_STATE_CL_AWAIT_SIGN || state == HF_STATE_CL_AWAIT_IDENTITY;
@@ -130,7 +137,8 @@ static inline bool hf_state_is_parked(enum hf_state state)
 /** hf_state_is_flight_out tells whether our first flight is out and nothing has come back yet. */
 static inline bool hf_state_is_flight_out(enum hf_state state)
 {
-    return state == HF_STATE_SV_AWAIT_EXCHANGE || state == HF_STATE_SV_AWAIT_CERTIFICATE;
+    return state == HF_STATE_SV_AWAIT_EXCHANGE || state == HF_STATE_SV_AWAIT_CERTIFICATE ||
+           state == HF_STATE_SV_RESUMED_AWAIT_CCS;
 }
 
 /** Flags of an association. */
@@ -148,6 +156,9 @@ enum {
                                               survives in a free record, see hf_quota_rest() */
     HF_ASSOCIATION_CLIENT = 1 << 10,     /**< we dialled: listener_index is a dialer's */
     HF_ASSOCIATION_LAST_WORD = 1 << 11,  /**< DTLS: ours was the handshake's last flight */
+    HF_ASSOCIATION_RESUMED = 1 << 12,    /**< without a full handshake */
+    HF_ASSOCIATION_TICKET = 1 << 13,     /**< our last flight begins with a NewSessionTicket */
+    HF_ASSOCIATION_CACHED = 1 << 14,     /**< the session has an ID, and is in the cache */
 };
 
 /**
@@ -167,6 +178,7 @@ struct hf_association {
     uint16_t plaintext_len_max; /**< most we send in a record */
     uint16_t receive_len_max;   /**< most the peer may send in a record */
     uint8_t warnings;           /**< warning alerts and empty records in a row */
+    uint16_t session_until;     /**< when the session ends: resume.c */
     uint8_t leaving;            /**< enum hf_leave that waits for room for its event, or 0 */
     uint32_t handshake;         /**< slot index, or HF_NONE */
     uint32_t identity;          /**< head of a chain of identity blocks, or HF_NONE */
@@ -210,12 +222,15 @@ struct hf_terms {
     uint8_t max_fragment_code;  /**< RFC 6066 4, 0: none */
     uint16_t record_size_limit; /**< RFC 8449, 0: none */
     uint8_t authority_index;
+    bool is_ticket_following; /**< RFC 5077: a NewSessionTicket will be sent */
     bool is_name_known;     /**< an authority has it: RFC 6066 3 has us say so */
     bool has_point_formats; /**< offered with a suite that uses curves (RFC 8422 5.2) */
     bool has_server_type;   /**< RFC 7250: negotiated, and so is what follows */
     bool has_client_type;
     bool is_server_raw;
     bool is_client_raw;
+    uint8_t session_id_len;   /**< 0: a session that cannot be resumed by its ID */
+    uint8_t session_id[32];
     uint8_t server_name_len;
     uint8_t server_name[255];
 };
@@ -238,6 +253,7 @@ struct hf_assembly {
 enum hf_pending {
     HF_PENDING_NONE = 0,
     HF_PENDING_KEY,
+    HF_PENDING_SESSION,
     HF_PENDING_IDENTITY,
     HF_PENDING_JOB,
 };
@@ -342,7 +358,8 @@ struct hf_engine {
     uint32_t rearm_index; /**< up to here timers go by the present idle limit; HF_NONE: all do */
 
     uint64_t siphash_key[2];
-    struct hf_hmac_key cookie_key;
+    struct hf_secrets secrets;
+    struct hf_hmac_key session_key; /**< of session IDs */
     struct hf_hmac_key decoy_key;
     struct hf_counters counters;
 };

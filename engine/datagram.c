@@ -196,6 +196,7 @@ static bool is_before_keys(const struct hf_association *association)
 static bool is_before_change(const struct hf_association *association)
 {
     return association->state == HF_STATE_SV_AWAIT_CCS ||
+           association->state == HF_STATE_SV_RESUMED_AWAIT_CCS ||
            association->state == HF_STATE_CL_AWAIT_CCS;
 }
 

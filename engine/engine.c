@@ -133,16 +133,19 @@ size_t hf_config_memory(const struct hf_config *config)
 
 static void make_keys(struct hf_engine *engine, const struct hf_config *config)
 {
-    static const uint8_t zero[sizeof config->cookie_secret];
-    uint8_t secret[sizeof config->cookie_secret];
-    memcpy(secret, config->cookie_secret, sizeof secret);
-    if (hf_ct_equal(secret, zero, sizeof secret))
-        hf_random(secret, sizeof secret);
-    hf_hmac_key_init(&engine->cookie_key, (struct hf_bytes){secret, sizeof secret});
+    uint8_t secret[HF_SHARED_SECRET_LEN];
+    hf_secrets_init(&engine->secrets, &config->secrets);
     hf_random(secret, sizeof secret);
     hf_hmac_key_init(&engine->decoy_key, (struct hf_bytes){secret, sizeof secret});
+    hf_random(secret, sizeof secret);
+    hf_hmac_key_init(&engine->session_key, (struct hf_bytes){secret, sizeof secret});
     hf_wipe(secret, sizeof secret);
-    hf_wipe(engine->config.cookie_secret, sizeof engine->config.cookie_secret);
+    hf_wipe(&engine->config.secrets, sizeof engine->config.secrets);
+}
+
+void hf_engine_set_secrets(struct hf_engine *engine, const struct hf_shared_secrets *secrets)
+{
+    hf_secrets_init(&engine->secrets, secrets);
 }
 
 enum hf_status hf_engine_open(struct hf_engine **out, const struct hf_config *config,
@@ -383,6 +386,7 @@ enum hf_status hf_engine_association_info(struct hf_association_info *out,
     out->established = association->state == HF_STATE_OPEN;
     out->suite = association->suite;
     out->extended_master_secret = association->flags & HF_ASSOCIATION_EMS;
+    out->is_resumed = association->flags & HF_ASSOCIATION_RESUMED;
     out->encrypt_then_mac = association->flags & HF_ASSOCIATION_ETM;
     out->suid = association->suid;
     out->expires_s = association->expires_s;

@@ -7,6 +7,7 @@
 #include "association.h"
 #include "proof.h"
 #include "record.h"
+#include "resume.h"
 
 #define HF_FLIGHT_HEAD_LEN 6
 #define HF_FLIGHT_CHANGE 0xFF /* instead of a message type: ChangeCipherSpec */
@@ -233,6 +234,13 @@ void hf_flight_final(struct hf_engine *engine, struct hf_association *associatio
 {
     struct hf_packet packet =
         hf_packet_open(engine, association, packet_len_max(engine, association));
+    uint8_t ticket[HF_TICKET_BODY_MAX];
+    if (association->flags & HF_ASSOCIATION_TICKET) {
+        const struct body body = {.head = {ticket, hf_resume_ticket(ticket, engine, association)}};
+        uint16_t seq = hf_is_datagram(association) ? association->datagram.reply_seq - 1 : 0;
+        if (send_message(&packet, HF_MESSAGE_NEW_SESSION_TICKET, seq, &body, false) != HF_OK)
+            return;
+    }
     if (send_change(&packet) != HF_OK)
         return;
     const struct body body = {.head = {association->verify_data, HF_VERIFY_DATA_LEN}};

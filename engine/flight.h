@@ -49,7 +49,8 @@ void hf_flight_answered(struct hf_handshake *handshake);
  *  because the peer repeated itself. */
 void hf_flight_again(struct hf_engine *engine, struct hf_association *association, bool is_timer);
 
-/** hf_flight_final sends CCS and Finished from the cold record: first time and every time after. */
+/** hf_flight_final sends the last flight - a ticket, CCS and Finished - from the cold record: first
+ *  time and every time after. */
 void hf_flight_final(struct hf_engine *engine, struct hf_association *association);
 
 /** hf_flight_hash adds a received message to the transcript (RFC 6347 4.2.6: DTLS hashes the header

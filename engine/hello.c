@@ -16,6 +16,7 @@ enum {
     EXTENSION_ENCRYPT_THEN_MAC = 22,
     EXTENSION_EXTENDED_MASTER_SECRET = 23,
     EXTENSION_RECORD_SIZE_LIMIT = 28,
+    EXTENSION_SESSION_TICKET = 35,
     EXTENSION_RENEGOTIATION_INFO = 0xFF01,
 
     SUITE_EMPTY_RENEGOTIATION_INFO_SCSV = 0x00FF, /* RFC 5746 3.3 */
@@ -117,6 +118,10 @@ static enum hf_status read_extension(struct hf_hello *hello, uint16_t type, stru
     case EXTENSION_EXTENDED_MASTER_SECRET:
         hello->has_extended_master_secret = true;
         return body.len == 0 ? HF_OK : HF_E_DECODE;
+    case EXTENSION_SESSION_TICKET:
+        hello->has_ticket = true;
+        hello->ticket = body;
+        return HF_OK;
     case EXTENSION_RENEGOTIATION_INFO:
         hello->has_renegotiation_info = true;
         hello->renegotiation_info = hf_reader_vector(&reader, 1);
@@ -327,6 +332,8 @@ static void write_extensions(struct hf_writer *writer, const struct hf_terms *te
         hf_writer_uint(writer, (uint64_t)EXTENSION_EXTENDED_MASTER_SECRET << 16, 4);
     if (terms->is_etm)
         hf_writer_uint(writer, (uint64_t)EXTENSION_ENCRYPT_THEN_MAC << 16, 4);
+    if (terms->is_ticket_following)
+        hf_writer_uint(writer, (uint64_t)EXTENSION_SESSION_TICKET << 16, 4);
     if (terms->is_name_known)
         hf_writer_uint(writer, (uint64_t)EXTENSION_SERVER_NAME << 16, 4);
     if (terms->has_point_formats) { /* RFC 8422 5.2 */
@@ -354,7 +361,8 @@ void hf_hello_write(struct hf_writer *writer, const struct hf_terms *terms, uint
 {
     hf_writer_u16(writer, version);
     hf_writer_bytes(writer, server_random, HF_RANDOM_LEN);
-    hf_writer_u8(writer, 0); /* no session to resume */
+    hf_writer_u8(writer, terms->session_id_len);
+    hf_writer_bytes(writer, terms->session_id, terms->session_id_len);
     hf_writer_u16(writer, terms->suite);
     hf_writer_u8(writer, 0); /* null compression */
     size_t before = writer->len;

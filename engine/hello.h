@@ -27,6 +27,8 @@ struct hf_hello {
     bool has_renegotiation_info;
     struct hf_bytes renegotiation_info; /**< renegotiated_connection, without its length */
     struct hf_bytes server_name;        /**< as sent, one host_name; empty: none */
+    bool has_ticket;                    /**< RFC 5077 3.2: understands tickets */
+    struct hf_bytes ticket;             /**< one it was given, or empty */
     uint8_t max_fragment_code;          /**< 0: none */
     bool has_record_size_limit;
     uint16_t record_size_limit;

@@ -5,6 +5,7 @@
 
 #include "association.h"
 #include "record.h"
+#include "resume.h"
 #include "steps.h"
 
 #define ANY HF_STATE_COUNT
@@ -17,6 +18,16 @@ static const struct hf_row rows[] = {
      "RFC 5246 7.4.1.2", HF_WAY_PSK},
     {HF_STATE_SV_AWAIT_HELLO, HF_MACHINE_CLIENT_HELLO, hf_server_hello, HF_STATE_SV_AWAIT_OFFER,
      "RFC 5246 7.4.1.2", HF_WAY_CERTIFICATE},
+    {HF_STATE_SV_AWAIT_HELLO, HF_MACHINE_CLIENT_HELLO, hf_server_hello, HF_STATE_SV_AWAIT_SESSION,
+     "RFC 5246 7.4.1.2", HF_WAY_SESSION},
+    {HF_STATE_SV_AWAIT_SESSION, HF_MACHINE_ANSWER, hf_resume_answer, HF_STATE_SV_AWAIT_EXCHANGE,
+     "RFC 5077 3.1", HF_WAY_PSK},
+    {HF_STATE_SV_AWAIT_SESSION, HF_MACHINE_ANSWER, hf_resume_answer, HF_STATE_SV_AWAIT_OFFER,
+     "RFC 5077 3.1", HF_WAY_CERTIFICATE},
+    {HF_STATE_SV_AWAIT_SESSION, HF_MACHINE_ANSWER, hf_resume_answer,
+     HF_STATE_SV_RESUMED_AWAIT_CCS, "RFC 5077 3.1", HF_WAY_RESUMED},
+    {HF_STATE_SV_RESUMED_AWAIT_CCS, HF_MACHINE_CHANGE_CIPHER_SPEC, hf_keys_ccs,
+     HF_STATE_SV_AWAIT_FINISHED, "RFC 5246 7.3", HF_WAY_ANY},
     {HF_STATE_SV_AWAIT_EXCHANGE, HF_MACHINE_CLIENT_KEY_EXCHANGE, hf_server_exchange,
      HF_STATE_SV_AWAIT_KEY, "RFC 4279 2", HF_WAY_ANY},
     {HF_STATE_SV_AWAIT_KEY, HF_MACHINE_ANSWER, hf_server_key, HF_STATE_SV_AWAIT_CCS,
@@ -86,6 +97,8 @@ static const char *const state_names[] = {
     [HF_STATE_FREE] = "FREE",
     [HF_STATE_SV_START] = "SV_START",
     [HF_STATE_SV_AWAIT_HELLO] = "SV_AWAIT_HELLO",
+    [HF_STATE_SV_AWAIT_SESSION] = "SV_AWAIT_SESSION",
+    [HF_STATE_SV_RESUMED_AWAIT_CCS] = "SV_RESUMED_AWAIT_CCS",
     [HF_STATE_SV_AWAIT_OFFER] = "SV_AWAIT_OFFER",
     [HF_STATE_SV_AWAIT_EXCHANGE] = "SV_AWAIT_EXCHANGE",
     [HF_STATE_SV_AWAIT_KEY] = "SV_AWAIT_KEY",
@@ -248,6 +261,8 @@ enum hf_status hf_machine_fail(struct hf_engine *engine, struct hf_association *
                         failure.alert == HF_ALERT_CLOSE_NOTIFY ? HF_ALERT_LEVEL_WARNING
                                                                : HF_ALERT_LEVEL_FATAL,
                         failure.alert);
+    if (failure.alert != HF_ALERT_CLOSE_NOTIFY && failure.alert != HF_ALERT_NONE)
+        hf_resume_forget(engine, association);
     if (status == HF_E_PEER_ALERT && association->handshake != HF_NONE)
         failure.alert = hf_handshake_of(engine, association)->failure.alert; /* the one received */
     hf_association_end(engine, association, &failure);

@@ -5,6 +5,7 @@
 #include "association.h"
 #include "flight.h"
 #include "record.h"
+#include "resume.h"
 #include "steps.h"
 #include "stream.h"
 
@@ -96,6 +97,7 @@ enum hf_status hf_open_alert(struct hf_engine *engine, struct hf_association *as
         .event = hf_machine_event_name(HF_MACHINE_ALERT),
         .clause = "RFC 5246 7.2.2",
     };
+    hf_resume_forget(engine, association);
     hf_association_end(engine, association, &failure);
     return HF_E_PEER_ALERT;
 }

@@ -11,6 +11,7 @@
 #include "hello.h"
 #include "identity.h"
 #include "keys.h"
+#include "resume.h"
 #include "steps.h"
 #include "stream.h"
 
@@ -76,7 +77,22 @@ enum hf_status hf_server_hello(struct hf_engine *engine, struct hf_association *
     hf_flight_hash(association, handshake, HF_MESSAGE_CLIENT_HELLO, event->message_seq,
                    event->body);
     handshake->deadline_us = engine->now_us + engine->config.handshake_us_max;
-    if (hf_hello_key_exchange(terms.suite) == HF_KEY_EXCHANGE_PSK) {
+    bool is_session = false;
+    hf_resume_prepare(engine, association, &hello);
+    HF_TRY(hf_resume_find(&is_session, engine, association, &hello));
+    if (!is_session)
+        return hf_server_full(engine, association);
+    handshake->way = HF_WAY_SESSION;
+    hf_answer_expect(engine, association, HF_PENDING_SESSION, true);
+    hf_association_arm(engine, association);
+    return HF_OK;
+}
+
+enum hf_status hf_server_full(struct hf_engine *engine, struct hf_association *association)
+{
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    hf_resume_name(engine, association);
+    if (hf_hello_key_exchange(association->suite) == HF_KEY_EXCHANGE_PSK) {
         handshake->way = HF_WAY_PSK;
         write_hello_flight(engine, association, handshake);
         hf_flight_await(engine, association);
@@ -143,14 +159,30 @@ enum hf_status hf_server_finished(struct hf_engine *engine, struct hf_associatio
         return handshake->refusal; /* nobody knows a decoy key; and if: it opens nothing */
     hf_flight_answered(handshake);
     hf_flight_hash(association, handshake, HF_MESSAGE_FINISHED, event->message_seq, event->body);
-    hf_keys_verify_data(association->verify_data, handshake, "server finished");
-    if (hf_is_datagram(association)) {
+    if (hf_is_datagram(association))
         association->datagram.finished_seq = event->message_seq;
-        association->datagram.reply_seq = handshake->send_seq;
-    }
     hf_answer_expect(engine, association, HF_PENDING_IDENTITY, handshake->is_identity_following);
     hf_association_arm(engine, association);
     return HF_OK;
+}
+
+/** The last flight of a full handshake: [NewSessionTicket,] ChangeCipherSpec, Finished. */
+static void send_last_flight(struct hf_engine *engine, struct hf_association *association,
+                             struct hf_handshake *handshake)
+{
+    uint8_t ticket[HF_TICKET_BODY_MAX];
+    hf_resume_date(engine, association);
+    if (association->flags & HF_ASSOCIATION_TICKET) {
+        size_t len = hf_resume_ticket(ticket, engine, association);
+        hf_flight_hash(association, handshake, HF_MESSAGE_NEW_SESSION_TICKET,
+                       handshake->send_seq++, (struct hf_bytes){ticket, len});
+    }
+    hf_keys_verify_data(association->verify_data, handshake, "server finished");
+    if (hf_is_datagram(association))
+        association->datagram.reply_seq = handshake->send_seq;
+    hf_flight_final(engine, association);
+    association->flags |= HF_ASSOCIATION_WRITE_PROTECTED | HF_ASSOCIATION_LAST_WORD;
+    hf_resume_store(engine, association);
 }
 
 enum hf_status hf_server_bind(struct hf_engine *engine, struct hf_association *association,
@@ -167,8 +199,10 @@ enum hf_status hf_server_bind(struct hf_engine *engine, struct hf_association *a
         !hf_certify_is_admitted(engine, association))
         return HF_E_IDENTITY_REFUSED;
     HF_TRY(hf_stream_keep(engine, association));
-    hf_flight_final(engine, association);
-    association->flags |= HF_ASSOCIATION_WRITE_PROTECTED | HF_ASSOCIATION_LAST_WORD;
+    if (handshake->way == HF_WAY_RESUMED)
+        engine->counters.resumed++;
+    else
+        send_last_flight(engine, association, handshake);
     hf_association_event(engine, association, HF_EVENT_ESTABLISHED);
     if (handshake->predecessor != HF_NONE) { /* RFC 6347 4.2.8: now, and not before */
         engine->counters.restarts++;

@@ -12,7 +12,7 @@
 
 #define HF_SESSION_ID_LEN 32
 #define HF_SESSION_BINDING_LEN 16
-#define HF_SESSION_REVOCATION_MAX 64
+#define HF_SESSION_REVOCATION_MAX 128
 
 /** The longest packed session; one that would be longer is not resumable. */
 #define HF_SESSION_LEN_MAX 512

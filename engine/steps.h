@@ -11,6 +11,13 @@
 hf_machine_step hf_server_start, hf_server_hello, hf_server_exchange, hf_server_key,
     hf_server_finished, hf_server_bind;
 
+/** hf_server_full goes on with a full handshake, no session being resumed. */
+HF_MUST_USE enum hf_status hf_server_full(struct hf_engine *engine,
+                                          struct hf_association *association);
+
+/* resume.c */
+hf_machine_step hf_resume_answer;
+
 /* certify.c */
 hf_machine_step hf_certify_offer, hf_certify_certificate, hf_certify_share, hf_certify_verify,
     hf_certify_proof;

@@ -81,6 +81,12 @@ static void loop_second(struct hf_loop *loop)
         loop->config.handlers.second(loop, loop->config.handlers.arg);
 }
 
+static bool loop_sign(struct hf_loop *loop, struct hf_job *job)
+{
+    const struct hf_loop_handlers *handlers = &loop->config.handlers;
+    return handlers->sign && handlers->sign(loop, job, handlers->arg);
+}
+
 /* In rounds within the turn: a handshake that needs two jobs pays for no system call between. */
 static void loop_run_jobs(struct hf_loop *loop)
 {
@@ -89,8 +95,14 @@ static void loop_run_jobs(struct hf_loop *loop)
     while ((count = hf_engine_take_jobs(loop->engine, jobs, JOBS_PER_ROUND)) > 0) {
         hf_job_run(jobs, count);
         for (size_t i = 0; i < count; ++i)
-            hf_engine_give_job(loop->engine, jobs[i]);
+            if (jobs[i]->status != HF_WAITING || !loop_sign(loop, jobs[i]))
+                hf_engine_give_job(loop->engine, jobs[i]);
     }
+}
+
+void hf_loop_give_job(struct hf_loop *loop, struct hf_job *job)
+{
+    hf_engine_give_job(loop->engine, job);
 }
 
 static void loop_finish(struct hf_loop *loop)

@@ -46,6 +46,10 @@ struct hf_loop_handlers {
      *  so no event. */
     void (*refused)(struct hf_loop *loop, uint32_t listener_index, enum hf_status status,
                     void *arg);
+    /** sign is handed a job that waits for the signature of a remote key. Whoever takes it gives it
+     *  back with hf_loop_give_job(), exactly once, in this turn or a later one. False, or without
+     *  it: nobody can sign, and the handshake fails. */
+    bool (*sign)(struct hf_loop *loop, struct hf_job *job, void *arg);
     void *arg;
 };
 
@@ -121,6 +125,9 @@ HF_MUST_USE enum hf_status hf_loop_send(struct hf_loop *loop, hf_association_id 
 /** hf_loop_end closes an association as hf_engine_close_association() does; a TLS connection is
  *  closed once what is queued has been sent. */
 void hf_loop_end(struct hf_loop *loop, hf_association_id association, enum hf_close how);
+
+/** hf_loop_give_job gives back a job that `sign` took, answered or not. Thread: the loop's. */
+void hf_loop_give_job(struct hf_loop *loop, struct hf_job *job);
 
 /** Something to do on the loop's thread. */
 typedef void hf_loop_task(struct hf_loop *loop, void *arg);

@@ -456,6 +456,19 @@ void hf_keyfile_answer(struct hf_answer *out, uint8_t scratch[HF_CREDENTIAL_ID_M
     out->credential_id = (struct hf_bytes){scratch, prefix_len + record->identity_len};
 }
 
+/* A session goes on as long as its key is here, and the same. */
+static bool is_standing(const struct hf_keyfile *keyfile, const struct hf_request *request)
+{
+    size_t prefix_len = sizeof(CREDENTIAL_PREFIX) - 1;
+    struct hf_bytes id = request->credential_id;
+    if (id.len <= prefix_len || !hf_bytes_equal_public(id.data, CREDENTIAL_PREFIX, prefix_len))
+        return false;
+    struct hf_bytes identity = {id.data + prefix_len, id.len - prefix_len};
+    const struct slot *slot = find_slot(keyfile, identity, identity_hash(keyfile, identity));
+    return slot->offset != 0 &&
+           context_of(keyfile, record_at(keyfile, slot->offset)) == request->context;
+}
+
 static void answer_request(struct hf_engine *engine, const struct hf_request *request, void *arg)
 {
     struct hf_answer answer = {.kind = HF_ANSWER_REFUSED};
@@ -463,6 +476,8 @@ static void answer_request(struct hf_engine *engine, const struct hf_request *re
     /* This source never says identity_follows, so HF_REQUEST_IDENTITY is not ours to grant. */
     if (request->kind == HF_REQUEST_KEY)
         hf_keyfile_answer(&answer, scratch, arg, request->psk_identity);
+    if (request->kind == HF_REQUEST_SESSION && is_standing(arg, request))
+        answer.kind = HF_ANSWER_IDENTITY;
     (void)hf_engine_answer(engine, request->ticket, &answer);
 }
 

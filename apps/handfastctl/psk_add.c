@@ -15,6 +15,7 @@ struct import {
     const struct hf_psk_options *options;
     const struct hf_keyfile *keyfile;
     struct hf_keydb *db;
+    struct hf_psk_audit *audit;
     uint64_t total, pending;          /* pending: in the transaction under way */
     uint64_t added, replaced, unchanged; /* committed */
     uint64_t batch[3];                /* likewise, not yet */
@@ -69,16 +70,31 @@ static void look_for_conflict(const struct hf_keyfile_difference *difference, vo
         (void)hf_psk_print_identity(import->first_conflict, difference->psk_identity);
 }
 
+/* What is replaced ends associations as what is removed does. */
+static bool is_replacement_allowed(struct import *import)
+{
+    uint64_t keys = hf_keydb_count(import->db);
+    if (import->options->is_one || import->options->is_forced ||
+        import->conflicts * 100 <= keys * HF_PSK_REMOVE_PERCENT_MAX)
+        return true;
+    snprintf(import->error, sizeof(import->error),
+             "%.200s: would replace %llu of %llu keys, more than %d %%: --force does it; nothing "
+             "was written",
+             import->options->store, (unsigned long long)import->conflicts,
+             (unsigned long long)keys, HF_PSK_REMOVE_PERCENT_MAX);
+    return false;
+}
+
 static bool has_no_conflict(struct import *import, const struct hf_keyfile *empty)
 {
-    if (import->options->may_replace)
-        return true;
     if (!hf_keydb_begin_read(import->db, import->error))
         return false;
     hf_keyfile_compare(empty, import->keyfile, look_for_conflict, import);
     hf_keydb_end_read(import->db);
     if (import->has_failed || import->conflicts == 0)
         return !import->has_failed;
+    if (import->options->may_replace)
+        return is_replacement_allowed(import);
     snprintf(import->error, sizeof(import->error),
              "%.200s: %llu identities have another key already, the first of them %.150s; "
              "--replace overwrites, nothing was written",
@@ -92,8 +108,11 @@ static bool has_no_conflict(struct import *import, const struct hf_keyfile *empt
 static void commit(struct import *import)
 {
     import->has_failed = !hf_keydb_commit(import->db, import->error);
-    if (import->has_failed)
+    if (import->has_failed) {
+        hf_psk_audit_forget(import->audit);
         return;
+    }
+    (void)hf_psk_audit_write(import->audit);
     import->added += import->batch[HF_KEYDB_ADDED];
     import->replaced += import->batch[HF_KEYDB_REPLACED];
     import->unchanged += import->batch[HF_KEYDB_UNCHANGED];
@@ -128,9 +147,13 @@ static void put(const struct hf_keyfile_difference *difference, void *arg)
     import->has_failed = result == HF_KEYDB_EXISTS || result == HF_KEYDB_FAILED;
     if (import->has_failed) {
         hf_keydb_abort(import->db);
+        hf_psk_audit_forget(import->audit);
         return;
     }
     import->batch[result]++;
+    if (result != HF_KEYDB_UNCHANGED)
+        hf_psk_audit_key(import->audit, result == HF_KEYDB_ADDED ? "key_added" : "key_changed",
+                         difference->psk_identity);
     if (++import->pending == HF_KEYDB_PUTS_MAX)
         commit(import);
 }
@@ -140,11 +163,17 @@ static bool write_all(struct import *import, const struct hf_keyfile *empty)
     struct hf_keydb_report report;
     if (!hf_keydb_open_checked(&import->db, &report, import->error, import->options->store,
                                HF_KEYDB_CREATE) ||
+        !hf_psk_audit_open(&import->audit, import->error, import->options) ||
         !has_no_conflict(import, empty))
         return false;
     hf_keyfile_compare(empty, import->keyfile, put, import);
     if (!import->has_failed && import->pending > 0)
         commit(import);
+    hf_psk_audit_command(import->audit, "keys_changed",
+                         "added=%llu changed=%llu unchanged=%llu complete=%s",
+                         (unsigned long long)import->added, (unsigned long long)import->replaced,
+                         (unsigned long long)import->unchanged, import->has_failed ? "no" : "yes");
+    (void)hf_psk_audit_write(import->audit);
     return !import->has_failed;
 }
 
@@ -184,6 +213,7 @@ static int import_text(const struct hf_psk_options *options, struct hf_psk_conte
     else
         import->total = hf_keyfile_count(keyfile);
     int result = tell(import, status == HF_OK && write_all(import, empty));
+    hf_psk_audit_close(import->audit);
     hf_keydb_close(import->db);
     hf_keyfile_close(empty);
     hf_keyfile_close(keyfile);
@@ -252,8 +282,10 @@ int hf_psk_add(const struct hf_psk_options *options)
     }
     bool is_made = make_line(&line, error, options, &key);
     hf_psk_content_close(&key);
+    struct hf_psk_options one = *options;
+    one.is_one = true;
     if (is_made)
-        return import_text(options, &line, "the key");
+        return import_text(&one, &line, "the key");
     hf_psk_content_close(&line);
     return hf_psk_fail(error);
 }

@@ -119,6 +119,7 @@ int hf_psk_list(const struct hf_psk_options *options)
 
 struct removal {
     struct hf_keydb *db;
+    struct hf_psk_audit *audit;
     uint64_t removed, absent, pending;
     uint64_t batch_removed;
     char error[HF_KEYDB_ERROR_MAX];
@@ -129,8 +130,11 @@ static bool commit(struct removal *removal)
     if (removal->pending == 0)
         return true;
     removal->pending = 0;
-    if (!hf_keydb_commit(removal->db, removal->error))
+    if (!hf_keydb_commit(removal->db, removal->error)) {
+        hf_psk_audit_forget(removal->audit);
         return false;
+    }
+    (void)hf_psk_audit_write(removal->audit);
     removal->removed += removal->batch_removed;
     removal->batch_removed = 0;
     return true;
@@ -152,6 +156,8 @@ static bool remove_one(struct removal *removal, const char *text, size_t len)
         hf_keydb_remove(removal->db, removal->error, (struct hf_bytes){identity, identity_len});
     removal->absent += found == HF_KEYDB_ABSENT;
     removal->batch_removed += found == HF_KEYDB_FOUND;
+    if (found == HF_KEYDB_FOUND)
+        hf_psk_audit_key(removal->audit, "key_removed", (struct hf_bytes){identity, identity_len});
     if (found == HF_KEYDB_DAMAGED)
         return false;
     return removal->pending < HF_KEYDB_PUTS_MAX || commit(removal);
@@ -192,7 +198,7 @@ static bool remove_from(struct removal *removal, const struct hf_psk_options *op
         return false;
     uint64_t keys = hf_keydb_count(removal->db);
     uint64_t lines = count_lines(&content);
-    bool is_good = options->is_forced || lines * 10 <= keys;
+    bool is_good = options->is_forced || lines * 100 <= keys * HF_PSK_REMOVE_PERCENT_MAX;
     if (!is_good)
         snprintf(removal->error, sizeof(removal->error),
                  "%.200s: would remove up to %" PRIu64 " of %" PRIu64
@@ -208,12 +214,20 @@ int hf_psk_remove(const struct hf_psk_options *options)
     struct removal removal = {0};
     struct hf_keydb_report report;
     bool is_done = hf_keydb_open_checked(&removal.db, &report, removal.error, options->store,
-                                         HF_KEYDB_WRITE);
+                                         HF_KEYDB_WRITE) &&
+                   hf_psk_audit_open(&removal.audit, removal.error, options);
     for (int i = 0; i < options->name_count && is_done; i++)
         is_done = remove_one(&removal, options->names[i], strlen(options->names[i]));
     if (is_done && options->from != NULL)
         is_done = remove_from(&removal, options);
     is_done = is_done && commit(&removal);
+    if (removal.audit != NULL) {
+        hf_psk_audit_forget(removal.audit); /* what was not committed */
+        hf_psk_audit_command(removal.audit, "keys_changed", "removed=%" PRIu64 " complete=%s",
+                             removal.removed, is_done ? "yes" : "no");
+        (void)hf_psk_audit_write(removal.audit);
+        hf_psk_audit_close(removal.audit);
+    }
     hf_keydb_close(removal.db);
     if (options->is_json)
         printf("{\"removed\":%" PRIu64 ",\"absent\":%" PRIu64 ",\"complete\":%s}\n",

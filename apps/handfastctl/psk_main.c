@@ -27,9 +27,9 @@ static const struct subcommand subcommands[] = {
     {"add", hf_psk_add, "sjrkeabn", 1, 1,
      "add [--entity ID] [--authority NAME] [--not-before TIME] [--not-after TIME] [--replace] "
      "[--key-file FILE] IDENTITY  (the key in hexadecimal from standard input)"},
-    {"import", hf_psk_import, "sjrabnp", 0, 1,
-     "import [--authority NAME] [--not-before TIME] [--not-after TIME] [--replace] [--progress] "
-     "[FILE]  (lines as in a key file; from standard input without FILE)"},
+    {"import", hf_psk_import, "sjrabnpf", 0, 1,
+     "import [--authority NAME] [--not-before TIME] [--not-after TIME] [--replace [--force]] "
+     "[--progress] [FILE]  (lines as in a key file; from standard input without FILE)"},
     {"list", hf_psk_list, "sjlm", 0, 0, "list [--match PREFIX] [--limit COUNT]"},
     {"rm", hf_psk_remove, "sjFf", 0, NAMES_MAX, "rm [--from FILE] [--force] [IDENTITY...]"},
     {"check", hf_psk_check, "sj", 0, 1, "check [BACKUP]"},

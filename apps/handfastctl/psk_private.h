@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #define HF_PSK_STORE_DEFAULT "/var/lib/handfast/keys"
+#define HF_PSK_REMOVE_PERCENT_MAX 10 /* of the keys, by one command without --force */
 #define HF_PSK_EXIT_FAILED 1
 #define HF_PSK_EXIT_USAGE 2
 
@@ -26,6 +27,7 @@ struct hf_psk_options {
     int64_t not_before_s, not_after_s;
     uint64_t limit;
     bool is_json, is_forced, may_replace, is_progress_shown;
+    bool is_one; /* the key was named on the command line: no limit on how many may go */
     char **names; /* what is left: identities, or a file */
     int name_count;
 };
@@ -40,6 +42,32 @@ int hf_psk_remove(const struct hf_psk_options *options);
 int hf_psk_check(const struct hf_psk_options *options);
 int hf_psk_backup(const struct hf_psk_options *options);
 int hf_psk_restore(const struct hf_psk_options *options);
+
+/* ---- who changed what ------------------------------------------------------------------------ */
+
+struct hf_psk_audit;
+
+/** hf_psk_audit_open opens DIR/audit.log for appending; the store must exist. Nothing may be
+ *  changed if it cannot. */
+HF_MUST_USE bool hf_psk_audit_open(struct hf_psk_audit **out, char error[HF_KEYDB_ERROR_MAX],
+                                   const struct hf_psk_options *options);
+
+/** hf_psk_audit_key keeps one line about a key ("key_added" ...), a thousand of a command. */
+void hf_psk_audit_key(struct hf_psk_audit *audit, const char *event, struct hf_bytes identity);
+
+/** hf_psk_audit_command keeps the line about the command as a whole: "name=value ...". */
+void hf_psk_audit_command(struct hf_psk_audit *audit, const char *event, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/** hf_psk_audit_write writes what was kept: the change is on disk. On false standard error has
+ *  it. */
+bool hf_psk_audit_write(struct hf_psk_audit *audit);
+
+/** hf_psk_audit_forget forgets it: the change was not made. */
+void hf_psk_audit_forget(struct hf_psk_audit *audit);
+
+/** hf_psk_audit_close releases all; NULL is allowed. */
+void hf_psk_audit_close(struct hf_psk_audit *audit);
 
 /* ---- text ----------------------------------------------------------------------------------- */
 

@@ -6,8 +6,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define RETIRED_PERCENT_MAX 10
-
 static int tell(const struct hf_psk_options *options, const char *verb,
                 const struct hf_keydb_report *report)
 {
@@ -51,10 +49,24 @@ int hf_psk_backup(const struct hf_psk_options *options)
 int hf_psk_restore(const struct hf_psk_options *options)
 {
     struct hf_keydb_restore restored;
+    struct hf_psk_audit *audit = NULL;
     char error[HF_KEYDB_ERROR_MAX];
     if (!hf_keydb_restore(&restored, error, options->store, options->names[0],
-                          options->is_forced ? 100 : RETIRED_PERCENT_MAX))
+                          options->is_forced ? 100 : HF_PSK_REMOVE_PERCENT_MAX))
         return hf_psk_fail(error);
+    /* The directory may not have been there before. */
+    if (hf_psk_audit_open(&audit, error, options)) {
+        hf_psk_audit_command(audit, "keys_restored",
+                             "keys=%" PRIu64 " compared=%s removed_or_changed=%" PRIu64
+                             " forced=%s",
+                             restored.report.keys, restored.is_comparable ? "yes" : "no",
+                             restored.keys_retired, options->is_forced ? "yes" : "no");
+        (void)hf_psk_audit_write(audit);
+    } else {
+        fprintf(stderr, "handfastctl: restored, but not audited: %s/audit.log cannot be opened\n",
+                options->store);
+    }
+    hf_psk_audit_close(audit);
     if (options->is_json)
         printf("{\"restored\":true,\"keys\":%" PRIu64 ",\"compared\":%s,\"keys_before\":%" PRIu64
                ",\"retired\":%" PRIu64 "}\n",

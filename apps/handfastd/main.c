@@ -240,8 +240,7 @@ static bool start(struct process *process)
     struct hf_shard_shared *shared = &daemon->shared;
     char error[HF_SANDBOX_ERROR_MAX];
     shared->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (shared->end_fd < 0 || getrandom(shared->cookie_secret, sizeof(shared->cookie_secret), 0) !=
-                                  (ssize_t)sizeof(shared->cookie_secret)) {
+    if (shared->end_fd < 0 || hf_shared_secrets_rotate(&shared->secrets, 0, 0) != HF_OK) {
         hf_log_message(HF_LOG_ERROR, "start_failed", "%s", strerror(errno));
         return false;
     }
@@ -360,7 +359,7 @@ static bool finish(struct process *process)
         close(daemon->shared.keylog_fd);
     if (daemon->shared.end_fd >= 0)
         close(daemon->shared.end_fd);
-    explicit_bzero(daemon->shared.cookie_secret, sizeof(daemon->shared.cookie_secret));
+    explicit_bzero(&daemon->shared.secrets, sizeof(daemon->shared.secrets));
     return is_good;
 }
 

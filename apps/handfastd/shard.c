@@ -319,7 +319,7 @@ static bool open_loop(struct hf_shard *shard)
     hf_daemon_config_engine(&engine, quotas, shared->config, shard->index);
     hf_daemon_config_loop(&config, shared->config);
     hf_forward_loop(upstreams, &config, shared->config);
-    memcpy(engine.cookie_secret, shared->cookie_secret, sizeof(engine.cookie_secret));
+    engine.secrets = shared->secrets;
     for (uint32_t i = 0; i < shared->config->authority_count; i++)
         shard->sources[i] = hf_authority_source(shared->authorities[i], shard->index);
     struct hf_key_source source = {.request = request_key, .arg = shard};

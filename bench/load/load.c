@@ -85,14 +85,17 @@ static const struct option long_options[] = {
     {"suite", 1, NULL, 's'},      {"in-flight", 1, NULL, 'j'}, {"count", 1, NULL, 'n'},
     {"warmup", 1, NULL, 'w'},     {"hold", 1, NULL, 'H'},    {"hold-seconds", 1, NULL, 'S'},
     {"server-pid", 1, NULL, 'p'}, {"json", 0, NULL, 'J'},    {"ems", 0, NULL, 'e'},
-    {"etm", 0, NULL, 'm'},        {"help", 0, NULL, 'h'},    {NULL, 0, NULL, 0},
+    {"etm", 0, NULL, 'm'},        {"help", 0, NULL, 'h'},    {"exchange", 0, NULL, 'x'},
+    {NULL, 0, NULL, 0},
 };
 
 static const char usage[] =
     "usage: bench_load --dtls|--tls 127.X.X.X:PORT --psk-file FILE [--suite NAME|HEX]\n"
     "                  [--in-flight 64] [--count 20000] [--warmup 2000] [--server-pid PID]\n"
-    "                  [--hold N [--hold-seconds S]] [--ems] [--etm] [--json]\n"
-    "FILE has lines identity:hexkey[:entity-id], dealt out to handshakes in turn.\n";
+    "                  [--hold N [--hold-seconds S] [--exchange]] [--ems] [--etm] [--json]\n"
+    "FILE has lines identity:hexkey[:entity-id], dealt out to handshakes in turn.\n"
+    "--exchange: each held association sends \"up N\", N its number, wants it back, and waits for\n"
+    "\"late N\", which comes when nothing was sent for a while.\n";
 
 static bool take_option(struct load_options *options, int option)
 {
@@ -127,6 +130,8 @@ static bool take_option(struct load_options *options, int option)
         return options->server_pid > 0;
     case 'J':
         return options->is_json = true;
+    case 'x':
+        return options->is_exchanging = true;
     case 'e':
         return options->extended_master_secret = true;
     case 'm':

@@ -42,6 +42,7 @@ struct load_options {
     uint64_t warmup;
     uint64_t hold;         /* associations to hold; 0: none */
     uint32_t hold_seconds; /* 0: until standard input ends */
+    bool is_exchanging;    /* held associations speak with what is behind the server */
     int server_pid;        /* 0: unknown */
 };
 

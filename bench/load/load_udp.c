@@ -21,6 +21,9 @@
 #define RECENT_COUNT 65536 /* power of two, more than handshakes can be in flight */
 #define HOLD_SPARE 2000    /* handshakes that may fail on the way to a full hold */
 #define TICK_US 50000
+#define EXCHANGE_WINDOW 256
+#define EXCHANGE_ROUNDS 40          /* of what was not answered: loopback may lose, too */
+#define EXCHANGE_PATIENCE_US 20000000
 
 struct datagram {
     struct iovec iov;
@@ -51,6 +54,10 @@ struct udp_run {
     struct slot *slots;
     struct psk_client *held; /* by handshake number; NULL: nothing is held */
     struct slot *sending;    /* whose output is being gathered */
+    uint8_t *heard;          /* by handshake number, of what was said to it: bits of HEARD_ */
+    uint64_t heard_number;   /* whom the datagram at hand is for */
+    uint64_t heard_wrong;
+    uint64_t heard_count[2]; /* "up", "late" */
     uint16_t slot_of[RECENT_COUNT];
     struct mmsghdr in_messages[BATCH_MAX], out_messages[BATCH_MAX];
     struct datagram in[BATCH_MAX], out[BATCH_MAX];
@@ -139,14 +146,47 @@ static void follow(struct udp_run *run, struct slot *slot)
     }
 }
 
-/* The inverse of load_source(), as far as the numbers in flight need it. */
-static struct slot *find_slot(struct udp_run *run, struct in_addr address)
+/* The inverse of load_source(), as far as the numbers here need it. */
+static uint64_t number_of(struct in_addr address)
 {
     uint32_t bits = ntohl(address.s_addr) - 0x7F000000u;
-    uint64_t number = (uint64_t)((bits >> 8) - 256) * 254 + (bits & 255) - 1;
-    struct slot *slot = &run->slots[run->slot_of[number % RECENT_COUNT]];
+    return (uint64_t)((bits >> 8) - 256) * 254 + (bits & 255) - 1;
+}
+
+static struct slot *find_slot(struct udp_run *run, struct in_addr address)
+{
+    struct slot *slot = &run->slots[run->slot_of[number_of(address) % RECENT_COUNT]];
     bool is_it = slot->is_busy && load_source(slot->number).s_addr == address.s_addr;
     return is_it ? slot : NULL;
+}
+
+/* ---- speaking with what is behind the server ---------------------------------------------- */
+
+/* A datagram for another association than its own would show here. */
+static void hear(const uint8_t *data, size_t len, void *arg)
+{
+    static const char *const words[2] = {"up", "late"};
+    struct udp_run *run = arg;
+    char expected[32];
+    for (uint32_t i = 0; i < 2; i++) {
+        int size = snprintf(expected, sizeof(expected), "%s %" PRIu64, words[i], run->heard_number);
+        if (len != (size_t)size || memcmp(data, expected, len) != 0) {
+            continue;
+        }
+        run->heard_count[i] += (run->heard[run->heard_number] & 1u << i) == 0;
+        run->heard[run->heard_number] |= (uint8_t)(1u << i);
+        return;
+    }
+    run->heard_wrong++;
+}
+
+static void receive_held(struct udp_run *run, const struct mmsghdr *message, uint64_t number)
+{
+    struct slot slot = {.number = number, .client = &run->held[number]};
+    run->sending = &slot;
+    run->heard_number = number;
+    psk_client_receive(slot.client, run->now_us, message->msg_hdr.msg_iov->iov_base,
+                       message->msg_len, emit, hear, run);
 }
 
 static void receive(struct udp_run *run, const struct mmsghdr *message)
@@ -157,6 +197,12 @@ static void receive(struct udp_run *run, const struct mmsghdr *message)
         return;
     }
     memcpy(&info, CMSG_DATA(control), sizeof(info));
+    if (run->heard != NULL) {
+        if (number_of(info.ipi_addr) < run->number_next) {
+            receive_held(run, message, number_of(info.ipi_addr));
+        }
+        return;
+    }
     struct slot *slot = find_slot(run, info.ipi_addr);
     if (slot != NULL) {
         run->sending = slot;
@@ -326,6 +372,54 @@ static void wait_for_end(const struct load_options *options)
     }
 }
 
+static bool say_up(struct udp_run *run, uint64_t number)
+{
+    char text[32];
+    struct slot slot = {.number = number, .client = &run->held[number]};
+    if (slot.client->state != PSK_CLIENT_OPEN || (run->heard[number] & 1) != 0) {
+        return false;
+    }
+    run->sending = &slot;
+    int len = snprintf(text, sizeof(text), "up %" PRIu64, number);
+    psk_client_send(slot.client, (const uint8_t *)text, (size_t)len, emit, run);
+    return true;
+}
+
+/* All say it once, and again those who were not answered; then all listen. */
+static bool exchange(struct udp_run *run)
+{
+    uint64_t open_count = run->stats->open_count;
+    run->heard = calloc(run->number_next, 1);
+    for (uint32_t round = 0; run->heard != NULL && round < EXCHANGE_ROUNDS; round++) {
+        uint32_t said = 0;
+        for (uint64_t number = 0; number < run->number_next; number++) {
+            said += say_up(run, number);
+            if (said % EXCHANGE_WINDOW == EXCHANGE_WINDOW - 1 || number + 1 == run->number_next) {
+                flush(run);
+                receive_wave(run);
+            }
+        }
+        if (run->heard_count[0] == open_count) {
+            break;
+        }
+    }
+    uint64_t until_us = load_now_us() + EXCHANGE_PATIENCE_US;
+    while (run->heard != NULL && run->heard_count[1] < open_count && run->now_us < until_us) {
+        uint64_t before = run->heard_count[1];
+        receive_wave(run);
+        if (run->heard_count[1] > before) {
+            until_us = run->now_us + EXCHANGE_PATIENCE_US;
+        }
+    }
+    printf("{\"bench\":\"exchange\",\"answered\":%" PRIu64 ",\"notified\":%" PRIu64
+           ",\"misdelivered\":%" PRIu64 "}\n",
+           run->heard_count[0], run->heard_count[1], run->heard_wrong);
+    free(run->heard);
+    run->heard = NULL;
+    return run->heard_count[0] == open_count && run->heard_count[1] == open_count &&
+           run->heard_wrong == 0;
+}
+
 static int run_hold(struct udp_run *run)
 {
     const struct load_options *options = run->options;
@@ -336,6 +430,7 @@ static int run_hold(struct udp_run *run)
         return 1;
     }
     run_waves(run, options->hold);
+    bool is_good = !options->is_exchanging || exchange(run);
     nanosleep(&settle, NULL);
     uint64_t after_len = options->server_pid != 0 ? load_pss_len(options->server_pid) : 0;
     uint64_t held_count = run->stats->open_count;
@@ -352,7 +447,7 @@ static int run_hold(struct udp_run *run)
                  ", %.1f bytes per association; %" PRIu64 " answered close_notify\n",
            options->suite, held_count, run->stats->fail_count, before_len, after_len, each,
            answered);
-    return held_count == options->hold && answered == held_count ? 0 : 1;
+    return is_good && held_count == options->hold && answered == held_count ? 0 : 1;
 }
 
 int load_udp_run(const struct load_options *options, const struct load_keys *keys,

@@ -175,7 +175,8 @@ void fuzz_world_config(struct fuzz_world *world, struct fuzz_input *input)
     config->events_max = 64;
     config->answer_us_max = bits & 16 ? 1 : 5000000;
     world->event_max = bits & 32 ? HF_OUTBOX_RESERVE_EVENTS + 1 + (bits >> 6) : 64;
-    memset(config->cookie_secret, 0x5C, sizeof config->cookie_secret);
+    config->secrets.count = 1;
+    memset(config->secrets.entries[0].secret, 0x5C, HF_SHARED_SECRET_LEN);
     world->is_prompt = true;
     world->reply = (struct fuzz_reply){
         .kind = HF_ANSWER_PSK, .secret_len = 16, .entity_id_len = 12, .credential_id_len = 15};

@@ -5,7 +5,7 @@
 #ifndef HANDFAST_CONFIG_H
 #define HANDFAST_CONFIG_H
 
-#include <handfast/status.h>
+#include <handfast/session.h>
 
 HF_BEGIN_DECLS
 
@@ -144,7 +144,16 @@ struct hf_config {
 
     bool keylog; /**< emit HF_EVENT_KEYLOG: gives away every secret; off */
 
-    uint8_t cookie_secret[32]; /**< all zero: drawn at random; shared by shards that share peers */
+    /* Resumption, server's role (RFC 5246 7.4.1.2, RFC 5077). Both off. Only of sessions with
+     * extended master secret (RFC 7627 5.3). */
+    struct hf_session_cache *sessions; /**< for session IDs; shards share it; outlives the engine */
+    bool tickets;                      /**< for peers that understand them: no session ID then */
+    uint32_t session_s_max; /**< a session's life, seconds; 3,600; 2,048 to 604,800; never longer
+                                 than its credential's */
+
+    /** What cookie and ticket keys are derived from. None: drawn at random. Shards that share
+     *  peers share it, and so do the nodes behind a balancer. */
+    struct hf_shared_secrets secrets;
 
     uint32_t quota_count;          /**< at most HF_QUOTAS_MAX; 0: none */
     const struct hf_quota *quotas; /**< copied by hf_engine_open() */

@@ -45,7 +45,8 @@ struct hf_credential_source {
                                     root may be left out. Empty: raw public key only */
     struct hf_bytes key_pem;   /**< EC PRIVATE KEY or PRIVATE KEY, unencrypted. Secret. Empty: the
                                     key is with a remote signer */
-    struct hf_bytes public_key_pem; /**< PUBLIC KEY; needed only for a remote key without chain */
+    struct hf_bytes public_key_pem; /**< PUBLIC KEY, or its DER; needed only for a remote key
+                                       without chain */
     uint64_t remote;                /**< without key_pem: the embedder's name for the remote key */
 };
 

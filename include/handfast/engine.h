@@ -34,6 +34,11 @@ HF_API HF_MUST_USE enum hf_status hf_engine_open(struct hf_engine **out,
 /** hf_engine_close wipes every secret and unmaps. Sends nothing; NULL is allowed. */
 HF_API void hf_engine_close(struct hf_engine *engine);
 
+/** hf_engine_set_secrets takes other shared secrets into use, for cookies and tickets to come;
+ *  those made with secrets that are no longer among them are not accepted any more. Copies. */
+HF_API void hf_engine_set_secrets(struct hf_engine *engine,
+                                  const struct hf_shared_secrets *secrets);
+
 /** hf_engine_begin_turn sets the times and fires timers. `now_us` is monotonic and must not
  *  decrease; `wall_s` is UTC and is used for validity only: a jump fires no timer. */
 HF_API void hf_engine_begin_turn(struct hf_engine *engine, uint64_t now_us, int64_t wall_s);
@@ -223,6 +228,7 @@ struct hf_association_info {
     bool is_client; /**< we are the (D)TLS client */
     bool is_sa2; /**< false: SA1, Entity A is the (D)TLS client (TS-0003 8.2.1) */
     uint16_t suite;
+    bool is_resumed; /**< the peer was authenticated in an earlier association */
     bool extended_master_secret;
     bool encrypt_then_mac;
     uint16_t suid;
@@ -363,6 +369,7 @@ struct hf_counters {
     uint64_t datagrams_in, datagrams_out;
     uint64_t requests, answers, answers_stale;
     uint64_t jobs, jobs_stale; /**< crypto jobs taken, and given back too late */
+    uint64_t resumed;  /**< of the handshakes that ended with HF_OK */
     uint64_t restarts; /**< associations replaced by a rebooted client (RFC 6347 4.2.8) */
     struct hf_quota_counters quotas[HF_QUOTAS_MAX];
     /* Gauges */

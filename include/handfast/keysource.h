@@ -24,6 +24,9 @@ struct hf_engine;
 enum hf_request_kind {
     HF_REQUEST_KEY = 0,  /**< the secret behind a psk_identity */
     HF_REQUEST_IDENTITY, /**< the entity behind a Credential-ID, key already proven */
+    HF_REQUEST_SESSION,  /**< whether a session may be resumed that `credential_id` was proven for:
+                              HF_ANSWER_IDENTITY, of which nothing but the kind counts, if that
+                              credential still stands; otherwise there is a full handshake */
 };
 
 /** A question. Every view is valid during the call only: copy what you keep. */

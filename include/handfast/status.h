@@ -41,6 +41,8 @@ enum hf_status_class {
     X(E_UNRECOGNIZED_NAME, PEER, 112, "unrecognized_name", "no authority here has that name")    \
     X(E_NO_EXTENDED_MASTER_SECRET, PEER, 71, "no_extended_master_secret",                        \
       "extended master secret is required and was not offered")                                  \
+    X(E_RESUMED_WITHOUT, PEER, 40, "resumed_without_extended_master_secret",                     \
+      "a session with extended master secret is to be resumed without")                            \
     X(E_UNSUPPORTED_EXTENSION, PEER, 110, "unsupported_extension",                               \
       "the server answers an extension that was not offered")                                    \
     X(E_RECORD_OVERFLOW, PEER, 22, "record_overflow", "a record is longer than allowed")         \

@@ -159,6 +159,64 @@ class PskTest(unittest.TestCase):
                                        for i in range(20, 25)))))
         self.assertIn("84 keys", self.psk("check"))
 
+    def test_import_that_replaces_has_a_limit(self):
+        self.psk("import", stdin=key_lines(100))
+        changed = key_lines(11).replace(":0", ":f")
+        self.assertNotEqual(changed, key_lines(11))
+        output = self.psk("import", "--replace", stdin=changed, status=1)
+        self.assertIn("11 of 100 keys", output)
+        self.assertIn("--force", output)
+        self.assertIn("11 replaced", self.psk("import", "--replace", "--force", stdin=changed))
+        ten = key_lines(30).replace(":0", ":e").splitlines(True)[20:30]
+        self.assertIn("10 replaced", self.psk("import", "--replace", stdin="".join(ten)))
+        self.psk("import", "--replace", stdin=key_lines(100)[:0] + "new:" + KEY + "\n")
+        # One that is named is meant.
+        self.psk("add", "few", "--store", self.path("few"), stdin=KEY)
+        self.psk("add", "few", "--store", self.path("few"), "--replace", stdin=OTHER_KEY)
+
+    def audit(self):
+        with open(os.path.join(self.store, "audit.log"), encoding="ascii") as file:
+            return file.read().splitlines()
+
+    def test_audit_log(self):
+        self.psk("add", "a", stdin=KEY)
+        self.psk("add", "a", stdin=KEY)  # changes nothing: a line for the command alone
+        self.psk("add", "a", "--replace", stdin=OTHER_KEY)
+        self.psk("add", 'qu"ote\\', stdin=KEY)
+        self.psk("add", "b", "--replace", stdin="nonsense", status=1)
+        self.psk("rm", "a", "not there")
+        events = [re.search(r"event=(\w+)", line).group(1) for line in self.audit()]
+        self.assertEqual(events, ["key_added", "keys_changed", "keys_changed", "key_changed",
+                                  "keys_changed", "key_added", "keys_changed", "key_removed",
+                                  "keys_changed"])
+        text = "\n".join(self.audit())
+        self.assertNotIn(KEY, text)
+        self.assertNotIn(OTHER_KEY, text)
+        self.assertIn('identity="qu\\x22ote\\x5C"', text)
+        self.assertEqual(os.stat(os.path.join(self.store, "audit.log")).st_mode & 0o777, 0o600)
+        for line in self.audit():
+            self.assertRegex(line, rf'^ts=\S+Z event=\w+ by="uid={os.getuid()}\(')
+        before = len(self.audit())
+        self.psk("import", stdin=key_lines(3000))
+        added = self.audit()[before:]
+        self.assertEqual(len(added), 1001)
+        self.assertIn("added=3000", added[-1])
+        self.assertIn("not_listed=2000", added[-1])
+        backup = self.path("backup")
+        self.psk("backup", backup)
+        self.psk("add", "late", stdin=KEY)
+        self.psk("restore", backup)
+        self.assertIn("event=keys_restored", self.audit()[-1])
+        self.assertIn("removed_or_changed=1", self.audit()[-1])
+
+    def test_no_change_without_audit(self):
+        self.psk("add", "a", stdin=KEY)
+        os.remove(os.path.join(self.store, "audit.log"))
+        os.mkdir(os.path.join(self.store, "audit.log"))
+        for command, text in ((("add", "b"), KEY), (("rm", "a"), ""), (("import",), key_lines(3))):
+            self.assertIn("audit.log", self.psk(*command, stdin=text, status=1))
+        self.assertEqual(self.identities(), ["a"])
+
     def test_backup_and_restore(self):
         self.psk("import", stdin=key_lines(100))
         backup = self.path("backup")
@@ -173,7 +231,8 @@ class PskTest(unittest.TestCase):
         self.assertIn("100 of the 200", self.psk("restore", "--force", backup))
         self.assertIn("100 keys", self.psk("check"))
         self.assertEqual(sorted(os.listdir(self.store)),
-                         ["committed", "current", "keys-2.mdb", "keys-2.mdb-lock", "writers"])
+                         ["audit.log", "committed", "current", "keys-2.mdb",
+                          "keys-2.mdb-lock", "writers"])
         self.store = self.path("elsewhere")
         self.assertIn("100 keys", self.psk("restore", backup))
         os.chmod(backup, 0o644)

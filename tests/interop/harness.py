@@ -138,6 +138,7 @@ class Servers:
         self.key_file = key_file
         self.lock = threading.Lock()
         self.running = {}
+        self.pki = None  # directory of tests/support/pki.sh
 
     def get(self, *options, is_wildcard=False):
         with self.lock:

@@ -1,6 +1,7 @@
 /**
- * mbedtls_client.c - a TLS/DTLS 1.2 PSK client on Mbed TLS 2.28: one handshake, one request, its
- * answer, an orderly close. A peer for the interop matrix, not a library of anything.
+ * mbedtls_client.c - a TLS/DTLS 1.2 client on Mbed TLS 2.28, with a key or a certificate: one
+ * handshake, one request, its answer, an orderly close. A peer for the interop matrix, not a
+ * library of anything.
  *
  * Prints "connected VERSION SUITE", "answer HEX" for each answer and "closed"; exits 0 only if all
  * three came about. On DTLS a request without an answer is sent again once a second.
@@ -36,6 +37,7 @@ struct client_options {
     bool is_without_etm;
     uint8_t max_fragment_code; /* RFC 6066 4; 0: none */
     uint16_t mtu;
+    const char *cert, *key_file, *ca, *name; /* instead of identity and key; whom we expect */
     uint32_t timeout_ms;
     uint32_t count; /* of requests, one after the other */
     uint8_t request[CLIENT_REQUEST_MAX];
@@ -54,6 +56,8 @@ struct client {
     mbedtls_ssl_config config;
     mbedtls_ssl_context ssl;
     mbedtls_timing_delay_context timer;
+    mbedtls_x509_crt cert, ca;
+    mbedtls_pk_context key;
 };
 
 static _Noreturn void client_fail(const char *what, int error)
@@ -134,6 +138,18 @@ static bool client_parse_option(struct client_options *options, int option, cons
     case 's':
         options->suites[0] = mbedtls_ssl_get_ciphersuite_id(text);
         return options->suites[0] != 0;
+    case 'C':
+        options->cert = text;
+        return true;
+    case 'K':
+        options->key_file = text;
+        return true;
+    case 'A':
+        options->ca = text;
+        return true;
+    case 'N':
+        options->name = text;
+        return true;
     case 'M':
         options->is_without_ems = true;
         return true;
@@ -178,6 +194,8 @@ static void client_parse_options(struct client_options *options, int argc, char 
         {"timeout-ms", required_argument, NULL, 't'}, {"count", required_argument, NULL, 'c'},
         {"request-hex", required_argument, NULL, 'r'}, {"any-answer", no_argument, NULL, 'a'},
         {"lossy", no_argument, NULL, 'l'},        {"half-close", no_argument, NULL, 'H'},
+        {"cert", required_argument, NULL, 'C'},   {"key-file", required_argument, NULL, 'K'},
+        {"ca", required_argument, NULL, 'A'},     {"name", required_argument, NULL, 'N'},
         {NULL, 0, NULL, 0},
     };
     bool is_good = true;
@@ -188,11 +206,14 @@ static void client_parse_options(struct client_options *options, int argc, char 
     while (is_good && (option = getopt_long(argc, argv, "", known, NULL)) != -1) {
         is_good = client_parse_option(options, option, optarg);
     }
+    bool has_key = options->identity != NULL && options->key_len > 0;
+    bool has_certificate = options->cert != NULL && options->key_file != NULL &&
+                           options->ca != NULL && options->name != NULL;
     if (!is_good || optind != argc || options->host == NULL || options->port == NULL ||
-        options->identity == NULL || options->key_len == 0 || options->suites[0] == 0 ||
-        options->request_len == 0) {
+        has_key == has_certificate || options->suites[0] == 0 || options->request_len == 0) {
         fprintf(stderr, "usage: mbedtls_client [--dtls] --host ADDR --port PORT --identity TEXT "
-                        "--key HEX --suite TLS-PSK-WITH-... --request-hex HEX [--any-answer] "
+                        "--key HEX | --cert FILE --key-file FILE --ca FILE --name NAME "
+                        "--suite TLS-PSK-WITH-... --request-hex HEX [--any-answer] "
                         "[--count N] [--lossy] [--half-close] [--no-ems] [--no-etm] "
                         "[--maxfrag 512|1024|2048|4096] [--mtu BYTES] [--timeout-ms N]\n");
         exit(2);
@@ -200,6 +221,23 @@ static void client_parse_options(struct client_options *options, int argc, char 
 }
 
 /* ---- the association ------------------------------------------------------------------------ */
+
+/* Both ends show a certificate, and the server's has to be of the name we expect. */
+static void client_use_certificate(struct client *client)
+{
+    const struct client_options *options = client->options;
+
+    mbedtls_x509_crt_init(&client->cert);
+    mbedtls_x509_crt_init(&client->ca);
+    mbedtls_pk_init(&client->key);
+    client_must("cert", mbedtls_x509_crt_parse_file(&client->cert, options->cert));
+    client_must("ca", mbedtls_x509_crt_parse_file(&client->ca, options->ca));
+    client_must("key", mbedtls_pk_parse_keyfile(&client->key, options->key_file, NULL));
+    client_must("own cert",
+                mbedtls_ssl_conf_own_cert(&client->config, &client->cert, &client->key));
+    mbedtls_ssl_conf_ca_chain(&client->config, &client->ca, NULL);
+    mbedtls_ssl_conf_authmode(&client->config, MBEDTLS_SSL_VERIFY_REQUIRED);
+}
 
 static void client_configure(struct client *client)
 {
@@ -221,9 +259,13 @@ static void client_configure(struct client *client)
         config, options->is_without_etm ? MBEDTLS_SSL_ETM_DISABLED : MBEDTLS_SSL_ETM_ENABLED);
     mbedtls_ssl_conf_read_timeout(config, 1000);
     mbedtls_ssl_conf_handshake_timeout(config, 500, 8000);
-    client_must("key", mbedtls_ssl_conf_psk(config, options->key, options->key_len,
-                                            (const unsigned char *)options->identity,
-                                            strlen(options->identity)));
+    if (options->cert != NULL) {
+        client_use_certificate(client);
+    } else {
+        client_must("key", mbedtls_ssl_conf_psk(config, options->key, options->key_len,
+                                                (const unsigned char *)options->identity,
+                                                strlen(options->identity)));
+    }
     if (options->max_fragment_code != 0) {
         client_must("max_fragment_length",
                     mbedtls_ssl_conf_max_frag_len(config, options->max_fragment_code));
@@ -244,6 +286,9 @@ static void client_open(struct client *client)
                                                 &client->entropy, NULL, 0));
     client_configure(client);
     client_must("setup", mbedtls_ssl_setup(&client->ssl, &client->config));
+    if (options->name != NULL) {
+        client_must("name", mbedtls_ssl_set_hostname(&client->ssl, options->name));
+    }
     if (options->mtu != 0) {
         mbedtls_ssl_set_mtu(&client->ssl, options->mtu);
     }

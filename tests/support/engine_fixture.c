@@ -33,11 +33,17 @@ void engine_wire_clear(struct engine_wire *wire)
 enum hf_status engine_fixture_answer(struct engine_fixture *fixture, bool is_known)
 {
     struct hf_answer answer = {.kind = HF_ANSWER_REFUSED};
-    if (is_known && fixture->asked_kind == HF_REQUEST_IDENTITY) {
+    if (is_known && fixture->asked_kind != HF_REQUEST_KEY) {
         answer.kind = HF_ANSWER_IDENTITY;
     } else if (is_known) {
         answer.kind = HF_ANSWER_PSK;
         answer.framework = HF_FRAMEWORK_PROVISIONED_SYMMETRIC_KEY;
+        answer.expires_s = fixture->expires_s;
+        answer.entity_kind = HF_ENTITY_AE;
+        answer.suid = 12;
+        answer.context = UINT64_C(0xC0FFEE);
+        answer.entity_id = (struct hf_bytes){(const uint8_t *)"/cse/Cdev", 9};
+        answer.credential_id = (struct hf_bytes){(const uint8_t *)"12-device", 9};
         answer.secret = (struct hf_bytes){engine_fixture_key, sizeof engine_fixture_key};
         answer.identity_follows = fixture->is_identity_following;
     }
@@ -49,7 +55,8 @@ static void take_request(struct hf_engine *engine, const struct hf_request *requ
     struct engine_fixture *fixture = arg;
     const struct hf_answer unavailable = {.kind = HF_ANSWER_UNAVAILABLE};
     const struct hf_bytes *asked = &request->psk_identity;
-    assert_in_range(asked->len, 1, sizeof fixture->asked);
+    bool is_session = request->kind == HF_REQUEST_SESSION;
+    assert_in_range(asked->len, is_session ? 0 : 1, sizeof fixture->asked);
     fixture->request_count++;
     fixture->asked_len = asked->len;
     memcpy(fixture->asked, asked->data, asked->len);
@@ -57,8 +64,10 @@ static void take_request(struct hf_engine *engine, const struct hf_request *requ
     fixture->asked_kind = request->kind;
     fixture->asked_listener_index = request->listener_index;
     fixture->ticket = request->ticket;
-    bool is_known = asked->len == fixture->identity.len &&
-                    memcmp(asked->data, fixture->identity.data, asked->len) == 0;
+    fixture->session_count += is_session;
+    bool is_known = is_session ? !fixture->is_session_refused
+                               : asked->len == fixture->identity.len &&
+                                     memcmp(asked->data, fixture->identity.data, asked->len) == 0;
     if (fixture->answers == ENGINE_FIXTURE_AT_ONCE)
         assert_int_equal(engine_fixture_answer(fixture, is_known), HF_OK);
     else if (fixture->answers == ENGINE_FIXTURE_UNAVAILABLE)

@@ -51,6 +51,9 @@ struct engine_fixture {
     bool is_silent;                      /**< application data is not echoed */
     bool is_identity_following;          /**< the key's answer wants the entity asked for as well */
 
+    bool is_session_refused; /**< offered sessions are not resumed */
+    int64_t expires_s;       /**< of the key; 0: never */
+
     struct hf_engine *engine;
     uint64_t now_us;
     int64_t wall_s;
@@ -61,7 +64,7 @@ struct engine_fixture {
     uint32_t echo_serial;
 
     /* What the key source heard last. */
-    uint32_t request_count, cancel_count;
+    uint32_t request_count, cancel_count, session_count;
     uint8_t asked[1280];
     size_t asked_len;
     uint16_t asked_suite;

@@ -77,6 +77,11 @@ void psk_client_master(struct psk_client *client, const struct hf_secret *premas
     hf_sha256_final(session_hash, &transcript);
     hf_master_secret(client->master_secret, premaster, client->client_random, client->server_random,
                      client->is_ems ? session_hash : NULL);
+    psk_client_keys(client);
+}
+
+void psk_client_keys(struct psk_client *client)
+{
     struct hf_hmac_key master;
     struct hf_bytes secret = {client->master_secret, HF_MASTER_SECRET_LEN};
     hf_hmac_key_init(&master, secret);
@@ -155,8 +160,12 @@ static void send_final_flight(struct psk_client_out *out, bool is_first)
 void psk_client_resend(struct psk_client_out *out)
 {
     out->client->counters.retransmissions++;
-    if (out->client->state == PSK_CLIENT_AWAIT_HELLO) {
+    struct psk_client *client = out->client;
+    if (client->state == PSK_CLIENT_AWAIT_HELLO ||
+        (client->is_resumed && client->state == PSK_CLIENT_AWAIT_FINISHED)) {
         send_hello(out, false);
+    } else if (client->is_resumed) {
+        send_finished(out, (uint16_t)(client->message_seq + 1), false);
     } else {
         send_final_flight(out, false);
     }
@@ -211,7 +220,21 @@ static void receive_server_key_exchange(struct psk_client_out *out, const uint8_
     }
 }
 
-static void receive_finished(struct psk_client_out *out, const uint8_t *body, size_t len)
+static void hash_message(struct psk_client *client, uint16_t seq, uint8_t type, const uint8_t *body,
+                         size_t len)
+{
+    uint8_t header[12];
+    header[0] = type;
+    psk_store(header + 1, len, 3);
+    psk_store(header + 4, seq, 2);
+    psk_store(header + 6, 0, 3);
+    psk_store(header + 9, len, 3);
+    hf_sha256_update(&client->transcript, header, client->config.is_dtls ? 12 : 4);
+    hf_sha256_update(&client->transcript, body, len);
+}
+
+static void receive_finished(struct psk_client_out *out, uint16_t seq, const uint8_t *body,
+                             size_t len)
 {
     struct psk_client *client = out->client;
     make_verify_data(client->server_verify_data, client, "server finished");
@@ -220,6 +243,10 @@ static void receive_finished(struct psk_client_out *out, const uint8_t *body, si
     } else if (!hf_ct_equal(client->server_verify_data, body, HF_VERIFY_DATA_LEN)) {
         psk_client_fail(out, PSK_ALERT_DECRYPT_ERROR, "the server's Finished does not verify");
     } else {
+        if (client->is_resumed) { /* the last word is ours */
+            hash_message(client, seq, PSK_FINISHED, body, len);
+            send_finished(out, (uint16_t)(client->message_seq + 1), true);
+        }
         client->state = PSK_CLIENT_OPEN;
         client->is_complete = true;
         client->is_flight_waiting = false;
@@ -258,19 +285,6 @@ static bool is_in_order(const struct psk_client *client, uint16_t epoch, uint8_t
     }
 }
 
-static void hash_message(struct psk_client *client, uint16_t seq, uint8_t type, const uint8_t *body,
-                         size_t len)
-{
-    uint8_t header[12];
-    header[0] = type;
-    psk_store(header + 1, len, 3);
-    psk_store(header + 4, seq, 2);
-    psk_store(header + 6, 0, 3);
-    psk_store(header + 9, len, 3);
-    hf_sha256_update(&client->transcript, header, client->config.is_dtls ? 12 : 4);
-    hf_sha256_update(&client->transcript, body, len);
-}
-
 void psk_client_message(struct psk_client_out *out, uint64_t now_us, uint16_t epoch, uint16_t seq,
                         uint8_t type, const uint8_t *body, size_t len)
 {
@@ -281,7 +295,7 @@ void psk_client_message(struct psk_client_out *out, uint64_t now_us, uint16_t ep
     }
     client->message_seq_next = (uint16_t)(seq + 1);
     if (type == PSK_FINISHED) {
-        receive_finished(out, body, len);
+        receive_finished(out, seq, body, len);
         return;
     }
     if (type != PSK_HELLO_REQUEST && type != PSK_HELLO_VERIFY_REQUEST) {
@@ -293,6 +307,12 @@ void psk_client_message(struct psk_client_out *out, uint64_t now_us, uint16_t ep
         break;
     case PSK_SERVER_HELLO:
         client->has_hello = psk_hello_parse(out, body, len);
+        if (client->has_hello) {
+            psk_session_judge(out);
+        }
+        break;
+    case PSK_NEW_SESSION_TICKET:
+        psk_session_ticket(out, body, len);
         break;
     case PSK_SERVER_KEY_EXCHANGE:
         if (client->is_certificate) {
@@ -314,7 +334,7 @@ void psk_client_message(struct psk_client_out *out, uint64_t now_us, uint16_t ep
         send_final_flight(out, true);
         arm_timer(client, now_us);
         break;
-    default: /* HelloRequest and NewSessionTicket ask for nothing */
+    default: /* HelloRequest asks for nothing */
         break;
     }
 }

@@ -74,6 +74,19 @@ struct psk_client_work {
     uint8_t stream[PSK_CLIENT_INPUT_MAX];
 };
 
+#define PSK_CLIENT_TICKET_MAX 1024
+
+/** What a client keeps of an association to resume it: filled by psk_client_keep_session(). */
+struct psk_client_session {
+    uint16_t suite;
+    bool is_etm;
+    uint8_t master_secret[HF_MASTER_SECRET_LEN];
+    uint8_t id_len;
+    uint8_t id[32];
+    uint16_t ticket_len; /**< 0: by its ID */
+    uint8_t ticket[PSK_CLIENT_TICKET_MAX];
+};
+
 struct psk_client_config {
     bool is_dtls;
     bool extended_master_secret; /**< offer */
@@ -97,6 +110,8 @@ struct psk_client_config {
     struct hf_bytes psk;        /**< borrowed; 1..64 bytes */
     struct hf_bytes extensions; /**< borrowed; appended to the block as they are */
     const char *server_name;    /**< borrowed; NULL: no SNI */
+    bool tickets;                             /**< offer RFC 5077 */
+    const struct psk_client_session *session; /**< borrowed; to be resumed if it can be */
     /* Suites with certificates. Offered with secp256r1 and ECDSA with SHA-256 alone. */
     const struct hf_credential *credential; /**< borrowed; NULL: an empty Certificate message */
     bool is_credential_raw;                 /**< what is shown when both sides may choose X.509 */
@@ -151,6 +166,11 @@ struct psk_client {
     uint16_t hint_len; /**< of ServerKeyExchange */
     uint8_t hint[128]; /**< its first bytes */
     uint8_t session_id_len;
+    uint8_t session_id[32];
+    bool is_resumed;
+    uint32_t ticket_lifetime_s;
+    uint16_t ticket_len; /**< received; 0: none */
+    uint8_t ticket[PSK_CLIENT_TICKET_MAX];
     uint8_t client_random[HF_RANDOM_LEN];
     uint8_t server_random[HF_RANDOM_LEN];
     uint8_t master_secret[HF_MASTER_SECRET_LEN];
@@ -173,6 +193,9 @@ struct psk_client {
 
 /** psk_client_init copies `config`; identity, psk, work and the like stay borrowed. */
 void psk_client_init(struct psk_client *client, const struct psk_client_config *config);
+
+/** psk_client_keep_session copies what it takes to resume this association, once it is open. */
+void psk_client_keep_session(struct psk_client_session *out, const struct psk_client *client);
 
 /** Output is a list of datagrams (DTLS: each one UDP payload; TLS: stream bytes): called once per
  *  datagram. Must not call back into the client. */

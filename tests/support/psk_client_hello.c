@@ -200,6 +200,7 @@ static void put_extensions(struct psk_writer *writer, const struct psk_client *c
     } else {
         psk_certificate_extensions(writer, client);
     }
+    psk_session_extension(writer, client);
     psk_put(writer, config->extensions.data, config->extensions.len);
     if (config->padding_len != 0) {
         put_padding(writer, config->padding_len);
@@ -240,11 +241,7 @@ size_t psk_hello_build(const struct psk_client *client, uint8_t *message)
     uint16_t version = config->is_dtls ? 0xFEFD : 0x0303;
     psk_put_number(&writer, config->client_version != 0 ? config->client_version : version, 2);
     psk_put(&writer, client->client_random, HF_RANDOM_LEN);
-    size_t session_id = psk_open(&writer, 1);
-    for (uint16_t i = 0; i < config->session_id_len; i++) {
-        psk_put_number(&writer, 0xA0u + i, 1);
-    }
-    psk_close(&writer, session_id, 1);
+    psk_session_offer(&writer, client);
     if (config->is_dtls) {
         psk_put_number(&writer, config->work->cookie_len, 1);
         psk_put(&writer, config->work->cookie, config->work->cookie_len);
@@ -297,7 +294,7 @@ static bool take_extension(struct psk_client *client, uint16_t type, struct hf_b
                body.data[0] == 0;
     case EXT_SESSION_TICKET:
         client->is_ticket_promised = true;
-        return config->grease_and_13 && body.len == 0;
+        return (config->grease_and_13 || config->tickets) && body.len == 0;
     case EXT_EC_POINT_FORMATS:
         return config->grease_and_13 || psk_certificate_is_suite(config->suites[0]);
     case EXT_CLIENT_CERTIFICATE_TYPE:
@@ -375,7 +372,7 @@ bool psk_hello_parse(struct psk_client_out *out, const uint8_t *body, size_t len
     client->version = (uint16_t)psk_get_number(&reader, 2);
     struct hf_bytes random = psk_get(&reader, HF_RANDOM_LEN);
     client->session_id_len = (uint8_t)psk_get_number(&reader, 1);
-    (void)psk_get(&reader, client->session_id_len);
+    struct hf_bytes session_id = psk_get(&reader, client->session_id_len);
     client->suite = (uint16_t)psk_get_number(&reader, 2);
     uint64_t compression = psk_get_number(&reader, 1);
     if (reader.is_short || client->session_id_len > 32) {
@@ -383,6 +380,7 @@ bool psk_hello_parse(struct psk_client_out *out, const uint8_t *body, size_t len
         return false;
     }
     memcpy(client->server_random, random.data, HF_RANDOM_LEN);
+    memcpy(client->session_id, session_id.data, session_id.len);
     if (client->version != (client->config.is_dtls ? 0xFEFD : 0x0303)) {
         psk_client_fail(out, PSK_ALERT_PROTOCOL_VERSION, "ServerHello chose another version");
         return false;

@@ -135,6 +135,8 @@ static void receive_fragments(struct psk_client_out *out, uint64_t now_us, uint1
         if (client->state == PSK_CLIENT_AWAIT_HELLO ||
             client->state == PSK_CLIENT_AWAIT_FINISHED) {
             receive_fragment(out, now_us, epoch, &fragment);
+        } else if (client->is_resumed && fragment.type == PSK_FINISHED) {
+            psk_client_resend(out); /* the server repeats its flight: ours was lost */
         } else {
             client->counters.drops++;
         }

@@ -131,7 +131,19 @@ uint16_t psk_certificate_send(struct psk_client_out *out, uint16_t seq, bool is_
 /* psk_client_master makes the master secret and the keys from the premaster secret. */
 void psk_client_master(struct psk_client *client, const struct hf_secret *premaster);
 
+/* psk_client_session.c */
+/* psk_session_offer writes the session ID of a ClientHello. */
+void psk_session_offer(struct psk_writer *writer, const struct psk_client *client);
+/* psk_session_extension writes session_ticket, if it is offered. */
+void psk_session_extension(struct psk_writer *writer, const struct psk_client *client);
+/* psk_session_judge tells whether the ServerHello resumes, and takes the keys up if so. */
+void psk_session_judge(struct psk_client_out *out);
+/* psk_session_ticket takes a NewSessionTicket. */
+void psk_session_ticket(struct psk_client_out *out, const uint8_t *body, size_t len);
+
 /* psk_client.c */
+/* psk_client_keys makes the keys from the master secret. */
+void psk_client_keys(struct psk_client *client);
 void psk_client_fail(struct psk_client_out *out, uint8_t alert, const char *why);
 /* psk_client_message handles one whole message, in order. */
 void psk_client_message(struct psk_client_out *out, uint64_t now_us, uint16_t epoch, uint16_t seq,

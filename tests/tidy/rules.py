@@ -134,6 +134,10 @@ def makes_certificates(path):
     return re.match(r"apps/handfast/pki\w*\.[ch]$", path)
 
 
+# Of handfastd, and written by the tool as the daemon writes them: addresses, JSON, key logs.
+SHARED_BY_APPS = {"endpoint.h", "json_text.h", "keylog.h"}
+
+
 def include_apps(files):
     """apps/: public headers, io's, the store's, their own; the examples public ones alone"""
     io_own = names_in(files, "io") | names_in(files, "keysource/lmdb")
@@ -141,6 +145,8 @@ def include_apps(files):
     def quoted(name, path):
         directory = os.path.dirname(path)
         shared = set() if directory == "apps/examples" else io_own
+        if directory == "apps/handfast":
+            shared = shared | SHARED_BY_APPS
         return name in names_in(files, directory) | shared
 
     def angle(name):

@@ -18,6 +18,12 @@ static void request(struct hf_engine *engine, const struct hf_request *asked, vo
     (void)arg;
 }
 
+/* A shared secret's periods are those of the wall clock. */
+static void turn(struct hf_engine *engine, uint64_t at_us)
+{
+    hf_engine_begin_turn(engine, at_us, (int64_t)(at_us / 1000000));
+}
+
 static struct hf_engine *open_engine(uint8_t secret_byte)
 {
     const struct hf_key_source source = {.request = request};
@@ -25,9 +31,10 @@ static struct hf_engine *open_engine(uint8_t secret_byte)
     struct hf_config config;
     hf_config_init(&config);
     config.associations_max = config.handshakes_max = 4;
-    memset(config.cookie_secret, secret_byte, sizeof config.cookie_secret);
+    config.secrets.count = secret_byte ? 1 : 0; /* 0: drawn */
+    memset(config.secrets.entries[0].secret, secret_byte, HF_SHARED_SECRET_LEN);
     assert_int_equal(hf_engine_open(&engine, &config, &source), HF_OK);
-    hf_engine_begin_turn(engine, 10 * config.cookie_us_max, 0);
+    turn(engine, 10 * config.cookie_us_max);
     return engine;
 }
 
@@ -118,9 +125,9 @@ static void test_a_cookie_lives_one_to_two_periods(void **state)
             struct hf_engine *engine = open_engine(1);
             uint64_t period = engine->config.cookie_us_max;
             uint64_t at = 10 * period + begun * 1000000;
-            hf_engine_begin_turn(engine, at, 0);
+            turn(engine, at);
             struct subject subject = make_subject(engine, 3);
-            hf_engine_begin_turn(engine, at + age * 1000000, 0);
+            turn(engine, at + age * 1000000);
             uint64_t periods = (at + age * 1000000) / period - at / period;
             assert_int_equal(is_good(engine, &subject), periods <= 1);
             hf_engine_close(engine);
@@ -136,7 +143,7 @@ static void test_an_old_cookie_does_not_come_back(void **state)
     uint64_t period = engine->config.cookie_us_max, now_us = engine->now_us;
     (void)state;
     for (uint64_t periods = 2; periods < 600; periods++) {
-        hf_engine_begin_turn(engine, now_us + periods * period, 0);
+        turn(engine, now_us + periods * period);
         assert_false(is_good(engine, &subject));
     }
     hf_engine_close(engine);

@@ -310,8 +310,8 @@ static void a_shared_secret_is_shared(void **state)
     for (int is_shared = 0; is_shared < 2; is_shared++) {
         struct hf_config config = small_config();
         struct offer offer;
-        if (is_shared)
-            memset(config.cookie_secret, 0x5A, sizeof config.cookie_secret);
+        config.secrets.count = (uint32_t)is_shared;
+        memset(config.secrets.entries[0].secret, 0x5A, HF_SHARED_SECRET_LEN);
         struct hf_engine *other = engine_parts_open(&config);
         engine = engine_parts_open(&config);
         draw_offer(&offer);

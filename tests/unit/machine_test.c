@@ -82,18 +82,23 @@ static void check_reachable(void)
     check(is_all, "every state can be reached");
 }
 
-/** Tells whether OPEN can be reached without ever being in one of two states. */
-static bool can_avoid(enum hf_state a, enum hf_state b)
+#define STATES(...) (const enum hf_state[]){__VA_ARGS__, HF_STATE_FREE}
+
+/** Tells whether OPEN can be reached without ever being in one of some states of one role. */
+static bool can_avoid(const enum hf_state *states)
 {
-    bool is_client = a >= HF_STATE_CL_START;
+    bool is_client = states[0] >= HF_STATE_CL_START;
+    bool is_barred[HF_STATE_COUNT] = {false};
     bool is_reached[HF_STATE_COUNT] = {
         [HF_STATE_SV_START] = !is_client, [HF_STATE_CL_START] = is_client};
     size_t count;
     const struct hf_row *rows = hf_machine_rows(&count);
+    for (; *states != HF_STATE_FREE; states++)
+        is_barred[*states] = true;
     for (int round = 0; round < HF_STATE_COUNT; round++) {
         for (size_t i = 0; i < count; i++) {
             if (rows[i].state != ANY && rows[i].next != HF_STATE_FREE &&
-                is_reached[rows[i].state] && rows[i].next != a && rows[i].next != b)
+                is_reached[rows[i].state] && !is_barred[rows[i].next])
                 is_reached[rows[i].next] = true;
         }
     }
@@ -137,24 +142,28 @@ static void check_order(void)
     check(is_forward, "and every row leads on, never back");
     check(is_late, "application data has a row in OPEN and nowhere else");
     check(is_timed, "every state can time out, be closed, and take an alert");
-    check(!can_avoid(HF_STATE_SV_AWAIT_HELLO, HF_STATE_SV_AWAIT_HELLO), "no server without hello");
-    check(!can_avoid(HF_STATE_SV_AWAIT_KEY, HF_STATE_SV_AWAIT_PROOF),
-          "no server without the answer to a key or a proof");
-    check(!can_avoid(HF_STATE_SV_AWAIT_CCS, HF_STATE_SV_AWAIT_CCS),
+    check(!can_avoid(STATES(HF_STATE_SV_AWAIT_HELLO)), "no server without hello");
+    check(!can_avoid(STATES(HF_STATE_SV_AWAIT_KEY, HF_STATE_SV_AWAIT_PROOF,
+                           HF_STATE_SV_RESUMED_AWAIT_CCS)),
+          "no server without the answer to a key or a proof, unless it resumes");
+    check(!can_avoid(STATES(HF_STATE_SV_AWAIT_CCS, HF_STATE_SV_RESUMED_AWAIT_CCS)),
           "no server without ChangeCipherSpec");
-    check(!can_avoid(HF_STATE_SV_AWAIT_FINISHED, HF_STATE_SV_AWAIT_FINISHED),
+    check(!can_avoid(STATES(HF_STATE_SV_AWAIT_SESSION, HF_STATE_SV_AWAIT_EXCHANGE,
+                           HF_STATE_SV_AWAIT_CERTIFICATE)),
+          "no resumption unasked");
+    check(!can_avoid(STATES(HF_STATE_SV_AWAIT_FINISHED)),
           "no server without Finished");
-    check(!can_avoid(HF_STATE_SV_AWAIT_IDENTITY, HF_STATE_SV_AWAIT_IDENTITY),
+    check(!can_avoid(STATES(HF_STATE_SV_AWAIT_IDENTITY)),
           "no server without an identity");
-    check(!can_avoid(HF_STATE_CL_AWAIT_HELLO, HF_STATE_CL_AWAIT_HELLO), "no client without hello");
-    check(!can_avoid(HF_STATE_CL_AWAIT_KEY, HF_STATE_CL_AWAIT_PROOF) &&
-              !can_avoid(HF_STATE_CL_AWAIT_KEY, HF_STATE_CL_AWAIT_SIGN),
+    check(!can_avoid(STATES(HF_STATE_CL_AWAIT_HELLO)), "no client without hello");
+    check(!can_avoid(STATES(HF_STATE_CL_AWAIT_KEY, HF_STATE_CL_AWAIT_PROOF)) &&
+              !can_avoid(STATES(HF_STATE_CL_AWAIT_KEY, HF_STATE_CL_AWAIT_SIGN)),
           "no client without the answer to a key, or a proof and our own");
-    check(!can_avoid(HF_STATE_CL_AWAIT_CCS, HF_STATE_CL_AWAIT_CCS),
+    check(!can_avoid(STATES(HF_STATE_CL_AWAIT_CCS)),
           "no client without ChangeCipherSpec");
-    check(!can_avoid(HF_STATE_CL_AWAIT_FINISHED, HF_STATE_CL_AWAIT_FINISHED),
+    check(!can_avoid(STATES(HF_STATE_CL_AWAIT_FINISHED)),
           "no client without Finished");
-    check(!can_avoid(HF_STATE_CL_AWAIT_IDENTITY, HF_STATE_CL_AWAIT_IDENTITY),
+    check(!can_avoid(STATES(HF_STATE_CL_AWAIT_IDENTITY)),
           "no client without an identity");
     check_roles();
 }
