@@ -166,7 +166,7 @@ void hf__point_to_affine(struct hf__affine *out, const struct hf__point *point);
 /** hf__point_is_on_curve tells where canonical coordinates in Montgomery form are a point's. */
 __mmask8 hf__point_is_on_curve(const struct hf__affine *point);
 
-/* ---- multiples: p256_lanes_base.c, p256_lanes_ladder.c --------------------------------------- */
+/* ---- multiples: p256_lanes_base.c, p256_lanes_ladder.c, p256_lanes_prepared.c ---------------- */
 
 /** hf__digit cuts a digit out of an odd number. Every digit of `width` bits is odd and may be
  *  negative: floor(s / 2^position) with its lowest bit set is d + 2^width * the same at position +
@@ -194,5 +194,12 @@ void hf__base_multiply(struct hf__point *out, const struct hf__number *s);
 /** hf__ladder_multiply gives s * b. In: `s` tight, 1..n-1; `b` on the curve. Secret: s, b. */
 void hf__ladder_multiply(struct hf__point *out, const struct hf__number *s,
                          const struct hf__affine *b);
+
+/** hf__prepared_open computes the table of lane 0's key; NULL: no memory. */
+struct hf_p256_prepared *hf__prepared_open(const struct hf__affine *key);
+
+/** hf__prepared_multiply gives s times each lane's key. In: tight, 0..n-1. Not for secrets. */
+void hf__prepared_multiply(struct hf__point *out, const struct hf__number *s,
+                           const struct hf_p256_prepared *const keys[HF__LANES]);
 
 #endif

@@ -230,7 +230,7 @@ static void run_p256(void)
                                      {scalars[1], points[0], shared[1], HF_WAITING}};
     struct hf_p256_key key;
     struct hf_p256_sign sign = {&key, digest, signature, HF_WAITING};
-    struct hf_p256_verify verify = {points[0], digest, signature, HF_WAITING};
+    struct hf_p256_verify verify = {points[0], digest, signature, HF_WAITING, NULL};
 
     hf_p256_portable()->generate(generate, 2);
     check(generate[0].status == HF_OK && generate[1].status == HF_OK, "generate");

@@ -98,7 +98,8 @@ static void run_sign(size_t count)
         memcpy(keys[i].scalar, pairs.scalar[i], 32);
         check(is_marked(keys[i].scalar, 32), "a key to sign with is secret");
         sign[i] = (struct hf_p256_sign){&keys[i], digests[i], signatures[i], HF_WAITING};
-        verify[i] = (struct hf_p256_verify){pairs.point[i], digests[i], signatures[i], HF_WAITING};
+        verify[i] =
+            (struct hf_p256_verify){pairs.point[i], digests[i], signatures[i], HF_WAITING, NULL};
     }
     hf_p256_lanes()->sign(sign, count);
     hf_p256_lanes()->verify(verify, count);
