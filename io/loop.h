@@ -34,6 +34,10 @@ struct hf_loop_upstream {
                                     connection each */
     bool is_proxied; /**< a PROXY protocol header (version 2) on each stream and each datagram */
     bool is_entity_told; /**< in its unique ID, too, for receivers that know no TLVs of ours */
+    /** TLS: the association outlives its connection to the upstream. An end of that, or a refusal,
+     *  is passed on only while an answer is due or within a second of one; otherwise another
+     *  connection is made when the device next speaks, and tried for so long. 0: it does not. */
+    uint64_t keep_us_max;
 };
 
 /** What the embedder is told, on the loop's thread. Any member may be NULL. */
@@ -166,6 +170,8 @@ struct hf_loop_counters {
     uint64_t upstream_drops_too_long;   /**< longer than a record or a receive buffer */
     uint64_t upstream_drops_full;       /**< more than a turn's output holds */
     uint64_t upstream_connects;         /**< connections to upstreams made */
+    uint64_t upstream_kept;             /**< ends and refusals that the association outlived */
+    uint64_t upstream_retries;          /**< connecting again, for what a device has said */
     uint64_t upstream_refusals;         /**< refused, or no descriptor: the association ended */
     uint64_t upstream_timeouts;         /**< not connected in 5 s: the association ended */
     uint64_t upstream_resets;           /**< broken by the upstream: the association ended */

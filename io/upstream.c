@@ -43,6 +43,7 @@ static void upstream_set(struct hf_upstream *out, const struct hf_loop_upstream 
         .is_stream = transport == HF_TRANSPORT_TLS,
         .is_proxied = from->is_proxied,
         .is_entity_told = from->is_entity_told,
+        .keep_us_max = from->keep_us_max,
     };
     memset(&out->peer, 0, sizeof out->peer);
     out->peer_len =

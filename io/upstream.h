@@ -5,6 +5,7 @@
  *     upstream.c           which upstream; events of the engine; open and close
  *     upstream_datagram.c  DTLS: a few sockets for all associations, no memory for any
  *     upstream_stream.c    TLS: one connection per association, both ways
+ *     upstream_pool.c      the records of these
  *     upstream_proxy.c     the PROXY protocol's header
  *
  * Invariant: an upstream that is dead, slow or hostile ends at most its own connections. Nothing it
@@ -26,6 +27,9 @@
 #define HF_UPSTREAM_ADDRESS_BITS 22u
 #define HF_UPSTREAM_DATAGRAM_BATCH 64u
 #define HF_UPSTREAM_TIMEOUT_US 5000000u
+#define HF_UPSTREAM_RETRY_US 1000000u
+#define HF_UPSTREAM_RETRIES_MAX 1024u /* of a second and shard */
+#define HF_UPSTREAM_ANSWER_US 1000000u /* an end so soon after a word belongs to it */
 
 /** The longest header: 16 bytes, addresses, and every TLV at its longest. */
 #define HF_UPSTREAM_PROXY_MAX 2560u
@@ -38,6 +42,7 @@ struct hf_upstream {
     bool is_stream;
     bool is_proxied;
     bool is_entity_told;
+    uint64_t keep_us_max;
 };
 
 #define HF_UPSTREAM_CONTROL_LEN CMSG_SPACE(sizeof(struct in6_pktinfo)) /* the longer of both */
@@ -60,17 +65,21 @@ struct hf_upstream_datagrams {
 /** One connection to an upstream. */
 struct hf_upstream_stream {
     hf_association_id association; /* 0: the device's side has ended */
-    uint64_t until_us;             /* while timed: connecting, or waiting for the upstream's end */
+    uint64_t until_us;             /* while listed */
+    uint64_t heard_us;             /* when the upstream last said something; 0: never */
+    uint64_t give_up_us;           /* connecting again; 0: it was not refused yet */
     struct hf_block *queue;        /* what the upstream's kernel has not taken yet */
-    uint32_t timed_next, timed_prev;
+    uint32_t listed_next, listed_prev;
     uint32_t touched_next; /* links the free ones, too */
     uint32_t generation;
     uint32_t connection; /* index of the device's, while there is an association */
     int fd;
     uint8_t upstream;
     bool is_used : 1;
-    bool is_timed : 1;
+    uint8_t list; /* enum hf_upstream_list, or 0 */
     bool is_connecting : 1; /* with the kernel; otherwise: connected */
+    bool is_retrying : 1;   /* not with the kernel: connects again soon. It has no socket */
+    bool is_owed : 1;       /* the device has spoken since the upstream last did */
     bool is_receive_armed : 1;
     bool is_writable_armed : 1;
     bool is_more_there : 1;    /* a receive will find bytes at once */
@@ -82,13 +91,23 @@ struct hf_upstream_stream {
     bool is_touched : 1;
 };
 
+/** Streams that wait for a time, each list in order of it. */
+enum hf_upstream_list {
+    HF_UPSTREAM_LIST_NONE = 0,
+    HF_UPSTREAM_LIST_DEADLINE, /* connecting, or waiting for the upstream's end */
+    HF_UPSTREAM_LIST_RETRY,
+    HF_UPSTREAM_LIST_COUNT,
+};
+
 struct hf_upstreams {
     struct hf_upstream of_listener[HF_LISTENERS_MAX];
     struct hf_upstream_datagrams *datagrams; /* NULL: no DTLS listener has an upstream */
     struct hf_upstream_stream *streams;      /* mapped; NULL: no TLS listener has one */
     uint32_t stream_count, stream_max;
     uint32_t free_head, touched_head;
-    uint32_t timed_first, timed_last;
+    struct {
+        uint32_t first, last;
+    } lists[HF_UPSTREAM_LIST_COUNT];
 };
 
 /* ---- upstream.c ---- */
@@ -133,15 +152,32 @@ struct hf_address hf_upstream_datagram_source(const struct hf_upstream_datagrams
 
 /* ---- upstream_stream.c ---- */
 
-HF_MUST_USE enum hf_status hf_upstream_stream_open(struct hf_loop *loop,
-                                                   char error[HF_LOOP_ERROR_MAX],
-                                                   const struct hf_loop_config *config);
-void hf_upstream_stream_close(struct hf_loop *loop);
 /** hf_upstream_stream_event: the device's side of it. */
 void hf_upstream_stream_event(struct hf_loop *loop, const struct hf_event *event);
 void hf_upstream_stream_complete(struct hf_loop *loop, const struct hf_completion *completion);
 void hf_upstream_stream_settle(struct hf_loop *loop);
 void hf_upstream_stream_second(struct hf_loop *loop);
+
+/* ---- upstream_pool.c ---- */
+
+HF_MUST_USE enum hf_status hf_upstream_stream_open(struct hf_loop *loop,
+                                                   char error[HF_LOOP_ERROR_MAX],
+                                                   const struct hf_loop_config *config);
+void hf_upstream_stream_close(struct hf_loop *loop);
+/** hf_upstream_stream_take gives a record without a socket; NULL: all are taken. */
+struct hf_upstream_stream *hf_upstream_stream_take(struct hf_loop *loop);
+
+/** hf_upstream_list_init empties them. */
+void hf_upstream_list_init(struct hf_upstreams *upstreams);
+/** hf_upstream_list_add has a stream wait until `until_us`, not before any that waits already; one
+ *  that waits goes on as it is. */
+void hf_upstream_list_add(struct hf_upstreams *upstreams, struct hf_upstream_stream *stream,
+                          enum hf_upstream_list list, uint64_t until_us);
+/** hf_upstream_list_remove takes it out; nothing if it is in none. */
+void hf_upstream_list_remove(struct hf_upstreams *upstreams, struct hf_upstream_stream *stream);
+/** hf_upstream_list_due takes out the next one whose time has come; NULL: none. */
+struct hf_upstream_stream *hf_upstream_list_due(struct hf_upstreams *upstreams,
+                                                enum hf_upstream_list list, uint64_t now_us);
 
 /* ---- upstream_proxy.c ---- */
 

@@ -11,9 +11,7 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -44,109 +42,28 @@ static struct hf_connection *stream_device(struct hf_loop *loop,
     return stream->association == 0 ? NULL : &loop->connections[stream->connection];
 }
 
-/* ---- opening and closing ---- */
-
-enum hf_status hf_upstream_stream_open(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX],
-                                       const struct hf_loop_config *config)
-{
-    struct hf_upstreams *upstreams = loop->upstreams;
-    /* Twice: one that flushes what a device has said outlives the device's connection. */
-    upstreams->stream_max = 2 * config->connections_max;
-    upstreams->free_head = upstreams->touched_head = HF_NONE;
-    upstreams->timed_first = upstreams->timed_last = HF_NONE;
-    void *memory = mmap(NULL, upstreams->stream_max * sizeof *upstreams->streams,
-                        PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) {
-        snprintf(error, HF_LOOP_ERROR_MAX, "upstream: %s", strerror(errno));
-        return HF_E_MEMORY;
-    }
-    upstreams->streams = memory;
-    return HF_OK;
-}
-
-void hf_upstream_stream_close(struct hf_loop *loop)
-{
-    struct hf_upstreams *upstreams = loop->upstreams;
-    if (!upstreams->streams)
-        return;
-    for (uint32_t i = 0; i < upstreams->stream_count; ++i) {
-        struct hf_upstream_stream *stream = &upstreams->streams[i];
-        if (!stream->is_used)
-            continue;
-        hf_backlog_drop(loop, &stream->queue);
-        (void)close(stream->fd);
-    }
-    hf_backlog_sweep(loop);
-    (void)munmap(upstreams->streams, upstreams->stream_max * sizeof *upstreams->streams);
-    upstreams->streams = NULL;
-}
-
-static struct hf_upstream_stream *stream_take(struct hf_loop *loop, int fd)
-{
-    struct hf_upstreams *upstreams = loop->upstreams;
-    struct hf_upstream_stream *stream;
-    if (!upstreams->streams)
-        return NULL;
-    if (upstreams->free_head != HF_NONE) {
-        stream = &upstreams->streams[upstreams->free_head];
-        upstreams->free_head = stream->touched_next;
-    } else if (upstreams->stream_count < upstreams->stream_max) {
-        stream = &upstreams->streams[upstreams->stream_count++];
-        HF_COUNT(loop, memory_len, sizeof *stream);
-    } else {
-        return NULL;
-    }
-    uint32_t generation = (stream->generation + 1) & 0xffffffu;
-    *stream = (struct hf_upstream_stream){.fd = fd, .generation = generation, .is_used = true};
-    HF_COUNT(loop, upstream_connections, 1);
-    return stream;
-}
-
-/* ---- those with a deadline, in order of it ---- */
-
-static void stream_untime(struct hf_loop *loop, struct hf_upstream_stream *stream)
-{
-    struct hf_upstreams *upstreams = loop->upstreams;
-    uint32_t next = stream->timed_next, prev = stream->timed_prev;
-    if (!stream->is_timed)
-        return;
-    if (prev == HF_NONE)
-        upstreams->timed_first = next;
-    else
-        upstreams->streams[prev].timed_next = next;
-    if (next == HF_NONE)
-        upstreams->timed_last = prev;
-    else
-        upstreams->streams[next].timed_prev = prev;
-    stream->is_timed = false;
-}
-
 static void stream_time(struct hf_loop *loop, struct hf_upstream_stream *stream)
 {
-    struct hf_upstreams *upstreams = loop->upstreams;
-    uint32_t index = stream_index(loop, stream);
-    if (stream->is_timed)
-        return;
-    stream->is_timed = true;
-    stream->until_us = loop->now_us + HF_UPSTREAM_TIMEOUT_US;
-    stream->timed_next = HF_NONE;
-    stream->timed_prev = upstreams->timed_last;
-    if (upstreams->timed_last == HF_NONE)
-        upstreams->timed_first = index;
-    else
-        upstreams->streams[upstreams->timed_last].timed_next = index;
-    upstreams->timed_last = index;
+    hf_upstream_list_add(loop->upstreams, stream, HF_UPSTREAM_LIST_DEADLINE,
+                         loop->now_us + HF_UPSTREAM_TIMEOUT_US);
 }
 
 /* ---- the end ---- */
 
-static void stream_finish(struct hf_loop *loop, struct hf_upstream_stream *stream)
+static void stream_hang_up(struct hf_loop *loop, struct hf_upstream_stream *stream)
 {
-    stream_untime(loop, stream);
-    hf_backlog_drop(loop, &stream->queue);
+    if (stream->fd < 0)
+        return;
     loop->backend->forget(loop, stream->fd);
     (void)close(stream->fd);
     stream->fd = -1;
+}
+
+static void stream_finish(struct hf_loop *loop, struct hf_upstream_stream *stream)
+{
+    hf_upstream_list_remove(loop->upstreams, stream);
+    hf_backlog_drop(loop, &stream->queue);
+    stream_hang_up(loop, stream);
     stream->is_used = false;
     stream->touched_next = loop->upstreams->free_head;
     loop->upstreams->free_head = stream_index(loop, stream);
@@ -204,6 +121,36 @@ static void stream_break(struct hf_loop *loop, struct hf_upstream_stream *stream
         hf_loop_end(loop, association, how);
 }
 
+/* Whether the device need not know: no answer is due, and none was given just now that this may be
+ * the end of. */
+static bool stream_is_kept(const struct hf_loop *loop, const struct hf_upstream_stream *stream)
+{
+    bool is_answer = stream->heard_us != 0 &&
+                     loop->now_us - stream->heard_us < HF_UPSTREAM_ANSWER_US;
+    return loop->upstreams->of_listener[stream->upstream].keep_us_max > 0 &&
+           stream->association != 0 && !stream->is_doomed && !stream->is_device_done &&
+           !stream->is_owed && !is_answer && !loop->is_stopping;
+}
+
+/* The association goes on without a connection until the device speaks. */
+static void stream_let_go(struct hf_loop *loop, struct hf_upstream_stream *stream)
+{
+    HF_COUNT(loop, upstream_kept, 1);
+    stream->is_doomed = true;
+    stream_detach(loop, stream);
+    stream_touch(loop, stream);
+}
+
+static void stream_broken(struct hf_loop *loop, struct hf_upstream_stream *stream)
+{
+    if (stream_is_kept(loop, stream)) {
+        stream_let_go(loop, stream);
+        return;
+    }
+    HF_COUNT(loop, upstream_resets, 1);
+    stream_break(loop, stream, HF_CLOSE_NOTIFY);
+}
+
 /* Cut short: the upstream must see a reset, not an end. */
 static void stream_reset(struct hf_loop *loop, struct hf_upstream_stream *stream)
 {
@@ -223,10 +170,8 @@ static size_t stream_push(struct hf_loop *loop, struct hf_upstream_stream *strea
     while (count < 0 && errno == EINTR);
     if (count >= 0)
         return (size_t)count;
-    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS && errno != ENOMEM) {
-        HF_COUNT(loop, upstream_resets, 1);
-        stream_break(loop, stream, HF_CLOSE_NOTIFY);
-    }
+    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS && errno != ENOMEM)
+        stream_broken(loop, stream);
     return 0;
 }
 
@@ -235,7 +180,7 @@ static void stream_send(struct hf_loop *loop, struct hf_upstream_stream *stream,
 {
     if (stream->is_doomed || stream->is_shut)
         return;
-    if (!stream->is_connecting && hf_backlog_len(stream->queue) == 0) {
+    if (!stream->is_connecting && !stream->is_retrying && hf_backlog_len(stream->queue) == 0) {
         size_t pushed = stream_push(loop, stream, data);
         data.data += pushed;
         data.len -= pushed;
@@ -250,7 +195,7 @@ static void stream_send(struct hf_loop *loop, struct hf_upstream_stream *stream,
 static void stream_drain(struct hf_loop *loop, struct hf_upstream_stream *stream)
 {
     struct hf_block *queue = stream->queue;
-    if (!queue || stream->is_doomed)
+    if (!queue || stream->is_doomed || stream->is_retrying)
         return;
     struct hf_bytes data = {queue->data + queue->start, queue->end - queue->start};
     queue->start += (uint32_t)stream_push(loop, stream, data);
@@ -294,59 +239,97 @@ static void stream_introduce(struct hf_loop *loop, struct hf_upstream_stream *st
     stream_send(loop, stream, (struct hf_bytes){header, len});
 }
 
+static bool stream_connect(struct hf_loop *loop, struct hf_upstream_stream *stream)
+{
+    struct hf_upstream *upstream = &loop->upstreams->of_listener[stream->upstream];
+    stream->fd = stream_socket(upstream);
+    stream->is_connecting =
+        stream->fd >= 0 &&
+        loop->backend->connect(
+            loop, stream_target(loop, stream, HF_OPERATION_UPSTREAM_CONNECT),
+            (const struct sockaddr *)(const void *)&upstream->peer, upstream->peer_len);
+    if (stream->is_connecting)
+        stream_time(loop, stream);
+    else
+        stream_hang_up(loop, stream);
+    return stream->is_connecting;
+}
+
 static void stream_begin(struct hf_loop *loop, struct hf_connection *connection,
                          const struct hf_event *event)
 {
-    struct hf_upstream *upstream = &loop->upstreams->of_listener[event->listener_index];
-    int fd = stream_socket(upstream);
-    struct hf_upstream_stream *stream = fd < 0 ? NULL : stream_take(loop, fd);
-    bool is_begun =
-        stream && loop->backend->connect(
-                      loop, stream_target(loop, stream, HF_OPERATION_UPSTREAM_CONNECT),
-                      (const struct sockaddr *)(const void *)&upstream->peer, upstream->peer_len);
-    if (!is_begun) {
+    struct hf_upstream_stream *stream = hf_upstream_stream_take(loop);
+    if (stream) {
+        stream->association = event->association;
+        stream->connection = hf_connection_index(loop, connection);
+        stream->upstream = (uint8_t)event->listener_index;
+    }
+    if (!stream || !stream_connect(loop, stream)) {
         HF_COUNT(loop, upstream_refusals, 1);
         if (stream)
             stream_finish(loop, stream);
-        else if (fd >= 0)
-            (void)close(fd);
         hf_loop_end(loop, event->association, HF_CLOSE_NOTIFY);
         return;
     }
-    stream->is_connecting = true;
-    stream->association = event->association;
-    stream->connection = hf_connection_index(loop, connection);
-    stream->upstream = (uint8_t)event->listener_index;
     connection->upstream = stream_index(loop, stream) + 1;
-    stream_time(loop, stream);
-    if (upstream->is_proxied)
+    if (loop->upstreams->of_listener[event->listener_index].is_proxied)
         stream_introduce(loop, stream);
+}
+
+/* True: it is tried again, for the sake of what the device has said. */
+static bool stream_retry(struct hf_loop *loop, struct hf_upstream_stream *stream)
+{
+    uint64_t keep_us_max = loop->upstreams->of_listener[stream->upstream].keep_us_max;
+    if (keep_us_max == 0 || stream->association == 0 || loop->is_stopping)
+        return false;
+    if (stream->give_up_us == 0)
+        stream->give_up_us = loop->now_us + keep_us_max;
+    if (loop->now_us >= stream->give_up_us)
+        return false;
+    HF_COUNT(loop, upstream_retries, 1);
+    stream_hang_up(loop, stream);
+    stream->is_retrying = true;
+    stream->is_cancel_sent = false;
+    hf_upstream_list_add(loop->upstreams, stream, HF_UPSTREAM_LIST_RETRY,
+                         loop->now_us + HF_UPSTREAM_RETRY_US);
+    return true;
+}
+
+static void stream_refused(struct hf_loop *loop, struct hf_upstream_stream *stream)
+{
+    if (stream_is_kept(loop, stream)) {
+        stream_let_go(loop, stream);
+    } else if (!stream_retry(loop, stream)) {
+        HF_COUNT(loop, upstream_refusals, 1);
+        stream_break(loop, stream, HF_CLOSE_NOTIFY);
+    }
 }
 
 static void stream_connected(struct hf_loop *loop, struct hf_upstream_stream *stream, int result)
 {
     stream->is_connecting = false;
-    stream_untime(loop, stream);
+    hf_upstream_list_remove(loop->upstreams, stream);
     if (stream->is_doomed)
         return;
     if (result == -ECONNRESET) { /* taken, and broken before we knew */
-        HF_COUNT(loop, upstream_resets, 1);
-        stream_break(loop, stream, HF_CLOSE_NOTIFY);
-        return;
+        stream_broken(loop, stream);
+    } else if (result < 0) {
+        stream_refused(loop, stream);
+    } else {
+        HF_COUNT(loop, upstream_connects, 1);
+        stream->give_up_us = 0;
+        stream_drain(loop, stream);
     }
-    if (result < 0) {
-        HF_COUNT(loop, upstream_refusals, 1);
-        stream_break(loop, stream, HF_CLOSE_NOTIFY);
-        return;
-    }
-    HF_COUNT(loop, upstream_connects, 1);
-    stream_drain(loop, stream);
 }
 
 /* ---- from the upstream ---- */
 
 static void stream_ended(struct hf_loop *loop, struct hf_upstream_stream *stream)
 {
+    if (stream_is_kept(loop, stream)) {
+        stream_let_go(loop, stream);
+        return;
+    }
     stream->is_upstream_done = true;
     /* The half that is left, if it is left, goes on. */
     if (stream->association != 0)
@@ -365,6 +348,8 @@ static void stream_received(struct hf_loop *loop, struct hf_upstream_stream *str
     if (completion->data) {
         struct hf_bytes data = {completion->data, completion->len};
         HF_COUNT(loop, upstream_in_len, data.len);
+        stream->heard_us = loop->now_us;
+        stream->is_owed = false;
         if (stream->association == 0)
             return; /* nobody is there to read it */
         enum hf_status status = hf_loop_send(loop, stream->association, data);
@@ -376,8 +361,7 @@ static void stream_received(struct hf_loop *loop, struct hf_upstream_stream *str
     } else if (result == -ENOBUFS) {
         HF_COUNT(loop, receive_buffers_empty, 1);
     } else if (result < 0 && result != -ECANCELED && result != -EINTR && result != -EAGAIN) {
-        HF_COUNT(loop, upstream_resets, 1);
-        stream_break(loop, stream, HF_CLOSE_NOTIFY);
+        stream_broken(loop, stream);
     }
 }
 
@@ -441,8 +425,16 @@ void hf_upstream_stream_event(struct hf_loop *loop, const struct hf_event *event
         break;
     case HF_EVENT_DATA:
         HF_COUNT(loop, upstream_out_len, event->data.len);
-        if (stream)
-            stream_send(loop, stream, event->data);
+        /* One that was let go is followed by another. */
+        if (connection && !stream && !loop->is_stopping &&
+            loop->upstreams->of_listener[event->listener_index].keep_us_max > 0) {
+            stream_begin(loop, connection, event);
+            stream = stream_of(loop, connection);
+        }
+        if (!stream)
+            break;
+        stream->is_owed = true;
+        stream_send(loop, stream, event->data);
         break;
     case HF_EVENT_PEER_CLOSED:
         if (!stream || stream->is_upstream_done)
@@ -480,13 +472,13 @@ void hf_upstream_settled(struct hf_loop *loop, struct hf_connection *connection)
      */
     if (connection->is_broken && connection->is_end_told)
         hf_loop_end(loop, connection->association, HF_CLOSE_SILENT);
-    if (!stream->is_receive_armed && !stream->is_connecting)
+    if (!stream->is_receive_armed && !stream->is_connecting && !stream->is_retrying)
         stream_touch(loop, stream);
 }
 
 static void stream_settle_open(struct hf_loop *loop, struct hf_upstream_stream *stream)
 {
-    if (stream->is_connecting)
+    if (stream->is_connecting || stream->is_retrying)
         return;
     if (hf_backlog_len(stream->queue) > 0) {
         stream_arm_writable(loop, stream);
@@ -521,16 +513,36 @@ void hf_upstream_stream_settle(struct hf_loop *loop)
     loop->is_turn_due |= loop->upstreams->touched_head != HF_NONE;
 }
 
+/* Its time is over: connecting, or waiting for the upstream's end. */
+static void stream_late(struct hf_loop *loop, struct hf_upstream_stream *stream)
+{
+    bool is_worth_it = stream->is_connecting &&
+                       loop->upstreams->of_listener[stream->upstream].keep_us_max > 0 &&
+                       stream->association != 0;
+    if (is_worth_it) { /* its completion says that it was refused */
+        stream->is_cancel_sent =
+            stream_cancel(loop, stream, HF_OPERATION_UPSTREAM_CONNECT, true);
+        if (!stream->is_cancel_sent)
+            stream_time(loop, stream);
+        return;
+    }
+    if (stream->is_connecting)
+        HF_COUNT(loop, upstream_timeouts, 1);
+    stream_break(loop, stream, HF_CLOSE_NOTIFY);
+}
+
 void hf_upstream_stream_second(struct hf_loop *loop)
 {
     struct hf_upstreams *upstreams = loop->upstreams;
-    while (upstreams->timed_first != HF_NONE) {
-        struct hf_upstream_stream *stream = &upstreams->streams[upstreams->timed_first];
-        if (stream->until_us > loop->now_us)
+    struct hf_upstream_stream *stream;
+    while ((stream = hf_upstream_list_due(upstreams, HF_UPSTREAM_LIST_DEADLINE, loop->now_us)))
+        stream_late(loop, stream);
+    for (uint32_t i = 0; i < HF_UPSTREAM_RETRIES_MAX; ++i) {
+        stream = hf_upstream_list_due(upstreams, HF_UPSTREAM_LIST_RETRY, loop->now_us);
+        if (!stream)
             return;
-        stream_untime(loop, stream);
-        if (stream->is_connecting)
-            HF_COUNT(loop, upstream_timeouts, 1);
-        stream_break(loop, stream, HF_CLOSE_NOTIFY);
+        stream->is_retrying = false;
+        if (!stream->is_doomed && !stream_connect(loop, stream))
+            stream_refused(loop, stream);
     }
 }

@@ -3,86 +3,19 @@
  */
 #include "credentials.h"
 
-#include <errno.h>
-#include <fcntl.h>
+#include "file.h"
+
 #include <handfast/credential.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#define FILE_LEN_MAX ((size_t)64 << 20) /* a CRL can be long */
-
-struct file {
-    uint8_t *data;
-    size_t len, max;
-};
+_Static_assert(HF_FILE_ERROR_MAX <= HF_CREDENTIALS_ERROR_MAX, "one error fits the other");
 
 static bool fail(char *error, const char *path, const char *what)
 {
     snprintf(error, HF_CREDENTIALS_ERROR_MAX, "%.300s: %.180s", path, what);
     return false;
-}
-
-static void file_wipe(struct file *file)
-{
-    if (file->data != NULL)
-        explicit_bzero(file->data, file->max);
-    free(file->data);
-    memset(file, 0, sizeof(*file));
-}
-
-static bool read_all(struct file *out, int fd)
-{
-    while (out->len < out->max) {
-        ssize_t got = read(fd, out->data + out->len, out->max - out->len);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return got == 0;
-        out->len += (size_t)got;
-    }
-    return true;
-}
-
-/* "" gives nothing. A secret must not be for everybody's eyes. */
-static bool file_read(struct file *out, char *error, const char *path, bool is_secret)
-{
-    struct stat st;
-    memset(out, 0, sizeof(*out));
-    if (path[0] == '\0')
-        return true;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0)
-        return fail(error, path, strerror(errno));
-    const char *fault = NULL;
-    if (fstat(fd, &st) != 0)
-        fault = strerror(errno);
-    else if (!S_ISREG(st.st_mode))
-        fault = "not a regular file";
-    else if (is_secret && (st.st_mode & (S_IRWXO | S_IWGRP)) != 0)
-        fault = "others may read or write this private key: chmod o=,g-w";
-    else if (!is_secret && (st.st_mode & S_IWOTH) != 0)
-        fault = "everybody may write it: chmod o-w";
-    else if (st.st_size == 0 || (size_t)st.st_size > FILE_LEN_MAX)
-        fault = st.st_size == 0 ? "empty" : "longer than 64 MiB";
-    if (fault == NULL) {
-        out->max = (size_t)st.st_size;
-        out->data = malloc(out->max);
-        if (out->data == NULL || !read_all(out, fd))
-            fault = out->data == NULL ? "no memory" : strerror(errno);
-    }
-    close(fd);
-    if (fault == NULL)
-        return true;
-    file_wipe(out);
-    return fail(error, path, fault);
-}
-
-static struct hf_bytes view(const struct file *file)
-{
-    return (struct hf_bytes){file->data, file->len};
 }
 
 static void warn(const struct hf_daemon_authority *config, const struct hf_credential *credential)
@@ -97,20 +30,20 @@ static void warn(const struct hf_daemon_authority *config, const struct hf_crede
 static bool open_one(struct hf_credential **out, char *error, const char *chain_path,
                      const char *key_path)
 {
-    struct file chain, key = {0};
+    struct hf_file chain, key = {0};
     const char *why = "";
-    if (!file_read(&chain, error, chain_path, false))
+    if (!hf_file_read(&chain, error, chain_path, false))
         return false;
-    bool is_good = file_read(&key, error, key_path, true);
+    bool is_good = hf_file_read(&key, error, key_path, true);
     if (is_good) {
-        const struct hf_credential_source source = {.chain_pem = view(&chain),
-                                                    .key_pem = view(&key)};
+        const struct hf_credential_source source = {.chain_pem = hf_file_view(&chain),
+                                                    .key_pem = hf_file_view(&key)};
         is_good = hf_credential_open(out, &why, &source) == HF_OK;
         if (!is_good)
             (void)fail(error, chain_path[0] != '\0' ? chain_path : key_path, why);
     }
-    file_wipe(&key);
-    file_wipe(&chain);
+    hf_file_wipe(&key);
+    hf_file_wipe(&chain);
     return is_good;
 }
 
@@ -153,19 +86,19 @@ static bool has_all(const struct hf_credentials *credentials, char *error,
 static bool open_trust(struct hf_credentials *out, char *error,
                        const struct hf_daemon_authority *config)
 {
-    struct file anchors = {0}, crls = {0}, raw_keys = {0}, names = {0};
+    struct hf_file anchors = {0}, crls = {0}, raw_keys = {0}, names = {0};
     const char *why = "";
-    bool is_good = file_read(&anchors, error, config->client_ca, false) &&
-                   file_read(&crls, error, config->crl, false) &&
-                   file_read(&raw_keys, error, config->client_rpk, false) &&
-                   file_read(&names, error, config->names, false);
+    bool is_good = hf_file_read(&anchors, error, config->client_ca, false) &&
+                   hf_file_read(&crls, error, config->crl, false) &&
+                   hf_file_read(&raw_keys, error, config->client_rpk, false) &&
+                   hf_file_read(&names, error, config->names, false);
     if (is_good) {
         struct hf_trust_source source;
         hf_trust_source_init(&source);
-        source.anchors_pem = view(&anchors);
-        source.crls_pem = view(&crls);
-        source.raw_keys = view(&raw_keys);
-        source.names = view(&names);
+        source.anchors_pem = hf_file_view(&anchors);
+        source.crls_pem = hf_file_view(&crls);
+        source.raw_keys = hf_file_view(&raw_keys);
+        source.names = hf_file_view(&names);
         source.flavours = (uint8_t)config->flavours;
         source.crl_expired = (enum hf_crl_policy)config->crl_expired;
         source.crl_required = config->is_crl_required;
@@ -179,10 +112,10 @@ static bool open_trust(struct hf_credentials *out, char *error,
     }
     if (is_good)
         is_good = has_all(out, error, config);
-    file_wipe(&anchors);
-    file_wipe(&crls);
-    file_wipe(&raw_keys);
-    file_wipe(&names);
+    hf_file_wipe(&anchors);
+    hf_file_wipe(&crls);
+    hf_file_wipe(&raw_keys);
+    hf_file_wipe(&names);
     return is_good;
 }
 

@@ -13,6 +13,7 @@
 
 #define ASSOCIATIONS_MAX_DEFAULT (1u << 20)
 #define REMOVE_PERCENT_MAX 10
+#define KEEP_US_DEFAULT (UINT64_C(30) * 1000000)
 /* CoAP's EXCHANGE_LIFETIME (RFC 7252 4.8.2), rounded up: no answer is under way any more. */
 #define QUARANTINE_US_DEFAULT (UINT64_C(250) * 1000000)
 
@@ -31,6 +32,7 @@ void hf_daemon_listener_init(struct hf_daemon_listener *listener)
 {
     memset(listener, 0, sizeof(*listener));
     listener->datagram_len = HF_OPTIONS_UNSET;
+    listener->keep_us = KEEP_US_DEFAULT;
 }
 
 void hf_daemon_authority_init(struct hf_daemon_authority *authority)
@@ -55,6 +57,7 @@ void hf_daemon_config_init(struct hf_daemon_config *config)
     config->idle_us = HF_OPTIONS_UNSET;
     config->retransmit_us = HF_OPTIONS_UNSET;
     config->quarantine_us = HF_OPTIONS_UNSET;
+    config->session_us = HF_OPTIONS_UNSET;
 }
 
 /* ---- what settings mean together ---------------------------------------------------------- */
@@ -369,6 +372,8 @@ static const char *fixed_in_listener(const struct hf_daemon_listener *running,
     if (running->upstream_kind != wanted->upstream_kind ||
         !is_same_address(&running->upstream, &wanted->upstream))
         return "upstream";
+    if (running->keep_us != wanted->keep_us)
+        return "upstream-keep";
     if (running->is_entity_told != wanted->is_entity_told)
         return "proxy-unique-id";
     if (running->is_proxy_protocol != wanted->is_proxy_protocol)
@@ -391,6 +396,10 @@ static const char *fixed_in_process(const struct hf_daemon_config *running,
         return "keylog";
     if (!is_same_address(&running->upstream_prefix, &wanted->upstream_prefix))
         return "upstream-prefix";
+    if (running->is_session_tickets != wanted->is_session_tickets ||
+        running->session_cache != wanted->session_cache ||
+        running->session_us != wanted->session_us)
+        return "tickets, cache and lifetime of sessions";
     if (running->is_dtls_notified_on_stop != wanted->is_dtls_notified_on_stop)
         return "dtls-notify-on-stop";
     if (running->has_metrics != wanted->has_metrics ||
@@ -508,6 +517,9 @@ void hf_daemon_config_engine(struct hf_config *out, struct hf_quota quotas[HF_QU
     override_u64(&out->hello_us_max, config->hello_us);
     override_u64(&out->idle_us_max, config->idle_us);
     override_u64(&out->retransmit_us_initial, config->retransmit_us);
+    out->tickets = config->is_session_tickets;
+    if (config->session_us != HF_OPTIONS_UNSET)
+        out->session_s_max = (uint32_t)(config->session_us / 1000000);
     /* Address space alone until they come: idle devices are what a front end is for. */
     uint64_t associations_max = config->associations_max != HF_OPTIONS_UNSET
                                     ? config->associations_max

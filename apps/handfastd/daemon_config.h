@@ -73,6 +73,7 @@ struct hf_daemon_listener {
     struct hf_address upstream;                   /**< ... once settled */
     bool is_proxy_protocol;
     int is_entity_told; /**< in the header's unique ID */
+    uint64_t keep_us; /**< an association outlives its connection to the upstream; 0: it does not */
     uint32_t line, authority_line; /**< in the configuration file; 0: from the command line */
 };
 
@@ -129,6 +130,11 @@ struct hf_daemon_config {
     char log_salt[HF_NAME_MAX]; /**< of hashed identities; "": a random one a process */
     uint64_t log_rate;
     char audit_file[HF_PATH_TEXT_MAX];
+
+    bool is_session_tickets;
+    uint64_t session_cache; /**< sessions, all shards together; 0: none */
+    uint64_t session_us;
+    char shared_secrets[HF_PATH_TEXT_MAX]; /**< "": drawn at random */
 
     uint64_t handshakes_max;        /**< all shards together */
     uint64_t associations_max;      /**< all shards together */

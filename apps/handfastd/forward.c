@@ -53,7 +53,8 @@ void hf_forward_loop(struct hf_loop_upstream out[HF_LISTENERS_MAX], struct hf_lo
         out[count++] = (struct hf_loop_upstream){.listener_index = i,
                                                  .address = listener->upstream,
                                                  .is_proxied = listener->is_proxy_protocol,
-                                                 .is_entity_told = listener->is_entity_told != 0};
+                                                 .is_entity_told = listener->is_entity_told != 0,
+                                                 .keep_us_max = listener->keep_us};
     }
     loop->upstreams = out;
     loop->upstream_prefix = config->upstream_prefix;

@@ -240,7 +240,7 @@ static bool start(struct process *process)
     struct hf_shard_shared *shared = &daemon->shared;
     char error[HF_SANDBOX_ERROR_MAX];
     shared->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (shared->end_fd < 0 || hf_shared_secrets_rotate(&shared->secrets, 0, 0) != HF_OK) {
+    if (shared->end_fd < 0) {
         hf_log_message(HF_LOG_ERROR, "start_failed", "%s", strerror(errno));
         return false;
     }
@@ -359,7 +359,7 @@ static bool finish(struct process *process)
         close(daemon->shared.keylog_fd);
     if (daemon->shared.end_fd >= 0)
         close(daemon->shared.end_fd);
-    explicit_bzero(&daemon->shared.secrets, sizeof(daemon->shared.secrets));
+    hf_sessions_close(&daemon->shared.sessions);
     return is_good;
 }
 
@@ -447,6 +447,15 @@ static bool warn_expiry(const struct hf_daemon *daemon, uint64_t days)
     return is_any;
 }
 
+static bool open_sessions(struct hf_daemon *daemon)
+{
+    char error[HF_SESSIONS_ERROR_MAX];
+    if (hf_sessions_open(&daemon->shared.sessions, error, &daemon->started))
+        return true;
+    hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
+    return false;
+}
+
 /* What only the credentials themselves can tell: the engine's own judgement. */
 static bool check_served(const struct hf_daemon *daemon)
 {
@@ -491,7 +500,7 @@ static int run(struct process *process)
         hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
         return EXIT_USAGE;
     }
-    if (open_keys(process) && check_served(daemon)) {
+    if (open_keys(process) && open_sessions(daemon) && check_served(daemon)) {
         if (daemon->started.action == HF_OPTIONS_CHECK) {
             status = check(daemon);
         } else if (!hf_audit_open(daemon->started.audit_file)) {
@@ -503,6 +512,7 @@ static int run(struct process *process)
         }
     }
     close_keys(daemon);
+    hf_sessions_close(&daemon->shared.sessions);
     hf_audit_close();
     return status;
 }

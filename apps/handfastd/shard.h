@@ -5,6 +5,7 @@
 #define HF_SHARD_H
 
 #include "authority.h"
+#include "sessions.h"
 
 struct hf_shard;
 
@@ -12,7 +13,7 @@ struct hf_shard;
 struct hf_shard_shared {
     const struct hf_daemon_config *config; /**< as of the start; a reload does not change it */
     struct hf_authority *authorities[HF_AUTHORITIES_MAX];
-    struct hf_shared_secrets secrets; /**< of all shards, and of other nodes if there is a file */
+    struct hf_sessions sessions;
     struct hf_loop_socket sockets[HF_LISTENERS_MAX]; /**< with the ports the kernel chose */
     int keylog_fd;                                   /**< -1: none */
     int end_fd; /**< an eventfd: counts shards whose loop has ended */

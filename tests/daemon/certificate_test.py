@@ -33,7 +33,8 @@ process {{ shards = 1 }}
 """
 
 
-class CertificateTest(operation_fixture.OperationFixture):
+class CertificateFixture(operation_fixture.OperationFixture):
+    """The lab's certificates, and a daemon that has some of them."""
     @classmethod
     def setUpClass(cls):
         cls.pki = os.path.join(os.environ.get("TMPDIR", "/tmp"), f"hf-pki-{os.getpid()}")
@@ -59,6 +60,13 @@ class CertificateTest(operation_fixture.OperationFixture):
                              authorities="\n".join(authorities))
         return self.start_daemon(text)
 
+    def who(self, text):
+        found = re.search(r'\{"entity_id".*\}', text)
+        self.assertIsNotNone(found, text)
+        return json.loads(found.group(0))
+
+
+class CertificateTest(CertificateFixture):
     def openssl(self, daemon, *options, who="ae", issuer="sp", anchor="root", text=None):
         """What s_client says, having asked whoami."""
         own = ["-cert", self.path(f"{who}.pem"), "-key", self.path(f"{who}.key")] if who else []
@@ -70,11 +78,6 @@ class CertificateTest(operation_fixture.OperationFixture):
              *options], input=text or "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
             capture_output=True, text=True, timeout=PATIENCE, check=False)
         return done.stdout + done.stderr
-
-    def who(self, text):
-        found = re.search(r'\{"entity_id".*\}', text)
-        self.assertIsNotNone(found, text)
-        return json.loads(found.group(0))
 
     def alert(self, text):
         found = re.search(r"SSL alert number (\d+)", text)

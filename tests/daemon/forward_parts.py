@@ -74,9 +74,10 @@ def udp_upstream(port=0, family=socket.AF_INET):
     return upstream
 
 
-def tcp_upstream(family=socket.AF_INET, backlog=16):
+def tcp_upstream(family=socket.AF_INET, backlog=16, port=0):
     upstream = socket.socket(family, socket.SOCK_STREAM)
-    upstream.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
+    upstream.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    upstream.bind(("127.0.0.1" if family == socket.AF_INET else "::1", port))
     upstream.listen(backlog)
     upstream.settimeout(PATIENCE)
     return upstream
@@ -103,6 +104,13 @@ def read_to_end(connection):
     while part := connection.recv(65536):
         parts.append(part)
     return b"".join(parts)
+
+
+def read_header(connection):
+    """The PROXY header at the beginning of a stream, parsed."""
+    data = read_exactly(connection, 16)
+    data += read_exactly(connection, struct.unpack_from("!H", data, 14)[0])
+    return parse_proxy(data)[0]
 
 
 def parse_tlvs(data):

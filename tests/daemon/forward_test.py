@@ -305,7 +305,7 @@ class StreamTest(ForwardTest):
 
     def test_a_refusing_upstream(self):
         upstream = parts.tcp_upstream()
-        daemon = self.forward("tls", upstream)
+        daemon = self.forward("tls", upstream, "--upstream-keep", "0")
         upstream.close()
         device = self.device(daemon, "tls")
         self.assertEqual(device.hear(), b"")
@@ -316,7 +316,7 @@ class StreamTest(ForwardTest):
 
     def test_an_upstream_that_breaks(self):
         upstream = self.keep(parts.tcp_upstream())
-        daemon = self.forward("tls", upstream)
+        daemon = self.forward("tls", upstream, "--upstream-keep", "0")
         device = self.device(daemon, "tls")
         connection = parts.accept(upstream)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -337,12 +337,136 @@ class StreamTest(ForwardTest):
             client.connect_ex(upstream.getsockname())
             waiting.append(client)
         time.sleep(0.2)
-        daemon = self.forward("tls", upstream)
+        daemon = self.forward("tls", upstream, "--upstream-keep", "0")
         begun = time.monotonic()
         device = self.device(daemon, "tls")
         self.assertEqual(device.hear(), b"")
         self.assertTrue(4.5 < time.monotonic() - begun < 9, time.monotonic() - begun)
         self.await_metric(daemon, 'handfast_upstream_errors_total{cause="timeout"}', 1)
+
+    # ---- associations outlive connections
+
+    def test_an_idle_association_outlives_the_upstream(self):
+        """The upstream's end is no news for a device to which nothing is owed."""
+        upstream = parts.tcp_upstream()
+        port = upstream.getsockname()[1]
+        daemon = self.forward("tls", upstream, "--proxy-protocol")
+        device = self.device(daemon, "tls", identity="one")
+        device.say(b"a question\n")
+        connection = parts.accept(upstream)
+        header = parts.read_header(connection)
+        self.assertEqual(parts.read_exactly(connection, 11), b"a question\n")
+        connection.sendall(b"an answer")
+        self.assertEqual(device.hear_all(9), b"an answer")
+        time.sleep(1.2)
+        connection.close()
+        upstream.close()  # it is restarted
+        self.await_metric(daemon, "handfast_upstream_kept_total", 1)
+        daemon.wait_for_metric("handfast_upstream_connections", 0)
+        self.assertEqual(daemon.metric("handfast_associations"), 1)
+        upstream = self.keep(parts.tcp_upstream(port=port))
+        device.say(b"another\n")
+        connection = self.keep(parts.accept(upstream))
+        again = parts.read_header(connection)
+        self.assertEqual(again["tlvs"][0x05], header["tlvs"][0x05])  # the same association
+        self.assertEqual(parts.read_exactly(connection, 8), b"another\n")
+        connection.sendall(b"and yet another answer")
+        self.assertEqual(device.hear_all(22), b"and yet another answer")
+        self.assertEqual(daemon.metric("handfast_associations"), 1)
+        self.assertEqual(daemon.metric('handfast_upstream_errors_total{cause="reset"}'), 0)
+
+    def test_what_a_device_says_waits_for_the_upstream(self):
+        """Dead when the device comes, and when it speaks; there a few seconds later."""
+        upstream = parts.tcp_upstream()
+        port = upstream.getsockname()[1]
+        daemon = self.forward("tls", upstream)
+        upstream.close()
+        device = self.device(daemon, "tls")
+        daemon.wait_for_metric("handfast_associations", 1)
+        self.await_metric(daemon, "handfast_upstream_kept_total", 1)
+        device.say(b"into the void")
+        self.await_metric(daemon, "handfast_upstream_retries_total", 2)
+        device.say(b", and more\n")
+        upstream = self.keep(parts.tcp_upstream(port=port))
+        connection = self.keep(parts.accept(upstream))
+        self.assertEqual(parts.read_exactly(connection, 24), b"into the void, and more\n")
+        connection.sendall(b"heard")
+        self.assertEqual(device.hear_all(5), b"heard")
+        self.assertEqual(daemon.metric("handfast_associations"), 1)
+
+    def test_an_upstream_that_answers_late(self):
+        upstream = self.keep(parts.tcp_upstream(backlog=0))
+        waiting = []
+        for _ in range(4):  # the kernel leaves what is over the backlog without an answer
+            client = socket.socket()
+            client.setblocking(False)
+            client.connect_ex(upstream.getsockname())
+            waiting.append(client)
+        time.sleep(0.2)
+        daemon = self.forward("tls", upstream)
+        device = self.device(daemon, "tls")
+        device.say(b"are you there?\n")
+        self.await_metric(daemon, "handfast_upstream_retries_total", 1)
+        self.assertEqual(daemon.metric("handfast_associations"), 1)
+        for client in waiting:
+            client.close()
+        until = time.monotonic() + PATIENCE
+        data = b""
+        while data != b"are you there?\n":  # those that were closed come first
+            self.assertLess(time.monotonic(), until)
+            connection = self.keep(parts.accept(upstream))
+            data = connection.recv(100)
+        connection.sendall(b"yes")
+        self.assertEqual(device.hear_all(3), b"yes")
+
+    def test_it_does_not_wait_for_ever(self):
+        upstream = parts.tcp_upstream()
+        daemon = self.forward("tls", upstream, "--upstream-keep", "2s")
+        upstream.close()
+        device = self.device(daemon, "tls")
+        daemon.wait_for_metric("handfast_associations", 1)
+        device.say(b"into the void\n")
+        self.assertEqual(device.hear(), b"")
+        self.await_metric(daemon, 'handfast_upstream_errors_total{cause="refused"}', 1)
+        daemon.wait_for_metric("handfast_upstream_connections", 0)
+
+    def test_a_device_that_leaves_while_it_waits(self):
+        upstream = parts.tcp_upstream()
+        daemon = self.forward("tls", upstream)
+        upstream.close()
+        devices = [self.device(daemon, "tls") for _ in range(3)]
+        for device in devices:
+            device.say(b"into the void\n")
+        self.await_metric(daemon, "handfast_upstream_retries_total", 3)
+        for device in devices:
+            device.process.kill()
+        daemon.wait_for_metric("handfast_associations", 0)
+        daemon.wait_for_metric("handfast_upstream_connections", 0)
+        self.assertEqual(daemon.stop(), 0)
+
+    def test_an_answer_that_is_due_is_not_waited_for(self):
+        """The upstream dies with a question: its device has to know."""
+        upstream = self.keep(parts.tcp_upstream())
+        daemon = self.forward("tls", upstream)
+        device = self.device(daemon, "tls")
+        device.say(b"a question\n")
+        connection = parts.accept(upstream)
+        self.assertEqual(parts.read_exactly(connection, 11), b"a question\n")
+        time.sleep(1.2)
+        connection.close()
+        self.assertEqual(device.hear(), b"")
+        daemon.wait_for_metric("handfast_associations", 0)
+
+    def test_stopping_while_devices_wait(self):
+        upstream = parts.tcp_upstream()
+        daemon = self.forward("tls", upstream)
+        upstream.close()
+        device = self.device(daemon, "tls")
+        device.say(b"into the void\n")
+        self.await_metric(daemon, "handfast_upstream_retries_total", 1)
+        begun = time.monotonic()
+        self.assertEqual(daemon.stop(), 0)
+        self.assertLess(time.monotonic() - begun, 6)
 
     def test_a_slow_upstream_stops_the_device(self):
         upstream = self.keep(parts.tcp_upstream())

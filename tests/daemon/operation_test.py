@@ -430,6 +430,10 @@ class OperationTest(OperationFixture):
         complaints = [line for line in done.stderr.splitlines()
                       if "handfastd.service" in line and "is not executable" not in line]
         self.assertEqual(complaints, [])
+        done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--no-pager",
+                               "--threshold=20", unit], capture_output=True, text=True,
+                              check=False)  # tenths; 1.7 today
+        self.assertEqual(done.returncode, 0, done.stdout[-200:] + done.stderr)
 
 
 if __name__ == "__main__":
