@@ -56,6 +56,7 @@ static struct hf_listener_authority share(const struct hf_listener_authority *au
         .x509 = authority->x509 ? hf_credential_share(authority->x509) : NULL,
         .raw = authority->raw ? hf_credential_share(authority->raw) : NULL,
         .trust = authority->trust ? hf_trust_share(authority->trust) : NULL,
+        .quota_index = authority->quota_index,
     };
 }
 

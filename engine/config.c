@@ -144,6 +144,11 @@ static const char *check_quotas(const struct hf_config *config)
         uint8_t index = config->listeners[i].quota_index;
         if (index > 0 && index >= config->quota_count)
             return "listener: quota_index: there is no such quota";
+        for (uint32_t j = 0; j < config->listeners[i].authority_count; j++) {
+            index = config->listeners[i].authorities[j].quota_index;
+            if (index > 0 && index >= config->quota_count)
+                return "listener: an authority's quota_index: there is no such quota";
+        }
     }
     return NULL;
 }

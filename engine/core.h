@@ -158,6 +158,7 @@ enum {
     HF_ASSOCIATION_LAST_WORD = 1 << 11,  /**< DTLS: ours was the handshake's last flight */
     HF_ASSOCIATION_RESUMED = 1 << 12,    /**< without a full handshake */
     HF_ASSOCIATION_TICKET = 1 << 13,     /**< our last flight begins with a NewSessionTicket */
+    HF_ASSOCIATION_SA2 = 1 << 15,        /**< client: the way back (TS-0003 8.2.1) */
     HF_ASSOCIATION_CACHED = 1 << 14,     /**< the session has an ID, and is in the cache */
 };
 
@@ -178,6 +179,7 @@ struct hf_association {
     uint16_t plaintext_len_max; /**< most we send in a record */
     uint16_t receive_len_max;   /**< most the peer may send in a record */
     uint8_t warnings;           /**< warning alerts and empty records in a row */
+    uint8_t quota_index;        /**< whose share it uses up */
     uint16_t session_until;     /**< when the session ends: resume.c */
     uint8_t leaving;            /**< enum hf_leave that waits for room for its event, or 0 */
     uint32_t handshake;         /**< slot index, or HF_NONE */
@@ -203,6 +205,7 @@ struct hf_association {
             uint64_t user;
             uint32_t buffer;                     /**< holds a partial record, or HF_NONE */
             uint32_t waiting_next, waiting_prev; /**< line of those that wait for a buffer */
+            uint16_t local_port; /**< client: one of many, so it is not interned with the address */
         } stream;
     };
     struct hf_record_key write_key;

@@ -9,11 +9,6 @@
 #define HF_GENERATION_MASK 3u /* what the embedder tells tenants apart by: hf_config.reuse_us_min  \
                                */
 
-static uint32_t index_of(const struct hf_engine *engine, const struct hf_association *association)
-{
-    return engine->listeners[association->listener_index].quota_index;
-}
-
 static uint32_t burst_of(const struct hf_quota *quota)
 {
     return quota->handshakes_per_second <= UINT32_MAX / 2 ? 2 * quota->handshakes_per_second
@@ -64,9 +59,8 @@ static bool take_token(struct hf_engine *engine, uint32_t index)
     return true;
 }
 
-enum hf_status hf_quota_admit(struct hf_engine *engine, uint32_t listener_index, bool is_restart)
+static enum hf_status admit(struct hf_engine *engine, uint32_t index, bool is_restart)
 {
-    uint32_t index = engine->listeners[listener_index].quota_index;
     const struct hf_quota *quota = &engine->quotas[index];
     struct hf_quota_counters *counters = &engine->counters.quotas[index];
     if (engine->config.quota_count == 0)
@@ -86,11 +80,34 @@ enum hf_status hf_quota_admit(struct hf_engine *engine, uint32_t listener_index,
     return HF_E_AUTHORITY_LIMIT;
 }
 
-void hf_quota_begin(struct hf_engine *engine, const struct hf_association *association)
+enum hf_status hf_quota_admit(struct hf_engine *engine, uint32_t listener_index, bool is_restart)
 {
-    if (hf_is_client(association)) /* whom we dial is no authority's peer */
+    return admit(engine, engine->listeners[listener_index].quota_index, is_restart);
+}
+
+enum hf_status hf_quota_move(struct hf_engine *engine, struct hf_association *association,
+                             uint32_t index)
+{
+    const struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    struct hf_quota_counters *quotas = engine->counters.quotas;
+    bool is_restart = handshake != NULL && handshake->predecessor != HF_NONE;
+    if (index == association->quota_index)
+        return HF_OK;
+    HF_TRY(admit(engine, index, is_restart));
+    quotas[association->quota_index].associations--;
+    quotas[association->quota_index].handshakes--;
+    association->quota_index = (uint8_t)index;
+    quotas[index].associations++;
+    quotas[index].handshakes++;
+    return HF_OK;
+}
+
+void hf_quota_begin(struct hf_engine *engine, struct hf_association *association)
+{
+    if (hf_is_client(association))
         return;
-    struct hf_quota_counters *counters = &engine->counters.quotas[index_of(engine, association)];
+    association->quota_index = engine->listeners[association->listener_index].quota_index;
+    struct hf_quota_counters *counters = &engine->counters.quotas[association->quota_index];
     counters->associations++;
     counters->handshakes++;
 }
@@ -98,15 +115,15 @@ void hf_quota_begin(struct hf_engine *engine, const struct hf_association *assoc
 void hf_quota_establish(struct hf_engine *engine, const struct hf_association *association)
 {
     if (!hf_is_client(association))
-        engine->counters.quotas[index_of(engine, association)].handshakes--;
+        engine->counters.quotas[association->quota_index].handshakes--;
 }
 
 void hf_quota_end(struct hf_engine *engine, const struct hf_association *association,
                   bool is_half_open)
 {
+    struct hf_quota_counters *counters = &engine->counters.quotas[association->quota_index];
     if (hf_is_client(association))
         return;
-    struct hf_quota_counters *counters = &engine->counters.quotas[index_of(engine, association)];
     counters->associations--;
     if (is_half_open)
         counters->handshakes--;

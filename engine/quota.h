@@ -1,6 +1,7 @@
 /**
- * quota.h - the shares of authorities: how many associations and half-open handshakes the listeners
- * of one may hold, how many they may begin; and records that rest before they are used again.
+ * quota.h - the shares of authorities: how many associations and half-open handshakes the peers of
+ * one may hold, how many they may begin - what we dial ourselves is nobody's -; and records that
+ * rest before they are used again.
  */
 #ifndef HF_QUOTA_H
 #define HF_QUOTA_H
@@ -16,8 +17,13 @@ void hf_quota_init(struct hf_engine *engine, const struct hf_config *config);
 HF_MUST_USE enum hf_status hf_quota_admit(struct hf_engine *engine, uint32_t listener_index,
                                           bool is_restart);
 
+/** hf_quota_move makes a half-open association another authority's, whose limits it must find
+ *  room in. Errors: HF_E_AUTHORITY_LIMIT. */
+HF_MUST_USE enum hf_status hf_quota_move(struct hf_engine *engine,
+                                         struct hf_association *association, uint32_t index);
+
 /** hf_quota_begin, _establish and _end count what an association holds. */
-void hf_quota_begin(struct hf_engine *engine, const struct hf_association *association);
+void hf_quota_begin(struct hf_engine *engine, struct hf_association *association);
 void hf_quota_establish(struct hf_engine *engine, const struct hf_association *association);
 void hf_quota_end(struct hf_engine *engine, const struct hf_association *association,
                   bool is_half_open);

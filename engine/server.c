@@ -11,6 +11,7 @@
 #include "hello.h"
 #include "identity.h"
 #include "keys.h"
+#include "quota.h"
 #include "resume.h"
 #include "steps.h"
 #include "stream.h"
@@ -71,6 +72,10 @@ enum hf_status hf_server_hello(struct hf_engine *engine, struct hf_association *
     struct hf_terms terms;
     HF_TRY(hf_hello_read(&hello, event->body, hf_is_datagram(association)));
     HF_TRY(hf_hello_agree(&terms, hf_listener_of(engine, association), &hello));
+    if (hf_listener_of(engine, association)->authority_count > 0)
+        HF_TRY(hf_quota_move(engine, association,
+                             hf_listener_of(engine, association)
+                                 ->authorities[terms.authority_index].quota_index));
     memcpy(association->client_random, hello.random.data, HF_RANDOM_LEN);
     hf_random(association->server_random, HF_RANDOM_LEN);
     apply_terms(association, handshake, &terms);

@@ -86,8 +86,7 @@ enum hf_status hf_engine_update_listener(struct hf_engine *engine, uint32_t list
 {
     struct hf_config config = engine->config;
     if (listener_index >= engine->config.listener_count ||
-        engine->listeners[listener_index].transport != listener->transport ||
-        engine->listeners[listener_index].quota_index != listener->quota_index)
+        engine->listeners[listener_index].transport != listener->transport)
         return HF_E_ARGUMENT;
     config.listeners = listener;
     config.listener_count = 1;

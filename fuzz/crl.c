@@ -22,7 +22,7 @@ static bool has_entry(const struct hf__handles *revoked, const struct hf__name *
     const ASN1_INTEGER *serial = X509_REVOKED_get0_serialNumber(entry);
     uint8_t handle[HF_REVOCATION_HANDLE_LEN], number[HF__SERIAL_LEN_MAX + 1] = {0};
     size_t len = (size_t)ASN1_STRING_length(serial);
-    if (serial->type == V_ASN1_NEG_INTEGER || len > HF__SERIAL_LEN_MAX)
+    if (ASN1_STRING_type(serial) == V_ASN1_NEG_INTEGER || len > HF__SERIAL_LEN_MAX)
         return true; /* no certificate that is taken has such a number */
     memcpy(number + 1, ASN1_STRING_get0_data(serial), len);
     bool has_zero = len == 0 || number[1] & 0x80; /* in DER, not in BoringSSL's form */

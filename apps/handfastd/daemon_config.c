@@ -464,6 +464,18 @@ bool hf_daemon_config_fixed(char error[HF_OPTIONS_ERROR_MAX],
     return refuse(error, wanted, line, text);
 }
 
+uint32_t hf_daemon_config_authority(const struct hf_daemon_config *config, uint32_t listener_index,
+                                    struct hf_bytes server_name)
+{
+    const struct hf_daemon_listener *listener = &config->details[listener_index];
+    for (uint32_t i = 1; i < listener->authority_count && server_name.len > 0; i++) {
+        const char *name = config->authorities[listener->authority_indexes[i]].server_name;
+        if (strlen(name) == server_name.len && memcmp(name, server_name.data, server_name.len) == 0)
+            return listener->authority_indexes[i];
+    }
+    return listener->authority_index;
+}
+
 /* ---- what follows from them --------------------------------------------------------------- */
 
 static void override_u64(uint64_t *field_value, uint64_t given)

@@ -142,6 +142,7 @@ struct hf_daemon_config {
     uint64_t handshake_us, hello_us, idle_us, retransmit_us;
     uint64_t quarantine_us; /**< before an association's upstream address is another's */
     bool is_constrained;
+    uint64_t chain_cache_max;  /**< signatures of CA certificates remembered by each shard */
     uint64_t proofs_max;       /**< half-open handshakes with certificates, all shards together */
     uint64_t warn_expiry_days; /**< --check: fail if something expires within */
 };
@@ -163,6 +164,11 @@ HF_MUST_USE bool hf_daemon_config_settle(struct hf_daemon_config *config,
 HF_MUST_USE bool hf_daemon_config_fixed(char error[HF_OPTIONS_ERROR_MAX],
                                         const struct hf_daemon_config *running,
                                         const struct hf_daemon_config *wanted);
+
+/** hf_daemon_config_authority gives the index of the authority that answers at a listener to a
+ *  server name (none: empty). */
+uint32_t hf_daemon_config_authority(const struct hf_daemon_config *config, uint32_t listener_index,
+                                    struct hf_bytes server_name);
 
 /** hf_daemon_config_engine gives one shard's engine; `out` points into `config` and `quotas`. */
 void hf_daemon_config_engine(struct hf_config *out, struct hf_quota quotas[HF_QUOTAS_MAX],

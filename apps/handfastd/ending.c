@@ -70,16 +70,30 @@ static int compare_contexts(const void *a, const void *b)
     return (*left > *right) - (*left < *right);
 }
 
-static bool is_to_end(const struct hf_ending *ending, const struct walk *walk,
-                      const struct hf_association_entry *entry)
+/* Whether an association's key is of the authority that was asked: whatever else has a context at
+ * the same listener is none of a store's business. */
+static bool is_of_authority(const struct hf_ending *ending, const struct walk *walk,
+                            const struct hf_engine *engine, hf_association_id association)
 {
-    uint32_t authority = ending->config->details[entry->listener_index].authority_index;
-    if (walk->is_kept && (authority != walk->authority_index || entry->context == 0 ||
-                          entry->context > walk->newest))
+    struct hf_association_info info;
+    if (hf_engine_association_info(&info, engine, association) != HF_OK ||
+        info.framework != HF_FRAMEWORK_PROVISIONED_SYMMETRIC_KEY)
+        return false;
+    struct hf_bytes name = {(const uint8_t *)info.server_name, info.server_name_len};
+    return hf_daemon_config_authority(ending->config, info.listener_index, name) ==
+           walk->authority_index;
+}
+
+static bool is_to_end(const struct hf_ending *ending, const struct walk *walk,
+                      const struct hf_engine *engine, const struct hf_association_entry *entry)
+{
+    if (walk->is_kept && (entry->context == 0 || entry->context > walk->newest))
         return false;
     bool is_named = bsearch(&entry->context, walk->contexts, walk->count, sizeof(entry->context),
                             compare_contexts) != NULL;
-    return is_named != walk->is_kept;
+    return walk->is_kept
+               ? !is_named && is_of_authority(ending, walk, engine, entry->association)
+               : is_named;
 }
 
 static void log_walk(const struct hf_ending *ending, const struct walk *walk)
@@ -105,7 +119,7 @@ static bool walk_slice(const struct hf_ending *ending, struct walk *walk, struct
             walk->cursor = end; /* what is left of the slice are free records */
             break;
         }
-        if (!is_to_end(ending, walk, &entry))
+        if (!is_to_end(ending, walk, engine, &entry))
             continue;
         hf_loop_end(loop, entry.association, HF_CLOSE_NOTIFY);
         walk->ended++;

@@ -40,6 +40,7 @@ void hf_daemon_serve(struct hf_daemon_config *config,
                 hf_authority_serve_prepared(out, authority);
             else
                 hf_authority_serve(out, authority);
+            out->quota_index = (uint8_t)details->authority_indexes[j];
         }
         config->listeners[i].authorities = config->served[i];
         config->listeners[i].authority_count = details->authority_count;
@@ -166,6 +167,7 @@ static void commit(struct hf_daemon *daemon, struct hf_daemon_reload *reload)
     }
     hf_sessions_commit(&daemon->shared.sessions);
     daemon->config = daemon->wanted;
+    hf_job_cache((uint32_t)daemon->config.chain_cache_max);
     hf_daemon_serve(&daemon->config, daemon->shared.authorities, false);
     hf_log_tune(daemon->config.log_level, (uint32_t)daemon->config.log_rate,
                 daemon->config.log_identities);

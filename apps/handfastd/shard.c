@@ -10,6 +10,7 @@
 #include "forward.h"
 #include "keylog.h"
 #include "respond.h"
+#include "signers.h"
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -282,11 +283,6 @@ static void handle_second(struct hf_loop *loop, void *arg)
     hf_ending_second(shard->ending, loop);
 }
 
-static bool is_name(const char *name, struct hf_bytes server_name)
-{
-    return strlen(name) == server_name.len && memcmp(name, server_name.data, server_name.len) == 0;
-}
-
 /* Each authority of a listener has its own keys; the engine has seen to it that the name is known.
  * A certificate that does not say whose it is leaves that to the CSE, at registration: on Mca, that
  * is; the engine refuses a CSE nobody knows. */
@@ -296,8 +292,8 @@ static void request_key(struct hf_engine *engine, const struct hf_request *reque
                                              .entity_kind = HF_ENTITY_PENDING};
     const struct hf_shard *shard = arg;
     const struct hf_daemon_config *config = shard->shared->config;
-    const struct hf_daemon_listener *listener = &config->details[request->listener_index];
-    uint32_t authority = listener->authority_index;
+    uint32_t authority =
+        hf_daemon_config_authority(config, request->listener_index, request->server_name);
     if (request->kind == HF_REQUEST_IDENTITY && request->psk_identity.len == 0) {
         (void)hf_engine_answer(engine, request->ticket, &unknown);
         return;
@@ -308,10 +304,6 @@ static void request_key(struct hf_engine *engine, const struct hf_request *reque
         (void)hf_engine_answer(engine, request->ticket, &unknown);
         return;
     }
-    for (uint32_t i = 1; i < listener->authority_count && request->server_name.len > 0; i++)
-        if (is_name(config->authorities[listener->authority_indexes[i]].server_name,
-                    request->server_name))
-            authority = listener->authority_indexes[i];
     const struct hf_key_source *source = &shard->sources[authority];
     source->request(engine, request, source->arg);
 }
@@ -337,7 +329,12 @@ static bool open_loop(struct hf_shard *shard)
     config.source = &source;
     config.sockets = shared->sockets;
     config.handlers = (struct hf_loop_handlers){
-        .event = handle_event, .second = handle_second, .refused = handle_refused, .arg = shard};
+        .event = handle_event,
+        .second = handle_second,
+        .refused = handle_refused,
+        .sign = hf_signers_sign,
+        .arg = shard,
+    };
     enum hf_status status = hf_loop_open(&shard->loop, shard->error, &config);
     explicit_bzero(&engine, sizeof(engine));
     return status == HF_OK;

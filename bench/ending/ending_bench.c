@@ -81,6 +81,16 @@ void hf_loop_end(struct hf_loop *self, hf_association_id association, enum hf_cl
     hf_engine_close_association(self->engine, association, how);
 }
 
+/* One listener, one authority. */
+uint32_t hf_daemon_config_authority(const struct hf_daemon_config *self, uint32_t listener_index,
+                                    struct hf_bytes server_name)
+{
+    (void)self;
+    (void)listener_index;
+    (void)server_name;
+    return 0;
+}
+
 void hf_log_begin(struct hf_log_line *line, enum hf_log_level level, uint32_t slot,
                   const char *event, const char *reason)
 {

@@ -44,6 +44,7 @@ struct hf_listener_authority {
     const struct hf_credential *x509; /**< shown as a certificate; NULL: none */
     const struct hf_credential *raw;  /**< shown as a raw public key (RFC 7250); NULL: none */
     const struct hf_trust *trust;     /**< judges the peer; NULL: pre-shared keys only */
+    uint8_t quota_index; /**< of hf_config.quotas: its peers', once their hello has named it */
 };
 
 #define HF_LISTENER_AUTHORITIES_MAX 16
@@ -57,7 +58,8 @@ struct hf_listener {
     bool encrypt_then_mac;              /**< accept RFC 7366 when offered with a CBC suite */
     bool extended_master_secret_needed; /**< refuse a peer without RFC 7627 */
     uint16_t datagram_len_max; /**< UDP payload the handshake fragments to; 256..4096 */
-    uint8_t quota_index; /**< of hf_config.quotas: whose share its peers use up; 0 without any */
+    uint8_t quota_index; /**< of hf_config.quotas: whose share peers use up until their hello has
+                              named an authority, and where there are none; 0 without any */
     uint16_t psk_hint_len;     /**< 0: no ServerKeyExchange (RFC 4279 5.2) */
     uint8_t psk_hint[HF_PSK_HINT_MAX];
     /** By server name. The first is also for peers that send none, and, if no authority here has
@@ -116,7 +118,8 @@ struct hf_config {
     uint32_t stream_buffers_max; /**< TLS records being received at once, 18.5 KiB each; 256 */
     uint32_t output_len_max;     /**< bytes of output per turn; 1 MiB; at least 64 KiB */
     uint32_t events_max;         /**< events held between two calls of take; 4,096 */
-    uint32_t local_addresses_max; /**< distinct local addresses DTLS peers may reach; 64 */
+    uint32_t local_addresses_max; /**< distinct local addresses: with their ports where listeners
+                                       are or DTLS is dialled from; 64 */
 
     /* Half-open handshakes. */
     uint32_t handshakes_pressure;       /**< from so many on, the next limit bites; 3,072 */

@@ -182,6 +182,34 @@ class KeyStoreTest(OperationFixture):
         self.assertTrue(client.asks_whoami())
         self.assertEqual(daemon.stop(), 0)
 
+    def test_a_restored_store_ends_its_own_associations_alone(self):
+        """Two stores behind one listener, told apart by the name that is asked for; what is kept
+        in the second says nothing about the first."""
+        first, self.store = self.store, self.path("store2")
+        for name in ("dev", "lasting"):
+            self.psk("add", name, stdin=KEY)
+        backup = self.path("backup2")
+        self.psk("backup", backup)
+        self.psk("add", "later", stdin=KEY)
+        text = GOOD.replace('psk-file = "{keys}"', f'key-store = "{first}"')
+        text = text.replace("transport = tls\n", "transport = tls\n authority = {main, second}\n")
+        text = text.replace("transport = dtls\n", "transport = dtls\n authority = main\n")
+        daemon = self.start_daemon(text + f'authority "second" {{\n key-store = "{self.store}"\n'
+                                   ' server-name = second.example\n}\n')
+        names = ("-servername", "second.example")
+        of_first = self.client(daemon)
+        later = self.client(daemon, identity="later", options=names)
+        lasting = self.client(daemon, identity="lasting", options=names)
+        for client in (of_first, later, lasting):
+            self.assertTrue(client.asks_whoami())
+        os.truncate(os.path.join(self.store, "current"), 8192)
+        self.assertFalse(self.is_served(daemon, options=names))
+        self.psk("restore", backup)
+        later.wait_end()
+        for client in (of_first, lasting):
+            self.assertTrue(client.asks_whoami())
+        self.assertEqual(daemon.stop(), 0)
+
     def test_damaged_store_is_not_started_with(self):
         os.truncate(os.path.join(self.store, "current"), 5000)
         path = self.path("a.conf")

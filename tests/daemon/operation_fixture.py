@@ -69,11 +69,11 @@ class Daemon(process_test.Daemon):
 class Client:
     """A TLS association that stays open."""
 
-    def __init__(self, daemon, identity="dev", key=KEY, port=None):
+    def __init__(self, daemon, identity="dev", key=KEY, port=None, options=()):
         self.process = subprocess.Popen(
             ["openssl", "s_client", "-quiet", "-tls1_2", "-connect",
-             f"127.0.0.1:{port or daemon.port('tls')}", "-psk_identity", identity, "-psk", key],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+             f"127.0.0.1:{port or daemon.port('tls')}", "-psk_identity", identity, "-psk", key,
+             *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
     def asks_whoami(self):
         """Whether it is still served."""

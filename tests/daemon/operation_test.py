@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 import unittest
 
 import operation_fixture
@@ -172,7 +173,10 @@ class OperationTest(OperationFixture):
         client.process.stdin.flush()
         self.assertEqual(client.process.stdout.readline(), b"echo me\n")
         self.client(daemon)
-        found = {item["suite"] for item in self.associations(daemon, 2)}
+        found = {None}  # half-open at first
+        until = time.monotonic() + PATIENCE
+        while None in found and time.monotonic() < until:
+            found = {item["suite"] for item in self.associations(daemon, 2)}
         self.assertEqual(found, {"TLS_PSK_WITH_AES_128_CBC_SHA256",
                                  "TLS_PSK_WITH_AES_128_GCM_SHA256"})
         self.assertEqual(daemon.stop(), 0)
@@ -230,6 +234,33 @@ class OperationTest(OperationFixture):
             self.assertTrue(client.asks_whoami())
         self.assertEqual(daemon.stop(), 0)
 
+    def test_limits_go_by_the_name_that_is_asked_for(self):
+        """Two authorities at one listener: each has its own share, the first until it is known."""
+        second = self.path("keys2")
+        write_keys(second, f"dev:{KEY}:/in-cse/Csecond\n")
+        daemon = self.start_daemon(
+            re.sub(r"(transport = \w+\n)", r"\1    authority = {main, second}\n",
+                   GOOD.replace("shards = 2", "shards = 1"))
+            + f'authority "second" {{\n psk-file = "{second}"\n server-name = second.example\n'
+              ' associations-max = 1\n}\n')
+        names = ("-servername", "second.example")
+        one = operation_fixture.Client(daemon, options=names)
+        self.addCleanup(one.close)
+        self.assertTrue(one.asks_whoami())
+        refused = operation_fixture.Client(daemon, options=names)
+        self.addCleanup(refused.close)
+        self.assertFalse(refused.asks_whoami())
+        daemon.wait_for("event=handshake_failed reason=authority_limit")
+        for _ in range(3):
+            self.assertTrue(self.client(daemon).asks_whoami())
+        daemon.wait_for_metric('handfast_authority_associations{authority="second"}', 1)
+        daemon.wait_for_metric('handfast_authority_associations{authority="main"}', 3)
+        self.assertEqual(
+            daemon.metric('handfast_authority_refused_total{authority="second",'
+                          'limit="associations"}'), 1)
+        self.assertTrue(one.asks_whoami())
+        self.assertEqual(daemon.stop(), 0)
+
     def test_a_reload_changes_timers(self):
         daemon = self.start_daemon()
         silent = self.client(daemon)
@@ -278,12 +309,16 @@ class OperationTest(OperationFixture):
         self.assertEqual(daemon.stop(), 0)
 
     def test_reload_under_traffic(self):
-        """Keys come, go and rotate - two identities of one entity overlap - while peers connect:
-        whoever should live does, whoever should not is gone, at every step."""
+        """Keys come, go and rotate - two identities of one entity overlap - and configurations
+        break in every way there is a test for, while peers connect: whoever should live does,
+        whoever should not is gone, at every step."""
         stable = [f"stable{i}:{i + 1:032x}:/in-cse/Cstable{i}\n" for i in range(30)]
         daemon = self.start_daemon(keys="".join(stable))
         lasting = self.client(daemon, "stable0", f"{1:032x}")
         self.assertTrue(lasting.asks_whoami())
+        datagrams = self.keep_dtls(daemon, "stable2", f"{3:032x}")
+        handle = self.associations(daemon, 1, "--match", "stable2")[0]["association"]
+        broken = 0
         failed = []
         is_over = threading.Event()
 
@@ -315,6 +350,16 @@ class OperationTest(OperationFixture):
                 if i % 7 == 0:
                     write_keys(daemon.key_file, "broken\n")
                     daemon.ask("reload", status=1)
+                if i % 2 == 0:  # each of them many times in a thousand reloads
+                    text, at, _ = BROKEN[broken % len(BROKEN)]
+                    broken += 1
+                    daemon.write_config(text)
+                    error = daemon.ask("reload", status=1)["error"]
+                    self.assertIn(daemon.config_file + (f": line {at}: " if at else ": "), error)
+                    daemon.write_config(GOOD)
+                if i % 50 == 0:  # the old keys serve on, and so do the old associations
+                    self.assertTrue(lasting.asks_whoami())
+                    self.assertIsNone(datagrams.poll())
                 former = line
         finally:
             is_over.set()
@@ -322,7 +367,22 @@ class OperationTest(OperationFixture):
                 thread.join()
         self.assertEqual(failed, [])
         self.assertTrue(lasting.asks_whoami())
+        self.assertEqual(self.associations(daemon, 1, "--match", "stable2")[0]["association"],
+                         handle)
         self.assertEqual(daemon.stop(), 0)
+
+    def keep_dtls(self, daemon, identity, key):
+        """A DTLS association that stays, and says nothing."""
+        process = subprocess.Popen(
+            ["openssl", "s_client", "-quiet", "-dtls1_2", "-connect",
+             f"127.0.0.1:{daemon.port('dtls')}", "-cipher", "PSK-AES128-CCM8:@SECLEVEL=0",
+             "-psk_identity", identity, "-psk", key], stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        self.addCleanup(process.stdin.close)
+        self.associations(daemon, 1, "--match", identity)
+        return process
 
     # ---- a key store instead of a key file
 

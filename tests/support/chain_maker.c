@@ -128,7 +128,7 @@ static void add_relative(CBB *out, const char *arcs)
     CBB oid;
     uint8_t *der;
     size_t len;
-    if (*arcs == 0)
+    if (strcmp(arcs, "_") == 0)
         return;
     must((size_t)snprintf(text, sizeof text, "2.39.%s", arcs) < sizeof text); /* 2.39: one byte */
     must(CBB_init(&oid, 64) && CBB_add_asn1_oid_from_text(&oid, text, strlen(text)));

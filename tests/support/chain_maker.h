@@ -83,7 +83,7 @@ void chain_maker_key_info(CBB *out, EVP_PKEY *key, enum chain_key_form form);
 
 /** chain_maker_add_names writes GeneralNames by commas: DNS:x URI:x MAIL:x IP:hex RID:1.2.3
  * DIR:CN=x HWM:1.2.3/hex (hardwareModuleName) DEV:1.2.3/4.5 (type-id and RELATIVE-OID)
- * UTF:1.2.3/text X400: */
+ * UTF:1.2.3/text X400:; the text "_" is empty */
 void chain_maker_add_names(CBB *out, const char *text);
 
 /** chain_maker_add_name writes a Name. */

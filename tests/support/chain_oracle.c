@@ -98,7 +98,8 @@ static bool has_type(X509 *certificate, int nid, int type)
         for (size_t i = 0; names && i < sk_GENERAL_NAME_num(names); i++) {
             const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
             is_found |= name->type == type &&
-                        (type != GEN_URI || name->d.uniformResourceIdentifier->data[0] == '/');
+                        (type != GEN_URI ||
+                         ASN1_STRING_get0_data(name->d.uniformResourceIdentifier)[0] == '/');
         }
         GENERAL_NAMES_free(names);
         return is_found;

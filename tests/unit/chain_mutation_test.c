@@ -221,6 +221,97 @@ static const char *const lines[] = {
     "peer.is=server trust.flavours=fqdn leaf.eku=server leaf.akid=issuer:DIR:O=sp.example;CN=root",
 };
 
+/* Words that make new worlds, several at a time. */
+static const char *const words[] = {
+    "leaf.by=root send=leaf",
+    "leaf.by=root send=leaf,root",
+    "send=leaf,ca,root",
+    "ca2.by=ca leaf.by=ca2 send=leaf,ca2,ca",
+    "ca2.by=root leaf.by=ca2 send=leaf,ca2,ca",
+    "ca2.subject=O=sp.example,CN=ca ca2.by=root leaf.by=ca2 send=leaf,ca2",
+    "ca2.subject=O=sp.example,CN=root ca2.by=ca leaf.by=ca2 send=leaf,ca2,ca",
+    "ca2.by=ca2 anchors=root,ca2 leaf.by=ca2 send=leaf",
+    "ca.subject=O#SP.Example,CN#__CA_ leaf.issuer=O=sp.example,CN=ca",
+    "ca.issuer=O#SP.Example,CN#ROOT",
+    "leaf.akid=none",
+    "leaf.akid=none ca.id=none",
+    "leaf.akid=serial:1001",
+    "leaf.akid=issuer:DIR:O=sp.example;CN=root",
+    "leaf.akid=issuer:DIR:O=sp.example;CN=ca",
+    "ca.akid=none root.id=none",
+    "root.path=0",
+    "root.path=1",
+    "ca.path=0",
+    "ca.path=1 ca2.path=0",
+    "ca.ku=none",
+    "ca.ku=kcs",
+    "ca.ku=crl",
+    "root.ku=kcs",
+    "ca.ca=no",
+    "leaf.ca=no",
+    "leaf.ku=ds+ka",
+    "leaf.ku=ka",
+    "leaf.eku=client",
+    "leaf.eku=server",
+    "leaf.eku=client+server+any",
+    "ca.eku=client+server",
+    "ca.eku=any",
+    "root.eku=client",
+    "peer.is=server",
+    "leaf.to=0",
+    "ca.to=0",
+    "root.to=1 now=1",
+    "leaf.from=0 ca.from=0",
+    "now=-100",
+    "now=100",
+    "leaf.to=40000 ca.to=40000",
+    "trust.flavours=cse+ae+node+device",
+    "trust.flavours=ae leaf.san=URI:m2m://sp.example/S1",
+    "trust.flavours=ae leaf.san=URI://sp.example/S1",
+    "trust.flavours=ae leaf.san=URI:m2m://sp.example:1/S1",
+    "trust.flavours=node leaf.san=URI:urn:x:y,DNS:sp.example",
+    "trust.flavours=node leaf.san=RID:2.25.77,DNS:mn.sp.example,MAIL:a@sp.example",
+    "trust.flavours=device leaf.san=DEV:0.2.481.1/100.3030,URI:x://sp.example/",
+    "trust.flavours=device leaf.san=HWM:1.3.6.1.4.1.99.1/0a0b,DIR:O=sp.example",
+    "trust.flavours=device leaf.san=UTF:1.2.3/4.5",
+    "leaf.san=DNS:mn.sp.example,IP:c0000201,URI:x:y",
+    "leaf.san=DNS:mn.sp.example.",
+    "leaf.san=DNS:*.sp.example",
+    "leaf.subject=_",
+    "leaf.subject=E=a@sp.example",
+    "leaf.subject=O#SP.Example,CN=x",
+    "root.nc=+DNS:sp.example",
+    "ca.nc=+DNS:.sp.example",
+    "ca.nc=+DNS:mn.sp.example,-DNS:n.sp.example",
+    "ca.nc=-DNS:mn.sp.example",
+    "ca.nc=-DNS:_",
+    "ca.nc=+DNS:_",
+    "root.nc=+URI:sp.example",
+    "ca.nc=+URI:.example,-URI:x.sp.example",
+    "ca.nc=+DIR:O=sp.example",
+    "root.nc=+DIR:O#SP.EXAMPLE,-DIR:CN=x",
+    "ca.nc=+MAIL:sp.example",
+    "ca.nc=+IP:c0000200ffffff00",
+    "ca.nc=+RID:2.25",
+    "root.nc=+DEV:0.2.481.1/100",
+    "ca.nc=-DEV:0.2.481.1/101,+DEV:0.2.481.1/_",
+    "ca.nc=+HWM:1.3.6.1.4.1.99/",
+    "ca.nc=+UTF:1.2.3/4",
+    "leaf.extra=2.5.29.31:300f300da00ba0098607783a2f2f612f62",
+    "ca.extra=2.5.29.31:300f300da00ba0098607783a2f2f612f62",
+    "leaf.extra=2.5.29.32!:300a3008060667810c010201",
+    "ca.extra=2.5.29.36:3003800100",
+    "leaf.extra=1.3.6.1.4.1.99999.1:0500",
+    "leaf.extra=1.3.6.1.4.1.99999.1!:0500",
+    "crl.of=ca crl.of=root trust.crl=required trust.expired=refuse",
+    "crl.of=ca crl.revokes=11,leaf crl.of=root trust.crl=required trust.expired=refuse",
+    "crl.of=ca crl.akid=none crl.of=root crl.revokes=05 crl.of=ca2 trust.crl=required "
+    "trust.expired=refuse",
+    "crl.of=ca crl.from=-1 crl.to=0 crl.of=root trust.crl=required trust.expired=refuse",
+    "crl.of=ca crl.signer=ca2 crl.of=root trust.crl=required trust.expired=refuse",
+};
+
+#define WORD_COUNT (sizeof words / sizeof words[0])
 #define LINE_COUNT (sizeof lines / sizeof lines[0])
 
 static struct chain_world worlds[LINE_COUNT], world;
@@ -301,11 +392,37 @@ static void judge(struct hf_trust *trust, uint64_t number)
     tally.taken_by_both += error == X509_V_OK;
 }
 
+/* A world of words drawn, perhaps changed besides. Not all of them can be trusted. */
+static void judge_new_world(uint64_t number)
+{
+    char line[1024] = "";
+    const char *why;
+    for (uint32_t i = 1 + draw(4); i > 0; i--) {
+        size_t len = strlen(line);
+        snprintf(line + len, sizeof line - len, "%s ", words[draw(WORD_COUNT)]);
+    }
+    chain_world_make(&world, line);
+    struct hf_trust *trust = chain_world_trust(&world, &why);
+    if (!trust)
+        return;
+    if (draw(3) == 0) {
+        change_certificate(draw(2) ? CHAIN_LEAF : CHAIN_CA);
+        chain_world_message(&world, world.send);
+    }
+    change_message();
+    judge(trust, number);
+    hf_trust_close(trust);
+}
+
 static void test_changed_chains(void **state)
 {
     (void)state;
     for (uint64_t i = first; i < first + count_wanted; i++) {
         random_state = seed ^ i * 0xd1342543de82ef95u; /* each chain can be made alone */
+        if (draw(8) == 0) {
+            judge_new_world(i);
+            continue;
+        }
         uint32_t index = draw(LINE_COUNT);
         world = worlds[index];
         if (draw(16) != 0)
