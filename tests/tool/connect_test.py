@@ -13,6 +13,9 @@ import tempfile
 import time
 import unittest
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
+from free_port import free_port  # noqa: E402
+
 TOOL = DAEMON = SCRIPT = None
 PATIENCE = 20
 KEY = "000102030405060708090a0b0c0d0e0f"
@@ -23,12 +26,6 @@ GNUTLS_PSK = {"tls": "NORMAL:-VERS-ALL:+VERS-TLS1.2:-KX-ALL:+PSK:-CIPHER-ALL:+AE
 GNUTLS_CERTIFICATE = {
     "tls": "NORMAL:-VERS-ALL:+VERS-TLS1.2:-CIPHER-ALL:+AES-128-CBC:-MAC-ALL:+SHA256",
     "dtls": "NORMAL:-VERS-ALL:+VERS-DTLS1.2:-CIPHER-ALL:+AES-128-CCM-8"}
-
-
-def free_port(kind):
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class ConnectTest(unittest.TestCase):
@@ -153,6 +150,39 @@ class ConnectTest(unittest.TestCase):
                    "secretPSKsecretPSK", "-h", "a hint")
         keys = self.write("coap-keys", f"dev:{b'secretPSKsecretPSK'.hex()}\n")
         self.check("dtls", port, "--psk-file", keys, data=get, answer=b"\x12\x34")
+
+    # -- resumption --
+
+    def check_resumed(self, transport, port, *options):
+        """Once in full, then by what was kept, more than once."""
+        kept = os.path.join(self.place.name, f"session-{port}")
+        for is_resumed in (False, True, True):
+            code, out, err = self.connect(transport, port, *options, "--session", kept, "--probe",
+                                          "--json", data=b"")
+            self.assertEqual(code, 0, err)
+            self.assertEqual(json.loads(out)["resumed"], is_resumed)
+            self.assertEqual(os.stat(kept).st_mode & 0o777, 0o600)
+
+    def test_openssl_resumption(self):
+        for options in ([], ["-no_ticket"]):
+            port = free_port(socket.SOCK_STREAM)
+            self.serve(port, "tls", "openssl", "s_server", "-accept", str(port), "-nocert", "-psk",
+                       KEY, "-psk_identity", "dev", "-tls1_2", "-rev", "-cipher",
+                       "PSK-AES128-CBC-SHA256:@SECLEVEL=0", *options)
+            self.check_resumed("tls", port, "--psk-file", self.keys)
+            port = free_port(socket.SOCK_STREAM)
+            self.serve(port, "tls", "openssl", "s_server", "-accept", str(port), "-cert",
+                       self.path("in-cse.pem"), "-key", self.path("in-cse.key"), "-cert_chain",
+                       self.path("sp.pem"), "-CAfile", self.path("anchors.pem"), "-Verify", "3",
+                       "-verify_return_error", "-tls1_2", "-rev", "-cipher",
+                       "ECDHE-ECDSA-AES128-SHA256:@SECLEVEL=0", *options)
+            self.check_resumed("tls", port, *self.certificate())
+
+    def test_gnutls_resumption(self):
+        port = free_port(socket.SOCK_STREAM)
+        self.serve(port, "tls", "gnutls-serv", "-p", str(port), "--echo", "--pskpasswd",
+                   self.gnutls_keys, "--priority", GNUTLS_PSK["tls"])
+        self.check_resumed("tls", port, "--psk-file", self.keys, "--identity", "dev")
 
     # -- certificates and raw keys --
 
