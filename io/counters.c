@@ -11,6 +11,9 @@ void hf_counters_publish(struct hf_loop *loop)
         hf_socket_count_drops(loop, &loop->sockets[i]);
     pthread_mutex_lock(&loop->engine_counters_lock);
     hf_engine_counters(&loop->engine_counters, loop->engine);
+    hf_job_read_counters(&loop->job_counters.run);
+    memcpy(loop->job_counters.waits, loop->job_waits, sizeof loop->job_waits);
+    loop->job_counters.wait_us = loop->job_wait_us;
     pthread_mutex_unlock(&loop->engine_counters_lock);
 }
 
@@ -28,6 +31,13 @@ void hf_loop_engine_counters_get(struct hf_counters *out, struct hf_loop *loop)
 {
     pthread_mutex_lock(&loop->engine_counters_lock);
     *out = loop->engine_counters;
+    pthread_mutex_unlock(&loop->engine_counters_lock);
+}
+
+void hf_loop_job_counters_get(struct hf_loop_job_counters *out, struct hf_loop *loop)
+{
+    pthread_mutex_lock(&loop->engine_counters_lock);
+    *out = loop->job_counters;
     pthread_mutex_unlock(&loop->engine_counters_lock);
 }
 

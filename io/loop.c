@@ -87,13 +87,27 @@ static bool loop_sign(struct hf_loop *loop, struct hf_job *job)
     return handlers->sign && handlers->sign(loop, job, handlers->arg);
 }
 
-/* In rounds within the turn: a handshake that needs two jobs pays for no system call between. */
+static void loop_count_wait(struct hf_loop *loop, uint64_t wait_us, size_t job_count)
+{
+    size_t bucket = 0;
+    while (bucket < HF_LOOP_WAIT_BUCKETS - 1 && wait_us > UINT64_C(32) << bucket)
+        ++bucket;
+    loop->job_waits[bucket] += job_count;
+    loop->job_wait_us += wait_us * job_count;
+}
+
+/* In rounds within the turn: a handshake that needs two jobs pays for no system call between. A job
+ * has waited since the turn or the round began that it arose in. */
 static void loop_run_jobs(struct hf_loop *loop)
 {
     struct hf_job *jobs[JOBS_PER_ROUND];
+    uint64_t begun_us = loop->now_us;
     size_t count;
     while ((count = hf_engine_take_jobs(loop->engine, jobs, JOBS_PER_ROUND)) > 0) {
         hf_job_run(jobs, count);
+        uint64_t done_us = loop_now_us();
+        loop_count_wait(loop, done_us - begun_us, count);
+        begun_us = done_us;
         for (size_t i = 0; i < count; ++i)
             if (jobs[i]->status != HF_WAITING || !loop_sign(loop, jobs[i]))
                 hf_engine_give_job(loop->engine, jobs[i]);

@@ -181,6 +181,21 @@ struct hf_loop_counters {
 /** hf_loop_counters_get copies them out with relaxed atomic loads. Thread: any. */
 void hf_loop_counters_get(struct hf_loop_counters *out, const struct hf_loop *loop);
 
+#define HF_LOOP_WAIT_BUCKETS 14
+
+/** What became of crypto jobs: how they were batched, and how long they were away. */
+struct hf_loop_job_counters {
+    struct hf_job_counters run;
+    /** Jobs by the time they waited, from the beginning of the turn to their end here: bucket i
+     *  counts those of at most 32 us * 2^i, the last all others. Not cumulative. What a remote
+     *  signer takes comes on top. */
+    uint64_t waits[HF_LOOP_WAIT_BUCKETS];
+    uint64_t wait_us; /**< the sum */
+};
+
+/** hf_loop_job_counters_get gives them as of the last second. Thread: any, as the next. */
+void hf_loop_job_counters_get(struct hf_loop_job_counters *out, struct hf_loop *loop);
+
 /** hf_loop_engine_counters_get gives the engine's counters as of the last second or turn end.
  *  Thread: any (copied under a short lock by the loop about once a second). */
 void hf_loop_engine_counters_get(struct hf_counters *out, struct hf_loop *loop);

@@ -171,6 +171,9 @@ struct hf_loop {
     struct hf_loop_counters counters;
     pthread_mutex_t engine_counters_lock;
     struct hf_counters engine_counters;
+    struct hf_loop_job_counters job_counters; /* published */
+    uint64_t job_waits[HF_LOOP_WAIT_BUCKETS];
+    uint64_t job_wait_us;
     char *error; /* hf_loop_run()'s, while it runs */
 };
 

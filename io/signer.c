@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -462,6 +463,19 @@ void hf_signer_counters_get(struct hf_signer_counters *out, struct hf_signer *si
     pthread_mutex_unlock(&signer->lock);
 }
 
+/* Signals are for the embedder's threads. */
+static int signer_start(struct hf_signer *signer)
+{
+    sigset_t all;
+    sigset_t before;
+
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    int code = pthread_create(&signer->thread, NULL, signer_run, signer);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return code;
+}
+
 enum hf_status hf_signer_open(struct hf_signer **out, char error[HF_SIGNER_ERROR_MAX],
                               const struct hf_signer_config *config)
 {
@@ -484,7 +498,7 @@ enum hf_status hf_signer_open(struct hf_signer **out, char error[HF_SIGNER_ERROR
     signer->pause_ms = PAUSE_FIRST_MS;
     signer->fd = -1;
     (void)pthread_mutex_init(&signer->lock, NULL);
-    int code = pthread_create(&signer->thread, NULL, signer_run, signer);
+    int code = signer_start(signer);
     if (code != 0) {
         snprintf(error, HF_SIGNER_ERROR_MAX, "signer %s: %s", config->path, strerror(code));
         (void)close(signer->wake_fd);

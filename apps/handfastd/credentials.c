@@ -4,6 +4,7 @@
 #include "credentials.h"
 
 #include "file.h"
+#include "signers.h"
 
 #include <handfast/credential.h>
 #include <stdio.h>
@@ -27,17 +28,41 @@ static void warn(const struct hf_daemon_authority *config, const struct hf_crede
                            config->certificate, hf_credential_warning_text(bit));
 }
 
+/* A signer that cannot be asked now may come later; its public key is in the certificate. Without
+ * one nobody else can tell it. One that can be asked must have the right key. */
+static bool find_signer(struct hf_credential_source *source, char *error,
+                        uint8_t key[HF_SIGNER_KEY_LEN], const char *text)
+{
+    char why[HF_SIGNER_ERROR_MAX] = "";
+    size_t key_len = 0;
+    if (!hf_signers_find(&source->remote, key, &key_len, why, text)) {
+        snprintf(error, HF_CREDENTIALS_ERROR_MAX, "key: %s", why);
+        return false;
+    }
+    source->public_key_pem = (struct hf_bytes){key, key_len};
+    if (key_len == 0 && source->chain_pem.len == 0) {
+        snprintf(error, HF_CREDENTIALS_ERROR_MAX, "%s", why);
+        return false;
+    }
+    if (key_len == 0)
+        hf_log_message(HF_LOG_WARNING, "signer_unreachable", "%s", why);
+    return true;
+}
+
 static bool open_one(struct hf_credential **out, char *error, const char *chain_path,
                      const char *key_path)
 {
     struct hf_file chain, key = {0};
+    uint8_t signer_key[HF_SIGNER_KEY_LEN];
     const char *why = "";
+    bool is_remote = hf_signers_names(key_path);
     if (!hf_file_read(&chain, error, chain_path, false))
         return false;
-    bool is_good = hf_file_read(&key, error, key_path, true);
+    struct hf_credential_source source = {.chain_pem = hf_file_view(&chain)};
+    bool is_good = is_remote ? find_signer(&source, error, signer_key, key_path)
+                             : hf_file_read(&key, error, key_path, true);
     if (is_good) {
-        const struct hf_credential_source source = {.chain_pem = hf_file_view(&chain),
-                                                    .key_pem = hf_file_view(&key)};
+        source.key_pem = hf_file_view(&key);
         is_good = hf_credential_open(out, &why, &source) == HF_OK;
         if (!is_good)
             (void)fail(error, chain_path[0] != '\0' ? chain_path : key_path, why);

@@ -142,6 +142,7 @@ struct hf_daemon_config {
     uint64_t handshake_us, hello_us, idle_us, retransmit_us;
     uint64_t quarantine_us; /**< before an association's upstream address is another's */
     bool is_constrained;
+    uint64_t chain_cache_max;  /**< signatures of CA certificates remembered by each shard */
     uint64_t proofs_max;       /**< half-open handshakes with certificates, all shards together */
     uint64_t warn_expiry_days; /**< --check: fail if something expires within */
 };

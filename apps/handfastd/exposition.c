@@ -502,6 +502,7 @@ bool hf_exposition_write(FILE *out, const struct hf_daemon *daemon)
     write_gauges(&scrape);
     write_quotas(&scrape);
     write_memory(&scrape);
+    hf_exposition_jobs(out, daemon);
     write_expiry(out, daemon);
     write_keys(out, daemon);
     write_stores(out, daemon);

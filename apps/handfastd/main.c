@@ -14,6 +14,7 @@
 #include "pseudonym.h"
 #include "respond.h"
 #include "sandbox.h"
+#include "signers.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -245,6 +246,7 @@ static bool start(struct process *process)
         return false;
     }
     hf_respond_init();
+    hf_job_cache((uint32_t)daemon->started.chain_cache_max);
     if (!open_keylog(daemon) || !start_shards(daemon))
         return false;
     log_io(daemon);
@@ -340,6 +342,7 @@ static void serve(struct process *process)
 
 static void close_keys(struct hf_daemon *daemon)
 {
+    hf_signers_close(); /* they answer to loops that are still there */
     for (uint32_t i = 0; i < daemon->started.authority_count; i++)
         hf_authority_close(daemon->shared.authorities[i]);
     memset(daemon->shared.authorities, 0, sizeof(daemon->shared.authorities));

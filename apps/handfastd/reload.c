@@ -167,6 +167,7 @@ static void commit(struct hf_daemon *daemon, struct hf_daemon_reload *reload)
     }
     hf_sessions_commit(&daemon->shared.sessions);
     daemon->config = daemon->wanted;
+    hf_job_cache((uint32_t)daemon->config.chain_cache_max);
     hf_daemon_serve(&daemon->config, daemon->shared.authorities, false);
     hf_log_tune(daemon->config.log_level, (uint32_t)daemon->config.log_rate,
                 daemon->config.log_identities);

@@ -5,6 +5,7 @@
 #include "sandbox.h"
 
 #include "forward.h"
+#include "signers.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -202,7 +203,7 @@ static const int deadly[] = {
     SCMP_SYS(setns),
 };
 
-/* A datagram socket to systemd, AF_UNIX, is all we ever open from now on; no network but the
+/* Sockets to systemd and to signers, AF_UNIX, are all we ever open from now on; no network but the
  * connections to an upstream, if there is one for streams. */
 static int allow_sockets(scmp_filter_ctx filter, const struct hf_daemon_config *config)
 {
@@ -214,7 +215,7 @@ static int allow_sockets(scmp_filter_ctx filter, const struct hf_daemon_config *
     unsigned count = hf_forward_has_streams(config) ? 3 : 1;
     int status = 0;
     /* Over io_uring it passes by the filter anyway. */
-    if (count > 1)
+    if (count > 1 || hf_signers_used(config))
         status = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(connect), 0);
     for (unsigned i = 0; i < count && status == 0; i++)
         status = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), i == 0 ? 1 : 2,

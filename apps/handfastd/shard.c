@@ -10,6 +10,7 @@
 #include "forward.h"
 #include "keylog.h"
 #include "respond.h"
+#include "signers.h"
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -328,7 +329,12 @@ static bool open_loop(struct hf_shard *shard)
     config.source = &source;
     config.sockets = shared->sockets;
     config.handlers = (struct hf_loop_handlers){
-        .event = handle_event, .second = handle_second, .refused = handle_refused, .arg = shard};
+        .event = handle_event,
+        .second = handle_second,
+        .refused = handle_refused,
+        .sign = hf_signers_sign,
+        .arg = shard,
+    };
     enum hf_status status = hf_loop_open(&shard->loop, shard->error, &config);
     explicit_bzero(&engine, sizeof(engine));
     return status == HF_OK;
