@@ -46,10 +46,13 @@ struct hf_path hf_association_path(const struct hf_engine *engine,
                                    const struct hf_association *association)
 {
     const struct hf_path_key *key = &association->path;
-    return (struct hf_path){
+    struct hf_path path = {
         .peer = hf_address_v6(key->peer_ip, key->peer_port, key->scope),
         .local = engine->locals[key->local_index],
     };
+    if (hf_is_client(association) && !hf_is_datagram(association))
+        path.local.port = association->stream.local_port;
+    return path;
 }
 
 static void spoiled_unlink(struct hf_engine *engine, struct hf_handshake *handshake)

@@ -240,8 +240,10 @@ static enum hf_status take_order(struct hf_engine *engine, struct hf_association
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
     struct hf_terms *terms = &handshake->terms;
     const struct hf_identity names = {.entity_id = connect->entity_id};
-    if (!hf_is_datagram(association))
+    if (!hf_is_datagram(association)) {
         association->stream.user = connect->user;
+        association->stream.local_port = connect->path.local.port;
+    }
     terms->server_name_len = (uint8_t)connect->server_name.len;
     for (size_t i = 0; i < connect->server_name.len; i++) {
         uint8_t byte = connect->server_name.data[i];
@@ -267,11 +269,14 @@ enum hf_status hf_engine_connect(hf_association_id *out, struct hf_engine *engin
         return HF_E_ARGUMENT;
     if (!hf_outbox_has_room(&engine->outbox))
         return HF_WAITING;
-    if (!hf_path_key(&key, engine, &connect->path)) {
+    struct hf_path path = connect->path;
+    bool is_datagram = engine->dialers[connect->dialer_index].transport == HF_TRANSPORT_DTLS;
+    if (!is_datagram) /* each connection has a port of its own */
+        path.local.port = 0;
+    if (!hf_path_key(&key, engine, &path)) {
         hf_drop_count(engine, HF_DROP_LOCAL_ADDRESS);
         return HF_E_ASSOCIATION_LIMIT;
     }
-    bool is_datagram = engine->dialers[connect->dialer_index].transport == HF_TRANSPORT_DTLS;
     if (is_datagram && hf_table_find(&engine->table, &key) != HF_NONE)
         return HF_E_STATE;
     enum hf_status status =

@@ -204,6 +204,7 @@ struct hf_association {
             uint64_t user;
             uint32_t buffer;                     /**< holds a partial record, or HF_NONE */
             uint32_t waiting_next, waiting_prev; /**< line of those that wait for a buffer */
+            uint16_t local_port; /**< client: one of many, so it is not interned with the address */
         } stream;
     };
     struct hf_record_key write_key;

@@ -48,7 +48,7 @@ static void connection_give(struct hf_loop *loop, struct hf_connection *connecti
     HF_COUNT(loop, connections, -1);
 }
 
-static void connection_unlinger(struct hf_loop *loop, struct hf_connection *connection)
+void hf_connection_unlinger(struct hf_loop *loop, struct hf_connection *connection)
 {
     if (!connection->is_lingering)
         return;
@@ -81,7 +81,8 @@ static void connection_finish(struct hf_loop *loop, struct hf_connection *connec
 {
     connection_drop_bytes(loop, connection);
     hf_connection_unlink(loop, connection);
-    connection_unlinger(loop, connection);
+    hf_connection_unlinger(loop, connection);
+    hf_dial_drop(connection);
     loop->backend->forget(loop, connection->fd);
     (void)close(connection->fd);
     connection->fd = -1;
@@ -97,6 +98,7 @@ void hf_connection_close(struct hf_loop *loop)
         if (!connection->is_used)
             continue;
         connection_drop_bytes(loop, connection);
+        hf_dial_drop(connection);
         if (connection->fd >= 0)
             (void)close(connection->fd);
         connection->is_used = false;
@@ -306,8 +308,11 @@ void hf_connection_expire(struct hf_loop *loop)
         struct hf_connection *connection = &loop->connections[i];
         next = connection->linger_next;
         if (connection->linger_until_us <= loop->now_us) {
-            connection_unlinger(loop, connection);
-            hf_connection_doom(loop, connection);
+            hf_connection_unlinger(loop, connection);
+            if (connection->dial)
+                hf_dial_give_up(loop, connection, HF_E_UNREACHABLE);
+            else
+                hf_connection_doom(loop, connection);
         } else if (!loop->is_stopping) {
             return; /* in order of time, but for those a stop has hurried */
         }

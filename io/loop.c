@@ -205,12 +205,12 @@ static void loop_drain(struct hf_loop *loop)
     uint32_t budget = loop->datagrams.count + loop->streams.count + 1024;
     for (; budget > 0 && loop->backend->next(&completion, loop); --budget) {
         loop_dispatch(loop, &completion);
-            if (!loop_is_full(loop))
-                continue;
-            loop_finish(loop);
-            loop_recycle(loop);
-            loop_begin(loop);
-        }
+        if (!loop_is_full(loop))
+            continue;
+        loop_finish(loop);
+        loop_recycle(loop);
+        loop_begin(loop);
+    }
 }
 
 static void loop_arm(struct hf_loop *loop)
@@ -362,6 +362,26 @@ enum hf_status hf_loop_run(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX])
 
 /* ---- opening and closing ---- */
 
+static const char *check_socket(const struct hf_loop_socket *socket, const struct hf_config *engine)
+{
+    if (socket->listener_index >= engine->listener_count)
+        return "a socket names a listener that does not exist";
+    if (engine->listeners[socket->listener_index].transport != socket->transport)
+        return "a socket and its listener differ in transport";
+    return NULL;
+}
+
+static const char *check_client_socket(const struct hf_loop_socket *socket,
+                                       const struct hf_config *engine)
+{
+    if (socket->listener_index >= engine->dialer_count)
+        return "a socket names a dialer that does not exist";
+    if (socket->transport != HF_TRANSPORT_DTLS ||
+        engine->dialers[socket->listener_index].transport != HF_TRANSPORT_DTLS)
+        return "a socket to dial from is for DTLS: TLS takes one for each connection";
+    return NULL;
+}
+
 static enum hf_status loop_check(char error[HF_LOOP_ERROR_MAX], const struct hf_loop_config *config)
 {
     const char *why = NULL;
@@ -377,13 +397,10 @@ static enum hf_status loop_check(char error[HF_LOOP_ERROR_MAX], const struct hf_
     else if (config->send_queue_len_high < 4096 || config->send_queue_len_max > 1u << 30 ||
              config->send_queue_len_max / 4 < config->send_queue_len_high)
         why = "send_queue_len_high: from 4096 to a quarter of send_queue_len_max";
-    for (uint32_t i = 0; !why && i < config->socket_count; ++i) {
-        const struct hf_loop_socket *socket = &config->sockets[i];
-        if (socket->listener_index >= config->engine->listener_count)
-            why = "a socket names a listener that does not exist";
-        else if (config->engine->listeners[socket->listener_index].transport != socket->transport)
-            why = "a socket and its listener differ in transport";
-    }
+    for (uint32_t i = 0; !why && i < config->socket_count; ++i)
+        why = config->sockets[i].is_client
+                  ? check_client_socket(&config->sockets[i], config->engine)
+                  : check_socket(&config->sockets[i], config->engine);
     if (!why)
         return HF_OK;
     snprintf(error, HF_LOOP_ERROR_MAX, "configuration: %s", why);
@@ -488,6 +505,9 @@ enum hf_status hf_loop_open(struct hf_loop **out, char error[HF_LOOP_ERROR_MAX],
     }
     loop->config = *config;
     loop->wake_fd = -1;
+    loop->dialer_count = config->engine->dialer_count;
+    for (uint32_t i = 0; i < loop->dialer_count && i < HF_DIALERS_MAX; i++)
+        loop->dialers_are_dtls[i] = config->engine->dialers[i].transport == HF_TRANSPORT_DTLS;
     (void)pthread_mutex_init(&loop->engine_counters_lock, NULL);
     hf_post_open(loop);
     HF_COUNT(loop, memory_len, sizeof *loop);

@@ -17,12 +17,14 @@ struct hf_loop;
 
 #define HF_LOOP_ERROR_MAX 320
 
-/** A socket to open. `listener_index` names the entry of config->engine.listeners it serves. */
+/** A socket to open. `listener_index` names the entry of config->engine.listeners it serves, or
+ *  with `is_client`, which is for DTLS only, that of config->engine.dialers. */
 struct hf_loop_socket {
     struct hf_address address; /**< port 0: the kernel chooses; see hf_loop_address() */
     enum hf_transport transport;
     uint32_t listener_index;
     bool is_v6_only; /**< [::] otherwise takes IPv4 too */
+    bool is_client;  /**< to dial from only: no stranger is answered here */
 };
 
 /** Where the plaintext of a listener's associations goes, and what comes back goes to them, for as
@@ -50,6 +52,11 @@ struct hf_loop_handlers {
      *  so no event. */
     void (*refused)(struct hf_loop *loop, uint32_t listener_index, enum hf_status status,
                     void *arg);
+    /** dialled tells, once for each hf_loop_connect() that gave HF_OK, what came of it: the
+     *  association whose handshake has begun, whose events follow; or 0 and why there is none. May
+     *  come before hf_loop_connect() returns. `user` is hf_connect.user. */
+    void (*dialled)(struct hf_loop *loop, uint64_t user, hf_association_id association,
+                    enum hf_status status, void *arg);
     /** sign is handed a job that waits for the signature of a remote key. Whoever takes it gives it
      *  back with hf_loop_give_job(), exactly once, in this turn or a later one. False, or without
      *  it: nobody can sign, and the handshake fails. */
@@ -126,6 +133,15 @@ struct hf_address hf_loop_address(const struct hf_loop *loop, uint32_t socket_in
 HF_MUST_USE enum hf_status hf_loop_send(struct hf_loop *loop, hf_association_id association,
                                         struct hf_bytes data);
 
+/** hf_loop_connect dials, as hf_engine_connect() does: opens the connection first, within 5 s, on
+ *  TLS; on DTLS sends from a socket of the dialer's. In: path.local with port 0 and no address:
+ *  the kernel's choice; otherwise TLS is bound to it, and DTLS leaves from the socket that has it,
+ *  a listener's too. Views are copied. Errors: HF_E_STATE (not within a turn of the loop: call it
+ *  from a handler or a task; or there is no socket to dial from, or the loop stops); HF_E_ARGUMENT;
+ *  HF_E_ASSOCIATION_LIMIT (connections_max), HF_E_MEMORY, HF_E_UNREACHABLE (refused at once).
+ *  Thread: the loop's. */
+HF_MUST_USE enum hf_status hf_loop_connect(struct hf_loop *loop, const struct hf_connect *connect);
+
 /** hf_loop_end closes an association as hf_engine_close_association() does; a TLS connection is
  *  closed once what is queued has been sent. */
 void hf_loop_end(struct hf_loop *loop, hf_association_id association, enum hf_close how);
@@ -156,6 +172,7 @@ struct hf_loop_counters {
     uint64_t receive_buffers_empty; /**< times all receive buffers were in use */
     uint64_t receive_queue_drops;   /**< dropped by the kernel: queue full, or cannot be DTLS */
     uint64_t completions_overflowed; /**< turns that found the completion queue overflown */
+    uint64_t dials, dials_failed; /**< hf_loop_connect(): handshakes begun; connections failed */
     uint64_t accepts, accept_errors; /**< EMFILE and the like; accepting pauses for 100 ms */
     uint64_t connections_refused;    /**< over connections_max */
     uint64_t connections;            /**< gauge: open now */

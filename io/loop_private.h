@@ -6,6 +6,7 @@
  *     socket.c   opening sockets, addresses  udp.c      datagrams in and out
  *     tcp.c      streams in and out          connection.c  their records, lists and ends
  *     backlog.c  bytes that have to wait     counters.c    the view from outside
+ *     dial.c     outgoing connections
  *     post.c     tasks from other threads    upstream*.c   forwarding: upstream.h
  *
  * Invariant: kernel memory is named by indices and generations, never by pointers that could
@@ -52,6 +53,8 @@ struct hf_socket {
     bool is_v6;
     bool is_wildcard;
     bool is_armed;
+    bool is_v6_only;
+    bool is_client; /* listener_index is a dialer's */
 };
 
 /** Bytes that outlive a turn. */
@@ -79,6 +82,7 @@ struct hf_connection {
     uint32_t hash_next; /* links the free ones, too */
     uint32_t generation;
     uint32_t upstream; /* its connection to the upstream, counted from 1; 0: none */
+    struct hf_dial *dial; /* what is to be dialled once it is connected, otherwise NULL */
     int fd;
     uint8_t socket_index;
     uint8_t end_how; /* enum hf_close, when is_ending */
@@ -150,6 +154,8 @@ struct hf_loop {
     int wake_fd;
     int stop_requested; /* atomic */
 
+    uint32_t dialer_count;
+    bool dialers_are_dtls[HF_DIALERS_MAX];
     uint32_t socket_count;
     struct hf_socket *sockets;
     struct hf_socket *last_sender;
@@ -252,6 +258,8 @@ struct hf_connection *hf_connection_next_resuming(struct hf_loop *loop, uint32_t
 struct hf_connection *hf_connection_next_viewed(struct hf_loop *loop, uint32_t *list);
 /** hf_connection_doom closes it as soon as the kernel has no request for it any more. */
 void hf_connection_doom(struct hf_loop *loop, struct hf_connection *connection);
+/** hf_connection_unlinger takes that back. */
+void hf_connection_unlinger(struct hf_loop *loop, struct hf_connection *connection);
 /** hf_connection_linger closes it in a while if nothing else does. */
 void hf_connection_linger(struct hf_loop *loop, struct hf_connection *connection);
 /** hf_connection_expire closes those that have lingered long enough. */
@@ -260,6 +268,17 @@ void hf_connection_expire(struct hf_loop *loop);
 void hf_connection_hurry(struct hf_loop *loop, struct hf_connection *connection);
 /** hf_connection_backlog gives the bytes on their way to this peer, this turn's included. */
 uint32_t hf_connection_backlog(const struct hf_connection *connection);
+
+/* ---- dial.c ---- */
+
+/** hf_dial_go_on looks whether the connection has come about, and begins the handshake. */
+void hf_dial_go_on(struct hf_loop *loop, struct hf_connection *connection);
+/** hf_dial_settle waits for that, or gives up when the loop stops. */
+void hf_dial_settle(struct hf_loop *loop, struct hf_connection *connection);
+/** hf_dial_give_up tells that it has failed, and closes. */
+void hf_dial_give_up(struct hf_loop *loop, struct hf_connection *connection, enum hf_status status);
+/** hf_dial_drop forgets the order; nobody is told. */
+void hf_dial_drop(struct hf_connection *connection);
 
 /* ---- tcp.c ---- */
 

@@ -238,6 +238,8 @@ enum hf_status hf_socket_open(struct hf_socket *out, char error[HF_LOOP_ERROR_MA
 {
     *out = (struct hf_socket){
         .listener_index = what->listener_index,
+        .is_v6_only = what->is_v6_only,
+        .is_client = what->is_client,
         .fd = -1,
         .transport = what->transport,
         .is_v6 = !socket_is_v4(&what->address),

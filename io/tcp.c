@@ -335,6 +335,10 @@ void hf_tcp_writable(struct hf_loop *loop, const struct hf_completion *completio
         return;
     connection->is_writable_armed = false;
     hf_connection_touch(loop, connection);
+    if (connection->dial && !connection->is_doomed) {
+        hf_dial_go_on(loop, connection);
+        return;
+    }
     struct hf_block *queue = connection->queue;
     if (!queue || connection->is_broken || connection->is_doomed)
         return;
@@ -354,6 +358,10 @@ void hf_tcp_resume(struct hf_loop *loop)
     loop->resume_head = HF_NONE;
     struct hf_connection *connection;
     while ((connection = hf_connection_next_resuming(loop, &list)) != NULL) {
+        if (connection->dial) {
+            hf_dial_go_on(loop, connection);
+            continue;
+        }
         if (connection->is_new) {
             tcp_introduce(loop, connection);
             continue;
@@ -476,6 +484,8 @@ void hf_tcp_settle(struct hf_loop *loop)
         connection->turn_out_len = 0;
         if (connection->is_doomed)
             hf_connection_doom(loop, connection);
+        else if (connection->dial)
+            hf_dial_settle(loop, connection);
         else if (connection->is_closing)
             tcp_settle_closing(loop, connection);
         else

@@ -79,7 +79,7 @@ enum hf_status hf_udp_receive(struct hf_datagram *datagram, struct hf_loop *loop
     hf_socket_address_load(&datagram->path.peer, completion->name);
     datagram->path.local = socket->address;
     datagram->listener_index = socket->listener_index;
-    datagram->is_client = false;
+    datagram->is_client = socket->is_client;
     datagram->ecn = 0;
     udp_read_controls(datagram, &completion->controls);
     datagram->data = completion->data;
@@ -92,7 +92,7 @@ static struct hf_socket *udp_sender(struct hf_loop *loop, const struct hf_output
 {
     const struct hf_address *local = &output->path.local;
     struct hf_socket *last = loop->last_sender;
-    if (last && last->listener_index == output->listener_index && !last->is_wildcard &&
+    if (last && !last->is_wildcard &&
         memcmp(&last->address, local, sizeof *local) == 0)
         return last;
     static const uint8_t v4_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};

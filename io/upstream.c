@@ -98,7 +98,9 @@ void hf_upstream_close(struct hf_loop *loop)
 bool hf_upstream_event(struct hf_loop *loop, const struct hf_event *event)
 {
     const struct hf_upstream *upstream =
-        loop->upstreams ? &loop->upstreams->of_listener[event->listener_index] : NULL;
+        loop->upstreams && !event->is_client
+            ? &loop->upstreams->of_listener[event->listener_index]
+            : NULL;
     if (!upstream || !upstream->is_there)
         return false;
     if (upstream->is_stream)

@@ -118,7 +118,8 @@ struct hf_config {
     uint32_t stream_buffers_max; /**< TLS records being received at once, 18.5 KiB each; 256 */
     uint32_t output_len_max;     /**< bytes of output per turn; 1 MiB; at least 64 KiB */
     uint32_t events_max;         /**< events held between two calls of take; 4,096 */
-    uint32_t local_addresses_max; /**< distinct local addresses DTLS peers may reach; 64 */
+    uint32_t local_addresses_max; /**< distinct local addresses: with their ports where listeners
+                                       are or DTLS is dialled from; 64 */
 
     /* Half-open handshakes. */
     uint32_t handshakes_pressure;       /**< from so many on, the next limit bites; 3,072 */

@@ -142,6 +142,7 @@ enum hf_status_class {
     X(E_CRYPTO_LIBRARY, USAGE, 255, "crypto_library", "another libcrypto hides BoringSSL")       \
     X(E_CLOSED_BY_PEER, CLOSED, 255, "closed_by_peer", "the peer sent close_notify")             \
     X(E_CLOSED_LOCALLY, CLOSED, 0, "closed_locally", "closed on request")                        \
+    X(E_UNREACHABLE, CLOSED, 255, "unreachable", "no connection to the address came about")      \
     X(E_TRUNCATED, CLOSED, 255, "truncated", "the connection ended without close_notify")        \
     X(E_SUPERSEDED, CLOSED, 255, "superseded", "the peer began again from the same address")
 

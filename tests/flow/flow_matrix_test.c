@@ -449,7 +449,7 @@ static void heavy_loss_costs_what_it_must(void **state)
     assert_true(apart < 0.005 || (apart - 0.005) * (apart - 0.005) < 16 * variance);
 }
 
-/** The clients here are not the engine's: the rows of its client role are client_test's. */
+/** The clients here are not the engine's: the rows of its own are flow_client_test's. */
 static bool is_ours(const struct hf_row *row)
 {
     bool is_client = row->state >= HF_STATE_CL_START && row->state < HF_STATE_OPEN;

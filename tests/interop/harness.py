@@ -8,6 +8,8 @@ import tempfile
 import threading
 import time
 
+# What the servers stand on: HF_TEST_IO=epoll or uring; otherwise what they choose.
+IO = ["--io", os.environ["HF_TEST_IO"]] if "HF_TEST_IO" in os.environ else []
 OUTPUT_SHOWN = 2500  # bytes of a process's output that a failure shows
 
 
@@ -101,7 +103,7 @@ class Server:
         self.options = options
         places = ["[::]:0"] if is_wildcard else ["127.0.0.1:0", "[::1]:0"]
         argv = [binary, "--psk-file", key_file, "--log-format", "logfmt", "--log-level", "debug",
-                "--shards", "2"]
+                "--shards", "2", *IO]
         for place in places:
             argv += ["--dtls", place, "--tls", place]
         argv += ["--respond-anywhere"] if is_wildcard else []

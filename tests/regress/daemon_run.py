@@ -25,7 +25,7 @@ import traceback
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "interop"))
-from harness import Fail, Process, Skip  # noqa: E402
+from harness import IO, Fail, Process, Skip  # noqa: E402
 
 KEY = "8f1d2c3b4a5968778695a4b3c2d1e0f1"
 NEW_KEY = "00112233445566778899aabbccddeeff"
@@ -79,7 +79,7 @@ class Daemon:
         write_keys(self.key_file, keys)
         self.process = Process([binary, "--psk-file", self.key_file, "--log-format", "logfmt",
                                 "--dtls", "127.0.0.1:0", "--tls", "127.0.0.1:0", "--metrics",
-                                "127.0.0.1:0", "--shards", "2", "--respond", "whoami", *options])
+                                "127.0.0.1:0", "--shards=2", "--respond=whoami", *IO, *options])
         self.process.expect(rb"event=ready[^\n]*\n", PATIENCE, "the daemon to be ready")
         found = re.findall(rb"event=listening transport=(\w+) address=\S+?:(\d+)\s",
                            self.process.output)

@@ -139,12 +139,13 @@ static void deliver(struct engine_pair *pair, struct engine_pair_item item)
         assert_int_equal(hf_engine_receive_datagram(to->engine, &datagram), HF_OK);
         return;
     }
-    size_t consumed;
-    if (pair->is_cut)
-        return;
-    enum hf_status status =
-        hf_engine_receive_stream(to->engine, &consumed, to->id, item.data, item.len);
-    assert_true(status == HF_E_STALE || (status == HF_OK && consumed == item.len));
+    size_t chunk = pair->chunk_max ? pair->chunk_max : item.len;
+    for (size_t at = 0; at < item.len && !pair->is_cut; at += chunk) {
+        size_t consumed, len = item.len - at < chunk ? item.len - at : chunk;
+        enum hf_status status =
+            hf_engine_receive_stream(to->engine, &consumed, to->id, item.data + at, len);
+        assert_true(status == HF_E_STALE || (status == HF_OK && consumed == len));
+    }
 }
 
 static void take_event(struct engine_end *end, const struct hf_event *event)
@@ -287,7 +288,7 @@ bool engine_pair_is_open(const struct engine_pair *pair)
     return is_open;
 }
 
-static void check_agreement(const struct engine_pair *pair)
+void engine_pair_check_agreement(const struct engine_pair *pair)
 {
     const struct hf_association_info ours = engine_pair_info(&pair->client);
     const struct hf_association_info theirs = engine_pair_info(&pair->server);
@@ -316,7 +317,7 @@ void engine_pair_meet(struct engine_pair *pair)
     assert_int_equal(engine_pair_dial(pair), HF_OK);
     engine_pair_run(pair);
     assert_true(engine_pair_is_open(pair));
-    check_agreement(pair);
+    engine_pair_check_agreement(pair);
 }
 
 void engine_pair_talk(struct engine_pair *pair)

@@ -78,7 +78,8 @@ struct engine_pair {
     void *filter_arg;
     uint8_t *lent[4096];
     size_t lent_count;
-    bool is_cut; /**< TLS: the connection is gone */
+    bool is_cut;      /**< TLS: the connection is gone */
+    size_t chunk_max; /**< TLS: handed in by so many bytes; 0: as it was sent */
 };
 
 /** engine_pair_init sets a small configuration and an answer that lets both ends open. */
@@ -104,6 +105,9 @@ enum hf_status engine_pair_answer(struct engine_end *end);
 
 /** engine_pair_meet dials and runs, and fails the test unless both ends are open and agree. */
 void engine_pair_meet(struct engine_pair *pair);
+
+/** engine_pair_check_agreement fails the test unless both open ends think the same. */
+void engine_pair_check_agreement(const struct engine_pair *pair);
 
 /** engine_pair_is_open tells whether both ends are open. */
 bool engine_pair_is_open(const struct engine_pair *pair);

@@ -3,125 +3,35 @@
  * the engine as server: two CSEs over Mcc'. Who must answer, who we are, what of the server's
  * flight is refused, jobs that are late, loss of each flight.
  */
-#include "credential_maker.h"
 #include "engine_pair.h"
-
-#define SERVER_CSE_ID "//b.example/in-cse"
-#define CLIENT_CSE_ID "//a.example/in-cse"
+#include "pair_credentials.h"
 
 static struct engine_pair pair;
 
-/** Two CSEs, one CA, and what each believes. */
-static struct world {
-    struct hf_credential *server, *client, *stranger;
-    struct hf_trust *trust, *raw_only;
-    struct hf_listener_authority authority;
-} world;
-
-static EVP_PKEY *ca_key;
-static X509 *ca;
+static const struct pair_credentials *world;
+static struct hf_listener_authority authority;
 
 static struct hf_bytes bytes_of(const char *text)
 {
     return (struct hf_bytes){(const uint8_t *)text, strlen(text)};
 }
 
-static struct hf_credential *make_credential(const char *names, bool is_signed)
-{
-    static struct maker_text chain, private_key;
-    struct hf_credential *credential;
-    const char *why = "";
-    const struct maker_options options = {.subject = names, .names = names};
-    EVP_PKEY *key = maker_key(NID_X9_62_prime256v1);
-    X509 *certificate =
-        maker_certificate(&options, key, is_signed ? ca : NULL, is_signed ? ca_key : key);
-    chain.len = private_key.len = 0;
-    maker_add_certificate(&chain, certificate);
-    maker_add_key(&private_key, key);
-    const struct hf_credential_source source = {.chain_pem = maker_view(&chain),
-                                                .key_pem = maker_view(&private_key)};
-    assert_int_equal(hf_credential_open(&credential, &why, &source), HF_OK);
-    X509_free(certificate);
-    EVP_PKEY_free(key);
-    return credential;
-}
-
-static void add_pin(char *out, size_t max, const struct hf_credential *credential,
-                    const char *entity_id)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    const uint8_t *digest = hf_credential_key_digest(credential);
-    char text[44] = {0};
-    for (size_t i = 0; i < 43; i++) {
-        uint32_t bits = 0;
-        for (size_t bit = 6 * i; bit < 6 * i + 6; bit++)
-            bits = bits << 1 | (bit < 256 ? (uint32_t)digest[bit / 8] >> (7 - bit % 8) & 1 : 0);
-        text[i] = digits[bits];
-    }
-    size_t len = strlen(out);
-    snprintf(out + len, max - len, "sha-256;%s %s\n", text, entity_id);
-}
-
-static struct hf_trust *make_trust(uint8_t flavours, struct hf_bytes anchors, const char *pins)
-{
-    struct hf_trust *trust;
-    struct hf_trust_source source;
-    const char *why = "";
-    hf_trust_source_init(&source);
-    source.flavours = flavours;
-    source.anchors_pem = anchors;
-    source.raw_keys = bytes_of(pins);
-    assert_int_equal(hf_trust_open(&trust, &why, &source), HF_OK);
-    return trust;
-}
-
-static int make_world(void **state)
-{
-    static struct maker_text anchors;
-    const struct maker_options options = {.subject = "ca", .is_ca = true};
-    char pins[512] = "";
-    (void)state;
-    ca_key = maker_key(NID_X9_62_prime256v1);
-    ca = maker_certificate(&options, ca_key, NULL, ca_key);
-    maker_add_certificate(&anchors, ca);
-    world.server = make_credential("DNS:in-cse.b.example", true);
-    world.client = make_credential("DNS:in-cse.a.example", true);
-    world.stranger = make_credential("DNS:in-cse.c.example", false);
-    add_pin(pins, sizeof pins, world.server, SERVER_CSE_ID);
-    add_pin(pins, sizeof pins, world.client, CLIENT_CSE_ID);
-    world.trust = make_trust(HF_FLAVOUR_CSE_ID | HF_FLAVOUR_RAW, maker_view(&anchors), pins);
-    world.raw_only = make_trust(HF_FLAVOUR_RAW, (struct hf_bytes){NULL, 0}, pins);
-    return 0;
-}
-
-static int drop_world(void **state)
-{
-    (void)state;
-    hf_credential_close(world.server);
-    hf_credential_close(world.client);
-    hf_credential_close(world.stranger);
-    hf_trust_close(world.trust);
-    hf_trust_close(world.raw_only);
-    X509_free(ca);
-    EVP_PKEY_free(ca_key);
-    return 0;
-}
-
 /** Both have both kinds of credentials; the client dials the CSE by its certificate. */
 static void begin(bool is_dtls)
 {
     engine_pair_init(&pair, is_dtls);
-    world.authority = (struct hf_listener_authority){
-        .x509 = world.server, .raw = world.server, .trust = world.trust};
-    pair.listeners[is_dtls].authorities = &world.authority;
+    world = pair_credentials();
+    authority = (struct hf_listener_authority){
+        .x509 = world->server, .raw = world->server, .trust = world->trust};
+    pair.listeners[is_dtls].authorities = &authority;
     pair.listeners[is_dtls].authority_count = 1;
     pair.listeners[is_dtls].reference_point = HF_REFERENCE_POINT_MCC_PRIME;
     pair.dialers[is_dtls].reference_point = HF_REFERENCE_POINT_MCC_PRIME;
-    pair.dialers[is_dtls].x509 = world.client;
-    pair.dialers[is_dtls].trust = world.trust;
+    pair.dialers[is_dtls].x509 = world->client;
+    pair.dialers[is_dtls].trust = world->trust;
     pair.connect.psk_identity = (struct hf_bytes){NULL, 0};
     pair.connect.flavour = HF_FLAVOUR_CSE_ID;
-    pair.connect.entity_id = bytes_of(SERVER_CSE_ID);
+    pair.connect.entity_id = bytes_of(PAIR_SERVER_CSE_ID);
     pair.config.proofs_max = 4;
 }
 
@@ -141,8 +51,8 @@ static void every_suite_opens_on_both_transports(void **state)
         assert_int_equal(info.suite, suites[i / 2]);
         assert_int_equal(info.framework, HF_FRAMEWORK_CERTIFICATE);
         assert_int_equal(info.entity_kind, HF_ENTITY_CSE);
-        assert_string_equal(info.entity_id, SERVER_CSE_ID);
-        assert_string_equal(engine_pair_info(&pair.server).entity_id, CLIENT_CSE_ID);
+        assert_string_equal(info.entity_id, PAIR_SERVER_CSE_ID);
+        assert_string_equal(engine_pair_info(&pair.server).entity_id, PAIR_CLIENT_CSE_ID);
         assert_int_equal(pair.client.request_count, 0);
         engine_pair_talk(&pair);
         engine_pair_close(&pair);
@@ -156,15 +66,15 @@ static void kinds_may_be_mixed(void **state)
     for (int i = 0; i < 8; i++) {
         bool is_dtls = i & 1, is_client_raw = i & 2, is_server_raw = i & 4;
         begin(is_dtls);
-        world.authority.x509 = is_server_raw ? NULL : world.server;
-        world.authority.raw = is_server_raw ? world.server : NULL;
-        pair.dialers[is_dtls].x509 = is_client_raw ? NULL : world.client;
-        pair.dialers[is_dtls].raw = is_client_raw ? world.client : NULL;
+        authority.x509 = is_server_raw ? NULL : world->server;
+        authority.raw = is_server_raw ? world->server : NULL;
+        pair.dialers[is_dtls].x509 = is_client_raw ? NULL : world->client;
+        pair.dialers[is_dtls].raw = is_client_raw ? world->client : NULL;
         pair.connect.flavour = is_server_raw ? HF_FLAVOUR_RAW : HF_FLAVOUR_CSE_ID;
         engine_pair_open(&pair);
         engine_pair_meet(&pair);
-        assert_string_equal(engine_pair_info(&pair.client).entity_id, SERVER_CSE_ID);
-        assert_string_equal(engine_pair_info(&pair.server).entity_id, CLIENT_CSE_ID);
+        assert_string_equal(engine_pair_info(&pair.client).entity_id, PAIR_SERVER_CSE_ID);
+        assert_string_equal(engine_pair_info(&pair.server).entity_id, PAIR_CLIENT_CSE_ID);
         engine_pair_talk(&pair);
         engine_pair_close(&pair);
     }
@@ -175,12 +85,12 @@ static void without_expectations_the_certificate_tells(void **state)
     (void)state;
     for (int is_dtls = 0; is_dtls < 2; is_dtls++) {
         begin(is_dtls);
-        pair.dialers[is_dtls].raw = world.client;
+        pair.dialers[is_dtls].raw = world->client;
         pair.connect.flavour = HF_FLAVOUR_NONE;
         pair.connect.entity_id = (struct hf_bytes){NULL, 0};
         engine_pair_open(&pair);
         engine_pair_meet(&pair);
-        assert_string_equal(engine_pair_info(&pair.client).entity_id, SERVER_CSE_ID);
+        assert_string_equal(engine_pair_info(&pair.client).entity_id, PAIR_SERVER_CSE_ID);
         engine_pair_close(&pair);
     }
 }
@@ -191,8 +101,8 @@ static void a_key_or_a_certificate_the_server_chooses(void **state)
     for (int is_dtls = 0; is_dtls < 2; is_dtls++) {
         begin(is_dtls);
         pair.connect.psk_identity = bytes_of(ENGINE_PAIR_IDENTITY);
-        pair.connect.entity_id = bytes_of(SERVER_CSE_ID);
-        pair.client.answer.entity_id = bytes_of(SERVER_CSE_ID);
+        pair.connect.entity_id = bytes_of(PAIR_SERVER_CSE_ID);
+        pair.client.answer.entity_id = bytes_of(PAIR_SERVER_CSE_ID);
         engine_pair_open(&pair);
         engine_pair_meet(&pair); /* the listener's order: pre-shared keys first */
         assert_int_equal(engine_pair_info(&pair.client).framework,
@@ -225,19 +135,19 @@ static void the_wrong_server_is_refused(void **state)
         pair.connect.entity_id = bytes_of("//b.example/other-cse");
         assert_int_equal(outcome(), HF_E_PEER_NAME);
         begin(is_dtls); /* a self-made certificate with the right name */
-        world.authority.x509 = world.stranger;
+        authority.x509 = world->stranger;
         pair.connect.entity_id = bytes_of("//c.example/in-cse");
         enum hf_status status = outcome();
         assert_true(status == HF_E_CERTIFICATE_UNKNOWN_CA ||
                     status == HF_E_CERTIFICATE_SELF_SIGNED);
         begin(is_dtls); /* an unpinned raw key */
-        world.authority.x509 = NULL;
-        world.authority.raw = world.stranger;
+        authority.x509 = NULL;
+        authority.raw = world->stranger;
         pair.connect.flavour = HF_FLAVOUR_RAW;
         assert_int_equal(outcome(), HF_E_RAW_KEY_UNKNOWN);
         begin(is_dtls); /* pinned, but somebody else's */
-        world.authority.x509 = NULL;
-        world.authority.raw = world.client;
+        authority.x509 = NULL;
+        authority.raw = world->client;
         pair.connect.flavour = HF_FLAVOUR_RAW;
         assert_int_equal(outcome(), HF_E_PEER_NAME);
         begin(is_dtls); /* too late for the certificate */
@@ -251,11 +161,11 @@ static void the_wrong_client_is_refused(void **state)
     (void)state;
     for (int is_dtls = 0; is_dtls < 2; is_dtls++) {
         begin(is_dtls);
-        pair.dialers[is_dtls].x509 = world.stranger;
+        pair.dialers[is_dtls].x509 = world->stranger;
         assert_int_equal(outcome(), HF_E_PEER_ALERT); /* DTLS: in the end */
         begin(is_dtls); /* raw keys only, and the client has a certificate only */
-        world.authority.trust = world.raw_only;
-        world.authority.raw = NULL;
+        authority.trust = world->raw_only;
+        authority.raw = NULL;
         assert_int_equal(outcome(), HF_E_PEER_ALERT);
     }
 }
@@ -264,7 +174,7 @@ static void a_kind_that_was_not_agreed_on_is_refused(void **state)
 {
     (void)state;
     begin(false); /* the server knows no RFC 7250, the client wants nothing else */
-    world.authority.raw = NULL;
+    authority.raw = NULL;
     pair.connect.flavour = HF_FLAVOUR_RAW;
     enum hf_status status = outcome();
     assert_true(status == HF_E_PEER_ALERT || status == HF_E_CERTIFICATE_TYPE);
@@ -419,7 +329,7 @@ static void a_dialer_may_change_under_way(void **state)
     assert_int_equal(engine_pair_dial(&pair), HF_OK);
     engine_pair_run(&pair);
     struct hf_dialer dialer = pair.dialers[0];
-    dialer.x509 = world.stranger; /* the handshake holds on to what it began with */
+    dialer.x509 = world->stranger; /* the handshake holds on to what it began with */
     assert_int_equal(hf_engine_update_dialer(pair.client.engine, 0, &dialer), HF_OK);
     pair.client.is_idle = false;
     engine_pair_run(&pair);
@@ -445,5 +355,5 @@ int main(void)
         cmocka_unit_test(bad_orders_are_refused),
         cmocka_unit_test(a_dialer_may_change_under_way),
     };
-    return cmocka_run_group_tests(tests, make_world, drop_world);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
