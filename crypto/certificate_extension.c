@@ -214,28 +214,44 @@ static bool is_distribution_points(struct hf_bytes value)
     return true;
 }
 
+/* Qualifiers are for people: the address of a statement (RFC 5280 4.2.1.4), no notices. */
+static bool is_qualifiers(CBS policy)
+{
+    static const uint8_t id_qt_cps[] = {0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x02, 0x01};
+    CBS qualifiers, qualifier, address;
+    struct hf_bytes oid;
+    if (CBS_len(&policy) == 0)
+        return true;
+    if (!CBS_get_asn1(&policy, &qualifiers, CBS_ASN1_SEQUENCE) || CBS_len(&policy) != 0 ||
+        CBS_len(&qualifiers) == 0)
+        return false;
+    while (CBS_len(&qualifiers) > 0) {
+        if (!CBS_get_asn1(&qualifiers, &qualifier, CBS_ASN1_SEQUENCE) ||
+            !hf__der_get_oid(&oid, &qualifier) ||
+            !hf__bytes_equal(oid, (struct hf_bytes){id_qt_cps, sizeof id_qt_cps}) ||
+            !CBS_get_asn1(&qualifier, &address, CBS_ASN1_IA5STRING) || CBS_len(&qualifier) != 0)
+            return false;
+    }
+    return true;
+}
+
 /* Policies are not judged (none is asked for), but have to be well-formed and distinct. */
 static bool is_policies(struct hf_bytes value)
 {
-    CBS sequence, policy, qualifiers;
+    CBS sequence, policy;
     struct hf_bytes oids[HF__NAMES_MAX];
     size_t count = 0;
     if (!get_sequence(&sequence, value))
         return false;
     while (CBS_len(&sequence) > 0) {
         if (count == HF__NAMES_MAX || !CBS_get_asn1(&sequence, &policy, CBS_ASN1_SEQUENCE) ||
-            !hf__der_get_oid(&oids[count], &policy))
+            !hf__der_get_oid(&oids[count], &policy) || !is_qualifiers(policy))
             return false;
         for (size_t i = 0; i < count; i++) {
             if (hf__bytes_equal(oids[i], oids[count]))
                 return false;
         }
         count++;
-        /* qualifiers are for people; a path that must honour them is no longer made */
-        if (CBS_len(&policy) > 0 &&
-            (!CBS_get_asn1(&policy, &qualifiers, CBS_ASN1_SEQUENCE) || CBS_len(&policy) != 0))
-            return false;
-        (void)qualifiers;
     }
     return true;
 }

@@ -57,6 +57,8 @@ static const struct row good[] = {
     {"now=99.9", HF_OK, 255, false},
     {"leaf.extra=1.3.6.1.4.1.99999.1:0500", HF_OK, 255, false},
     {"leaf.extra=2.5.29.32!:300a3008060667810c010201", HF_OK, 255, false},
+    {"leaf.extra=2.5.29.32:301e301c06032a03043015301306082b060105050702011607783a2f2f612f62", HF_OK,
+     255, false},
     {"leaf.san=DNS:mn.sp.example,MAIL:a@sp.example,IP:c0000201,DIR:CN=x", HF_OK, 255, false},
     {"leaf.san=DNS:MN.SP.Example", HF_OK, 255, false},
     {"ca.nc=+DNS:sp.example", HF_OK, 255, false},
@@ -137,6 +139,8 @@ static const struct row bad[] = {
     {"leaf.extra=2.5.29.31:300430028100", HF_E_BAD_CERTIFICATE, 42, false},
     {"leaf.extra=2.5.29.32:3014300806062a0304050607300806062a0304050607", HF_E_BAD_CERTIFICATE, 42,
      false},
+    {"leaf.extra=2.5.29.32:3017301506032a0304300e300c06082b060105050702023000",
+     HF_E_BAD_CERTIFICATE, 42, false},
     /* version, serial number, key, signature */
     {"leaf.version=1", HF_E_CERTIFICATE_VERSION, 43, false},
     {"leaf.version=2", HF_E_CERTIFICATE_VERSION, 43, false},
