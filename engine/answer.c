@@ -125,6 +125,12 @@ static enum hf_status keep_names(struct hf_engine *engine, struct hf_association
     if (identity.credential_id.len == 0)
         identity.credential_id =
             (struct hf_bytes){(const uint8_t *)former.credential_id, former.credential_id_len};
+    bool is_other = identity.credential_id.len != former.credential_id_len ||
+                    (former.credential_id_len > 0 &&
+                     !hf_bytes_equal_public(identity.credential_id.data, former.credential_id,
+                                            former.credential_id_len));
+    if (association->flags & HF_ASSOCIATION_SA2 && is_other)
+        handshake->is_misnamed = true;
     if (handshake->is_named) {
         const struct hf_bytes expected = {(const uint8_t *)former.entity_id, former.entity_id_len};
         if (identity.entity_id.len == 0)

@@ -188,8 +188,12 @@ enum hf_status hf_certify_bind_peer(struct hf_engine *engine, struct hf_associat
                                     struct hf_handshake *handshake,
                                     const struct hf_peer_identity *peer)
 {
+    struct hf_association_info named = {0};
+    hf_identity_copy(&named, engine, association->identity); /* client: who was to be dialled */
+    const struct hf_bytes entity_id = {peer->entity_id, peer->entity_id_len};
+    const struct hf_bytes named_id = {(const uint8_t *)named.entity_id, named.entity_id_len};
     const struct hf_identity identity = {
-        .entity_id = {peer->entity_id, peer->entity_id_len},
+        .entity_id = entity_id.len > 0 ? entity_id : named_id,
         .credential_id = {peer->credential_id, peer->credential_id_len},
         .server_name = {handshake->terms.server_name, handshake->terms.server_name_len},
         .handles = {&peer->handles[0][0], (size_t)peer->handle_count * HF_REVOCATION_HANDLE_LEN},

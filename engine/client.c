@@ -17,6 +17,8 @@
 #include "steps.h"
 #include "stream.h"
 
+#include <handfast/pair.h>
+
 #define HF_VERIFIES_MAX                                                                            \
     8 /* HelloVerifyRequests in one handshake; an honest one takes one or two                      \
        */
@@ -239,7 +241,14 @@ static enum hf_status take_order(struct hf_engine *engine, struct hf_association
 {
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
     struct hf_terms *terms = &handshake->terms;
-    const struct hf_identity names = {.entity_id = connect->entity_id};
+    const struct hf_pair *pair = connect->pair;
+    struct hf_identity names = {.entity_id = connect->entity_id};
+    if (pair) {
+        names.entity_id = (struct hf_bytes){(const uint8_t *)pair->entity_id, pair->entity_id_len};
+        names.credential_id =
+            (struct hf_bytes){(const uint8_t *)pair->credential_id, pair->credential_id_len};
+        association->flags |= HF_ASSOCIATION_SA2;
+    }
     if (!hf_is_datagram(association)) {
         association->stream.user = connect->user;
         association->stream.local_port = connect->path.local.port;
@@ -254,9 +263,29 @@ static enum hf_status take_order(struct hf_engine *engine, struct hf_association
         memcpy(hf_handshake_identity(engine, handshake), connect->psk_identity.data,
                connect->psk_identity.len);
     handshake->flavour = (uint8_t)connect->flavour;
-    handshake->is_named = connect->entity_id.len > 0;
-    association->entity_kind = (uint8_t)hf_entity_kind_of(connect->entity_id);
+    handshake->is_named = names.entity_id.len > 0;
+    association->entity_kind =
+        (uint8_t)(pair ? pair->entity_kind : hf_entity_kind_of(connect->entity_id));
     return handshake->is_named ? hf_identity_keep(&association->identity, engine, &names) : HF_OK;
+}
+
+/** SA2 only after SA1 and registration, and as the same peer (TS-0003 8.2.1). */
+static enum hf_status check_pair(const struct hf_engine *engine, const struct hf_connect *connect)
+{
+    const struct hf_pair *pair = connect->pair;
+    if (!pair)
+        return HF_OK;
+    if (!pair->is_registered)
+        return HF_E_STATE;
+    if (engine->dialers[connect->dialer_index].reference_point != pair->reference_point)
+        return HF_E_ARGUMENT;
+    if (pair->expires_s && engine->wall_s >= pair->expires_s)
+        return HF_E_CREDENTIAL_EXPIRED;
+    if (connect->entity_id.len > 0 &&
+        (connect->entity_id.len != pair->entity_id_len ||
+         !hf_bytes_equal_public(connect->entity_id.data, pair->entity_id, pair->entity_id_len)))
+        return HF_E_IDENTITY_REFUSED;
+    return HF_OK;
 }
 
 enum hf_status hf_engine_connect(hf_association_id *out, struct hf_engine *engine,
@@ -267,6 +296,7 @@ enum hf_status hf_engine_connect(hf_association_id *out, struct hf_engine *engin
     *out = 0;
     if (!is_valid(engine, connect))
         return HF_E_ARGUMENT;
+    HF_TRY(check_pair(engine, connect));
     if (!hf_outbox_has_room(&engine->outbox))
         return HF_WAITING;
     struct hf_path path = connect->path;

@@ -158,6 +158,7 @@ enum {
     HF_ASSOCIATION_LAST_WORD = 1 << 11,  /**< DTLS: ours was the handshake's last flight */
     HF_ASSOCIATION_RESUMED = 1 << 12,    /**< without a full handshake */
     HF_ASSOCIATION_TICKET = 1 << 13,     /**< our last flight begins with a NewSessionTicket */
+    HF_ASSOCIATION_SA2 = 1 << 15,        /**< client: the way back (TS-0003 8.2.1) */
     HF_ASSOCIATION_CACHED = 1 << 14,     /**< the session has an ID, and is in the cache */
 };
 

@@ -380,6 +380,7 @@ enum hf_status hf_engine_association_info(struct hf_association_info *out,
     out->entity_kind = (enum hf_entity_kind)association->entity_kind;
     out->framework = (enum hf_framework)association->framework;
     out->is_client = hf_is_client(association);
+    out->is_sa2 = association->flags & HF_ASSOCIATION_SA2;
     out->reference_point = out->is_client ? hf_dialer_of(engine, association)->reference_point
                                           : hf_listener_of(engine, association)->reference_point;
     out->transport = hf_is_datagram(association) ? HF_TRANSPORT_DTLS : HF_TRANSPORT_TLS;

@@ -137,6 +137,24 @@ static void write_share(const struct hf_engine *engine, struct hf_association *a
     hf_flight_close(engine, association, &message);
 }
 
+/** Whether the certificate is that of the entity that was to be dialled, if it names one. SA2:
+ *  whoever came by SA1 shows the same credential here (TS-0003 8.2.1). */
+static bool is_expected(const struct hf_engine *engine, const struct hf_association *association,
+                        const struct hf_peer_identity *peer)
+{
+    const struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    struct hf_association_info named = {0};
+    hf_identity_copy(&named, engine, association->identity);
+    if (handshake->is_named && peer->entity_id_len > 0 &&
+        (named.entity_id_len != peer->entity_id_len ||
+         !hf_bytes_equal_public(named.entity_id, peer->entity_id, peer->entity_id_len)))
+        return false;
+    return !(association->flags & HF_ASSOCIATION_SA2) ||
+           (named.credential_id_len == peer->credential_id_len &&
+            hf_bytes_equal_public(named.credential_id, peer->credential_id,
+                                  peer->credential_id_len));
+}
+
 enum hf_status hf_prove_proof(struct hf_engine *engine, struct hf_association *association,
                               const struct hf_machine_event *event)
 {
@@ -144,6 +162,8 @@ enum hf_status hf_prove_proof(struct hf_engine *engine, struct hf_association *a
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
     HF_TRY(hf_proof_answered(engine, handshake));
     struct hf_job *job = &hf_proof_of(engine, handshake)->job;
+    if (!is_expected(engine, association, &job->peer))
+        return HF_E_PEER_NAME;
     HF_TRY(hf_certify_bind_peer(engine, association, handshake, &job->peer));
     write_share(engine, association, handshake);
     hf_keys_session_hash(handshake); /* what our signature is over as well */

@@ -8,6 +8,8 @@
  */
 #include "loop_private.h"
 
+#include <handfast/pair.h>
+
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -17,6 +19,7 @@
 /** An order, with what its views show. */
 struct hf_dial {
     struct hf_connect connect;
+    struct hf_pair pair; /* if connect has one */
     uint8_t text[];
 };
 
@@ -62,6 +65,10 @@ static struct hf_dial *copy_order(const struct hf_connect *connect)
     dial->connect.server_name = keep(&at, connect->server_name);
     dial->connect.psk_identity = keep(&at, connect->psk_identity);
     dial->connect.entity_id = keep(&at, connect->entity_id);
+    if (connect->pair) {
+        dial->pair = *connect->pair;
+        dial->connect.pair = &dial->pair;
+    }
     return dial;
 }
 

@@ -166,7 +166,7 @@ static void keys_sign_object(struct keys *keys, struct signing *signing)
 void keys_sign(struct keys *keys, struct signing *signings, size_t count)
 {
     static struct hf_job jobs[KEYS_SIGNINGS_MAX];
-    struct hf_job *pointers[KEYS_SIGNINGS_MAX];
+    struct hf_job *pointers[KEYS_SIGNINGS_MAX] = {NULL};
     struct signing *of[KEYS_SIGNINGS_MAX];
     size_t job_count = 0;
 

@@ -114,6 +114,11 @@ static json_t *request_hash(struct call *call)
     return request_named(call, "hash");
 }
 
+static json_t *request_revoke(struct call *call)
+{
+    return request_named(call, "revoke");
+}
+
 static const struct command commands[] = {
     {{"status", NULL}, "", "what it serves, and how it is", request_status, hf_print_status},
     {{"reload", NULL},
@@ -138,6 +143,11 @@ static const struct command commands[] = {
      hf_print_assoc_show},
     {{"assoc", "close"}, "ASSOCIATION", "end one", request_close, hf_print_assoc_close},
     {{"why", NULL}, "IDENTITY|ADDR", "why a device is not connected", request_why, hf_print_why},
+    {{"revoke", NULL},
+     "IDENTITY",
+     "refuse a key of a MAF from now on; end what it has made",
+     request_revoke,
+     hf_print_revoke},
     {{"hash", NULL},
      "IDENTITY",
      "what stands for it in logs with hashed identities",

@@ -222,3 +222,10 @@ void hf_print_why(const json_t *result)
         puts("no failure is remembered: it has not tried lately, or it does not reach us");
     json_array_foreach(failures, i, item) put_failure(item);
 }
+
+void hf_print_revoke(const json_t *result)
+{
+    printf("revoked; %s\n", json_is_true(json_object_get(result, "had_key"))
+                                ? "associations made with its key are being ended"
+                                : "no key of it was held");
+}

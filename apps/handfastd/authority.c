@@ -216,6 +216,13 @@ struct hf_key_source hf_authority_source(struct hf_authority *authority, uint32_
     return (struct hf_key_source){.request = refuse};
 }
 
+bool hf_authority_try(struct hf_authority *authority, uint32_t shard_index,
+                      struct hf_engine *engine, const struct hf_request *request)
+{
+    return authority->file != NULL &&
+           hf_keystore_try(authority->file, shard_index, engine, request);
+}
+
 static void serve(struct hf_listener_authority *out, const struct hf_credentials *credentials)
 {
     *out = (struct hf_listener_authority){

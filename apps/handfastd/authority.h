@@ -45,6 +45,11 @@ void hf_authority_serve(struct hf_listener_authority *out, const struct hf_autho
 /** hf_authority_expiry tells when its certificates and CRLs end. Thread: any. */
 void hf_authority_expiry(struct hf_credentials_expiry *out, struct hf_authority *authority);
 
+/** hf_authority_try answers from the key file if the identity has a key in it, and otherwise
+ *  returns false: a key store is not asked. Thread: the shard's. */
+HF_MUST_USE bool hf_authority_try(struct hf_authority *authority, uint32_t shard_index,
+                                  struct hf_engine *engine, const struct hf_request *request);
+
 /** hf_authority_drain hands over the answers that have come. Thread: the shard's. */
 void hf_authority_drain(struct hf_authority *authority, uint32_t shard_index,
                         struct hf_engine *engine);

@@ -29,6 +29,7 @@ static struct parse {
     const cfg_t *block; /* the listener or authority being read, whose values are in ... */
     struct hf_daemon_listener listener;
     struct hf_daemon_authority authority;
+    struct hf_daemon_maf maf;
     bool is_seen[SETTINGS_MAX];       /* of a list: all of it */
     unsigned int taken[SETTINGS_MAX]; /* of a list: elements so far */
 } parse;
@@ -67,7 +68,8 @@ static enum hf_settings_section section_of(const cfg_t *cfg)
 
 static bool is_block(enum hf_settings_section section)
 {
-    return section == HF_SECTION_LISTENER || section == HF_SECTION_AUTHORITY;
+    return section == HF_SECTION_LISTENER || section == HF_SECTION_AUTHORITY ||
+           section == HF_SECTION_MAF;
 }
 
 static void enter_block(const cfg_t *cfg, enum hf_settings_section section)
@@ -79,7 +81,8 @@ static void enter_block(const cfg_t *cfg, enum hf_settings_section section)
     parse.block = cfg;
     hf_daemon_listener_init(&parse.listener);
     hf_daemon_authority_init(&parse.authority);
-    parse.listener.line = parse.authority.line = (uint32_t)cfg->line;
+    memset(&parse.maf, 0, sizeof(parse.maf));
+    parse.listener.line = parse.authority.line = parse.maf.line = (uint32_t)cfg->line;
     for (size_t i = 0; i < count; i++) {
         if (table[i].section == section) {
             parse.is_seen[i] = false;
@@ -94,6 +97,8 @@ static void *base_of(enum hf_settings_section section)
         return &parse.listener;
     if (section == HF_SECTION_AUTHORITY)
         return &parse.authority;
+    if (section == HF_SECTION_MAF)
+        return &parse.maf;
     return parse.config;
 }
 
@@ -176,6 +181,18 @@ static bool has_empty_list(const char **out_key, cfg_t *block, enum hf_settings_
     return false;
 }
 
+static int keep_maf(cfg_t *cfg, const char *title)
+{
+    struct hf_daemon_mafs *mafs = &parse.config->mafs;
+    if (mafs->count == HF_MAF_CONFIG_MAX) {
+        cfg_error(cfg, "more than %d MAFs", HF_MAF_CONFIG_MAX);
+        return -1;
+    }
+    memcpy(parse.maf.fqdn, title, strlen(title) + 1);
+    mafs->mafs[mafs->count++] = parse.maf;
+    return 0;
+}
+
 static int take_block(cfg_t *cfg, cfg_opt_t *opt)
 {
     struct hf_daemon_config *config = parse.config;
@@ -184,7 +201,8 @@ static int take_block(cfg_t *cfg, cfg_opt_t *opt)
     enum hf_settings_section section = section_of(block);
     enter_block(block, section);
     parse.block = NULL;
-    if (!is_name(block->title)) {
+    bool is_fqdn = section == HF_SECTION_MAF && strlen(block->title) < HF_MAF_CONFIG_TEXT_MAX;
+    if (!is_fqdn && !is_name(block->title)) { /* of a MAF it is checked with the rest */
         cfg_error(cfg, "%s \"%.60s\": a name is 1 to %d letters, digits, '-', '_' or '.'",
                   opt->name, block->title, HF_NAME_MAX - 1);
         return -1;
@@ -193,6 +211,8 @@ static int take_block(cfg_t *cfg, cfg_opt_t *opt)
         cfg_error(cfg, "%s \"%s\": %s: an empty list", opt->name, block->title, key);
         return -1;
     }
+    if (section == HF_SECTION_MAF)
+        return keep_maf(cfg, block->title);
     if (section == HF_SECTION_LISTENER) {
         if (config->socket_count == HF_LISTENERS_MAX) {
             cfg_error(cfg, "more than %d listeners", HF_LISTENERS_MAX);

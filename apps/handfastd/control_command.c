@@ -359,6 +359,22 @@ static json_t *run_why(struct hf_daemon *daemon, const struct hf_control_request
 
 /* ------------------------------------------------------------------------------------------- */
 
+/* First no more of the key is handed out, then what has it is ended: none slips between. */
+static json_t *run_revoke(struct hf_daemon *daemon, const struct hf_control_request *request)
+{
+    uint64_t context = 0;
+    struct hf_bytes identity = {(const uint8_t *)request->text, request->text_len};
+    bool is_ended = true;
+    if (!hf_maf_revoke(daemon->shared.maf, &context, identity))
+        return hf_control_error("not an identity of a configured MAF; a key of our own is revoked "
+                                "by removing it from its file or store");
+    for (uint32_t i = 0; context != 0 && i < daemon->shard_count; i++)
+        is_ended &= hf_shard_revoke(daemon->shards[i], context);
+    if (!is_ended)
+        return hf_control_error("the key is revoked, but not all associations could be ended");
+    return good(json_pack("{s:b}", "had_key", context != 0));
+}
+
 static void audit(const struct hf_control_request *request, const char *who, bool is_good)
 {
     struct hf_log_line line;
@@ -374,6 +390,9 @@ static void audit(const struct hf_control_request *request, const char *who, boo
         snprintf(id, sizeof(id), "%016" PRIx64, request->association);
         hf_log_text(&line, "association", id);
     }
+    if (request->command == HF_CONTROL_REVOKE)
+        hf_log_identity(&line, "identity",
+                        (struct hf_bytes){(const uint8_t *)request->text, request->text_len});
     hf_log_text(&line, "outcome", is_good ? "ok" : "refused");
     hf_audit_end(&line);
 }
@@ -404,6 +423,9 @@ json_t *hf_control_command_run(struct hf_daemon *daemon, const struct hf_control
         break;
     case HF_CONTROL_HASH:
         answer = run_hash(request);
+        break;
+    case HF_CONTROL_REVOKE:
+        answer = run_revoke(daemon, request);
         break;
     case HF_CONTROL_COMMAND_COUNT:
         break;

@@ -12,6 +12,7 @@
 
 static const char *const commands[HF_CONTROL_COMMAND_COUNT] = {
     "status", "reload", "log-level", "assoc-list", "assoc-show", "assoc-close", "why", "hash",
+    "revoke",
 };
 
 typedef bool take_fn(struct hf_control_request *request, const json_t *value);
@@ -113,7 +114,7 @@ static bool take_text_hex(struct hf_control_request *request, const json_t *valu
 
 #define ANY (BIT(HF_CONTROL_COMMAND_COUNT) - 1)
 #define ONE_ASSOCIATION (BIT(HF_CONTROL_ASSOC_SHOW) | BIT(HF_CONTROL_ASSOC_CLOSE))
-#define NAMED (BIT(HF_CONTROL_WHY) | BIT(HF_CONTROL_HASH))
+#define NAMED (BIT(HF_CONTROL_WHY) | BIT(HF_CONTROL_HASH) | BIT(HF_CONTROL_REVOKE))
 
 static const struct field fields[] = {
     {"command", ANY, ANY, take_command, "a command"},
@@ -203,5 +204,6 @@ const char *hf_control_command_name(enum hf_control_command command)
 bool hf_control_command_changes(const struct hf_control_request *request)
 {
     return request->command == HF_CONTROL_ASSOC_CLOSE || request->command == HF_CONTROL_RELOAD ||
+           request->command == HF_CONTROL_REVOKE ||
            (request->command == HF_CONTROL_LOG_LEVEL && request->level >= 0);
 }

@@ -23,6 +23,7 @@ enum hf_control_command {
     HF_CONTROL_ASSOC_CLOSE,
     HF_CONTROL_WHY,
     HF_CONTROL_HASH,
+    HF_CONTROL_REVOKE,
     HF_CONTROL_COMMAND_COUNT,
 };
 
@@ -33,7 +34,8 @@ struct hf_control_request {
     hf_association_id association; /**< assoc-show, assoc-close */
     uint32_t limit;                /**< assoc-list */
     uint64_t cursor;               /**< assoc-list: where the last answer ended; 0: the beginning */
-    char text[HF_CONTROL_TEXT_MAX]; /**< assoc-list: what to look for; why, hash: an identity */
+    char text[HF_CONTROL_TEXT_MAX]; /**< assoc-list: what to look for; why, hash, revoke: an
+                                         identity */
     size_t text_len;
 };
 

@@ -6,6 +6,7 @@
 #define HF_DAEMON_CONFIG_H
 
 #include "log.h"
+#include "maf_config.h"
 
 #include <loop.h>
 
@@ -111,6 +112,8 @@ struct hf_daemon_config {
     uint32_t authority_count;
     struct hf_daemon_authority authorities[HF_AUTHORITIES_MAX];
     struct hf_daemon_listener common; /**< the command line's options for all listeners */
+
+    struct hf_daemon_mafs mafs; /**< whose keys count beside the authorities' own */
 
     uint64_t shard_count;
     enum hf_loop_io io;

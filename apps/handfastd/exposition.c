@@ -4,6 +4,7 @@
 #include "exposition.h"
 
 #include "audit.h"
+#include "exposition_maf.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -507,6 +508,7 @@ bool hf_exposition_write(FILE *out, const struct hf_daemon *daemon)
     write_keys(out, daemon);
     write_stores(out, daemon);
     write_reloads(out, daemon);
+    hf_exposition_maf(out, daemon->shared.maf);
     write_process(out, daemon);
     free(scrape.snapshots);
     return true;

@@ -113,7 +113,8 @@ static bool content_open(struct content *content, char *error, const char *path)
     return is_read;
 }
 
-static bool load(struct hf_keyfile **out, char *error, const char *path)
+bool hf_keystore_load(struct hf_keyfile **out, char error[HF_KEYSTORE_ERROR_MAX],
+                      const char *path)
 {
     struct content content;
     char reason[HF_KEYFILE_ERROR_MAX];
@@ -131,7 +132,7 @@ bool hf_keystore_open(struct hf_keystore **out, char error[HF_KEYSTORE_ERROR_MAX
                       uint32_t shard_count, const uint8_t context_key[16])
 {
     struct hf_keyfile *keyfile = NULL;
-    if (!load(&keyfile, error, path))
+    if (!hf_keystore_load(&keyfile, error, path))
         return false;
     size_t len = sizeof(struct hf_keystore) + shard_count * sizeof(struct reader);
     struct hf_keystore *store = aligned_alloc(_Alignof(struct hf_keystore), len);
@@ -189,7 +190,7 @@ bool hf_keystore_prepare(struct hf_keystore *store, struct hf_keystore_change *o
 {
     const struct hf_keyfile *current = atomic_load(&store->current);
     memset(out, 0, sizeof(*out));
-    if (!load(&store->prepared, error, path)) {
+    if (!hf_keystore_load(&store->prepared, error, path)) {
         atomic_fetch_add(&store->reloads_failed, 1);
         return false;
     }
@@ -248,17 +249,36 @@ void hf_keystore_close(struct hf_keystore *store)
     free(store);
 }
 
-static void answer_request(struct hf_engine *engine, const struct hf_request *request, void *arg)
+static const struct hf_keyfile *begin_read(struct reader *reader)
 {
-    struct reader *reader = arg;
     const struct hf_keyfile *keyfile = NULL;
     do {
         keyfile = atomic_load(&reader->store->current);
         atomic_store(&reader->in_use, keyfile);
     } while (keyfile != atomic_load(&reader->store->current));
-    struct hf_key_source source = hf_keyfile_source(keyfile);
+    return keyfile;
+}
+
+static void answer_request(struct hf_engine *engine, const struct hf_request *request, void *arg)
+{
+    struct reader *reader = arg;
+    struct hf_key_source source = hf_keyfile_source(begin_read(reader));
     source.request(engine, request, source.arg);
     atomic_store(&reader->in_use, NULL);
+}
+
+bool hf_keystore_try(struct hf_keystore *store, uint32_t shard_index, struct hf_engine *engine,
+                     const struct hf_request *request)
+{
+    struct reader *reader = &store->readers[shard_index];
+    struct hf_answer answer;
+    uint8_t scratch[HF_CREDENTIAL_ID_MAX];
+    hf_keyfile_answer(&answer, scratch, begin_read(reader), request->psk_identity);
+    bool is_there = answer.kind != HF_ANSWER_REFUSED;
+    if (is_there)
+        (void)hf_engine_answer(engine, request->ticket, &answer);
+    atomic_store(&reader->in_use, NULL);
+    return is_there;
 }
 
 struct hf_key_source hf_keystore_source(struct hf_keystore *store, uint32_t shard_index)

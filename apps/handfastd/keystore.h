@@ -51,6 +51,15 @@ void hf_keystore_close(struct hf_keystore *store);
 /** hf_keystore_source gives the source of one shard; it answers at once. */
 struct hf_key_source hf_keystore_source(struct hf_keystore *store, uint32_t shard_index);
 
+/** hf_keystore_try answers as that source would if the identity has a key, and otherwise returns
+ *  false. Thread: the shard's. */
+HF_MUST_USE bool hf_keystore_try(struct hf_keystore *store, uint32_t shard_index,
+                                 struct hf_engine *engine, const struct hf_request *request);
+
+/** hf_keystore_load reads a key file for a caller of its own. */
+HF_MUST_USE bool hf_keystore_load(struct hf_keyfile **out, char error[HF_KEYSTORE_ERROR_MAX],
+                                  const char *path);
+
 struct hf_keystore_counters {
     uint64_t keys; /**< gauge */
     uint64_t reloads, reloads_failed;

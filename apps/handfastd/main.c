@@ -246,6 +246,10 @@ static bool start(struct process *process)
         return false;
     }
     hf_respond_init();
+    if (shared->maf != NULL && !hf_maf_start(shared->maf)) {
+        hf_log_message(HF_LOG_ERROR, "start_failed", "no thread for MAFs");
+        return false;
+    }
     hf_job_cache((uint32_t)daemon->started.chain_cache_max);
     if (!open_keylog(daemon) || !start_shards(daemon))
         return false;
@@ -342,6 +346,8 @@ static void serve(struct process *process)
 
 static void close_keys(struct hf_daemon *daemon)
 {
+    hf_maf_close(daemon->shared.maf);
+    daemon->shared.maf = NULL;
     hf_signers_close(); /* they answer to loops that are still there */
     for (uint32_t i = 0; i < daemon->started.authority_count; i++)
         hf_authority_close(daemon->shared.authorities[i]);
@@ -403,6 +409,29 @@ static void end_unkept(const uint64_t *contexts, size_t count, uint64_t newest,
         (void)hf_shard_end_unkept(daemon->shards[i], authority_index, newest, contexts, count);
 }
 
+static void log_maf(bool is_error, const char *event, const char *text, void *arg)
+{
+    (void)arg;
+    hf_log_message(is_error ? HF_LOG_ERROR : HF_LOG_NOTICE, event, "%s", text);
+}
+
+static bool open_maf(struct hf_daemon *daemon)
+{
+    char error[HF_MAF_ERROR_MAX];
+    const struct hf_maf_config config = {
+        .mafs = &daemon->started.mafs,
+        .shard_count = (uint32_t)daemon->started.shard_count,
+        .questions_max = 65536,
+        .wake = wake_shard,
+        .log = log_maf,
+        .arg = daemon,
+    };
+    if (daemon->started.mafs.count == 0 || hf_maf_open(&daemon->shared.maf, error, &config))
+        return true;
+    hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
+    return false;
+}
+
 static bool open_keys(struct process *process)
 {
     struct hf_daemon *daemon = &process->daemon;
@@ -416,6 +445,8 @@ static bool open_keys(struct process *process)
             return false;
         }
     }
+    if (!open_maf(daemon))
+        return false;
     hf_daemon_serve(&daemon->started, daemon->shared.authorities, false);
     daemon->config = daemon->started;
     return true;
@@ -526,6 +557,7 @@ int main(int argc, char **argv)
     struct hf_daemon *daemon = &process.daemon;
     struct hf_daemon_config *config = &daemon->started;
     char error[HF_OPTIONS_ERROR_MAX];
+    hf_maf_resource_init(); /* keys pass through JSON */
     daemon->argc = argc;
     daemon->argv = argv;
     daemon->shared.keylog_fd = -1;

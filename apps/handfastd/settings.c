@@ -4,6 +4,7 @@
 #include "settings.h"
 
 #include "endpoint.h"
+#include "maf_settings.h"
 
 #include <handfast/credential.h>
 #include <stdio.h>
@@ -460,6 +461,7 @@ static const struct hf_setting settings[] = {
     {HF_SECTION_LISTENER, NULL, "upstream-tcp", "ADDR:PORT", take_upstream_address,
      LISTENER(upstream_tcp), 0, 0, NULL, false, false, "forward plaintext of TLS listeners there"},
 
+    HF_MAF_SETTINGS
     {HF_SECTION_PROCESS, "shards", "shards", "N", take_number, CONFIG(shard_count), 1,
      HF_SHARDS_MAX, NULL, false, false, "threads that serve; default: one a CPU"},
     {HF_SECTION_PROCESS, "io", "io", "HOW", take_choice, CONFIG(io), 0, 0, ios, false, false,
@@ -569,6 +571,6 @@ const char *hf_settings_section_name(enum hf_settings_section section)
 {
     static const char *const names[HF_SECTION_COUNT] = {
         NULL,  "process", "sessions", "metrics",  "control",
-        "log", "limits",  "listener", "authority"};
+        "log", "limits",  "listener", "authority", "maf"};
     return names[section];
 }

@@ -145,6 +145,7 @@ static void drain(struct hf_loop *loop, void *arg)
     atomic_store(&shard->is_waking, false);
     for (uint32_t i = 0; i < shard->shared->config->authority_count; i++)
         hf_authority_drain(shard->shared->authorities[i], shard->index, hf_loop_engine(loop));
+    hf_maf_drain(shard->shared->maf, shard->index, hf_loop_engine(loop));
 }
 
 /* One task at a time; what comes while it runs posts the next. If the queue is full the look each
@@ -153,6 +154,32 @@ void hf_shard_wake(struct hf_shard *shard)
 {
     if (!atomic_exchange(&shard->is_waking, true) && !hf_loop_post(shard->loop, drain, shard))
         atomic_store(&shard->is_waking, false);
+}
+
+/* Answers with the revoked key that are on their way come first: then they are found, too. */
+struct revoke {
+    struct hf_shard *shard;
+    uint64_t context;
+};
+
+static void revoke(struct hf_loop *loop, void *arg)
+{
+    struct revoke *task = arg;
+    drain(loop, task->shard);
+    (void)hf_shard_end_keys(task->shard, &task->context, 1);
+    free(task);
+}
+
+bool hf_shard_revoke(struct hf_shard *shard, uint64_t context)
+{
+    struct revoke *task = malloc(sizeof(*task));
+    if (task == NULL)
+        return report_ending(false);
+    *task = (struct revoke){shard, context};
+    if (hf_loop_post(shard->loop, revoke, task))
+        return true;
+    free(task);
+    return false;
 }
 
 /* ---- what a reload changes ---------------------------------------------------------------- */
@@ -304,8 +331,22 @@ static void request_key(struct hf_engine *engine, const struct hf_request *reque
         (void)hf_engine_answer(engine, request->ticket, &unknown);
         return;
     }
+    if (request->kind == HF_REQUEST_KEY &&
+        hf_maf_is_ours(shard->shared->maf, request->psk_identity)) {
+        if (!hf_authority_try(shard->shared->authorities[authority], shard->index, engine, request))
+            hf_maf_ask(shard->shared->maf, shard->index, engine, request);
+        return;
+    }
     const struct hf_key_source *source = &shard->sources[authority];
     source->request(engine, request, source->arg);
+}
+
+/* Only what goes to a MAF can be called off; for a ticket that did not, nothing happens. */
+static void cancel_key(struct hf_ticket ticket, void *arg)
+{
+    const struct hf_shard *shard = arg;
+    if (shard->shared->maf != NULL)
+        hf_maf_cancel(shard->shared->maf, shard->index, ticket);
 }
 
 /* ---- the thread --------------------------------------------------------------------------- */
@@ -324,7 +365,7 @@ static bool open_loop(struct hf_shard *shard)
     engine.sessions = shared->sessions.cache;
     for (uint32_t i = 0; i < shared->config->authority_count; i++)
         shard->sources[i] = hf_authority_source(shared->authorities[i], shard->index);
-    struct hf_key_source source = {.request = request_key, .arg = shard};
+    struct hf_key_source source = {.request = request_key, .cancel = cancel_key, .arg = shard};
     config.engine = &engine;
     config.source = &source;
     config.sockets = shared->sockets;

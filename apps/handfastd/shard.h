@@ -5,6 +5,7 @@
 #define HF_SHARD_H
 
 #include "authority.h"
+#include "maf.h"
 #include "sessions.h"
 
 struct hf_shard;
@@ -13,6 +14,7 @@ struct hf_shard;
 struct hf_shard_shared {
     const struct hf_daemon_config *config; /**< as of the start; a reload does not change it */
     struct hf_authority *authorities[HF_AUTHORITIES_MAX];
+    struct hf_maf *maf; /**< NULL: none is configured */
     struct hf_sessions sessions;
     struct hf_loop_socket sockets[HF_LISTENERS_MAX]; /**< with the ports the kernel chose */
     int keylog_fd;                                   /**< -1: none */
@@ -47,6 +49,10 @@ uint64_t hf_shard_handshakes(const struct hf_shard *shard, uint32_t listener_ind
 
 /** hf_shard_wake has the shard take the answers of key stores. Thread: any. */
 void hf_shard_wake(struct hf_shard *shard);
+
+/** hf_shard_revoke ends all associations whose `context` this is, those included whose answer is
+ *  still on its way. False: no memory, or the shard has ended. Thread: any but a shard's. */
+bool hf_shard_revoke(struct hf_shard *shard, uint64_t context);
 
 /** hf_shard_update puts what may change of the listeners into use, and waits until it is. False:
  * the shard has ended. Thread: any but a shard's. */

@@ -77,6 +77,8 @@ HF_API HF_MUST_USE enum hf_status hf_engine_accept(hf_association_id *out, struc
                                                    uint32_t listener_index,
                                                    const struct hf_path *path, uint64_t user);
 
+struct hf_pair;
+
 /** An association to begin as (D)TLS client. Views are copied. */
 struct hf_connect {
     uint32_t dialer_index;
@@ -90,13 +92,19 @@ struct hf_connect {
     struct hf_bytes entity_id;    /**< who must answer: the CSE-ID of Entity B, or the FQDN of a MAF
                                        (TS-0003 8.2.1, 8.1.2); empty: whom the key source or, with
                                        flavour NONE or RAW, the certificate names */
+    /** SA2: the registration this association belongs to (handfast/pair.h). It has to be there, the
+     *  credential in date, the dialer of its reference point; the peer must prove the same entity
+     *  and credential as by SA1. `entity_id` is the pair's then. NULL: an SA1 of our own. */
+    const struct hf_pair *pair;
 };
 
 /** hf_engine_connect begins a handshake as client: the ClientHello is output at once. TLS: bytes of
  *  the connection come and go as after hf_engine_accept(). The key source is asked for the key of
  *  `psk_identity` when the server's hello is there; its answer's entity must be `entity_id` if both
  *  say one. Errors: HF_WAITING (events or output full: next turn). HF_E_ASSOCIATION_LIMIT,
- *  HF_E_HANDSHAKE_LIMIT. HF_E_STATE (DTLS: there is an association on this path). HF_E_ARGUMENT. */
+ *  HF_E_HANDSHAKE_LIMIT. HF_E_STATE (DTLS: there is an association on this path; or the pair is not
+ *  registered). HF_E_CREDENTIAL_EXPIRED (the pair's). HF_E_IDENTITY_REFUSED (`entity_id` is not the
+ *  pair's). HF_E_ARGUMENT. */
 HF_API HF_MUST_USE enum hf_status hf_engine_connect(hf_association_id *out,
                                                     struct hf_engine *engine,
                                                     const struct hf_connect *connect);

@@ -5,6 +5,7 @@
 #include <handfast/engine.h>
 #include <handfast/job.h>
 #include <handfast/keyfile.h>
+#include <handfast/pair.h>
 #include <handfast/originator.h>
 
 #endif

@@ -102,10 +102,21 @@ def include_keysource(files):
     """keysource/: public headers and crypto.h"""
     own = names_in(files, "keysource")
     yield from check_includes(
-        without(files, "keysource/lmdb"), "keysource",
+        without(without(files, "keysource/lmdb"), "keysource/maf"), "keysource",
         lambda name: name in MEMORY_AND_TEXT or PUBLIC.match(name),
         lambda name, path: name in own | {"crypto.h"},
         "a key source is sans-I/O on the public headers and crypto.h")
+
+
+def include_maf(files):
+    """keysource/maf/: as a key source, with an HTTP parser and a JSON library"""
+    own = names_in(files, "keysource") | names_in(files, "keysource/maf")
+    yield from check_includes(
+        files, "keysource/maf",
+        lambda name: name in MEMORY_AND_TEXT or PUBLIC.match(name) or
+        name in ("http_parser.h", "jansson.h", "malloc.h"),
+        lambda name, path: name in own | {"crypto.h"},
+        "the MAF's client is sans-I/O on the public headers and crypto.h")
 
 
 def include_keystore(files):
@@ -121,7 +132,7 @@ def include_keystore(files):
 
 def include_io(files):
     """io/: public headers and its own"""
-    own = names_in(files, "io")
+    own = names_in(files, "io") | names_in(files, "io/maf")
     yield from check_includes(
         files, "io",
         lambda name: not name.startswith("openssl/") and
@@ -140,7 +151,8 @@ SHARED_BY_APPS = {"endpoint.h", "json_text.h", "keylog.h"}
 
 def include_apps(files):
     """apps/: public headers, io's, the store's, their own; the examples public ones alone"""
-    io_own = names_in(files, "io") | names_in(files, "keysource/lmdb")
+    io_own = (names_in(files, "io") | names_in(files, "io/maf") |
+              names_in(files, "keysource/lmdb") | names_in(files, "keysource/maf"))
 
     def quoted(name, path):
         directory = os.path.dirname(path)
@@ -317,7 +329,7 @@ def leftovers(files):
                 yield path, number, f"'{match.group().strip()}' is a leftover"
 
 
-RULES = [include_public, include_engine, include_crypto, include_keysource, include_keystore,
-         include_io, include_apps, only_crypto_sees_openssl, no_memcmp, no_unbounded_strings,
-         no_process_matters, no_struct_typedefs, line_length, file_length, function_length,
-         file_banner, header_guard, whitespace, leftovers]
+RULES = [include_public, include_engine, include_crypto, include_keysource, include_maf,
+         include_keystore, include_io, include_apps, only_crypto_sees_openssl, no_memcmp,
+         no_unbounded_strings, no_process_matters, no_struct_typedefs, line_length, file_length,
+         function_length, file_banner, header_guard, whitespace, leftovers]

@@ -22,6 +22,8 @@ CASES = [
      "#include <unistd.h>\n"),
     (rules.include_keystore, "keysource/lmdb/x.c", "#include <lmdb.h>\n",
      "#include <openssl/rand.h>\n"),
+    (rules.include_maf, "keysource/maf/x.c", "#include <jansson.h>\n",
+     "#include <sys/socket.h>\n"),
     (rules.include_io, "io/x.c", "#include <liburing.h>\n", "#include <openssl/ssl.h>\n"),
     (rules.include_io, "io/x.c", "#include <handfast/engine.h>\n", '#include "crypto.h"\n'),
     (rules.include_apps, "apps/handfastd/x.c", "#include <jansson.h>\n", '#include "machine.h"\n'),

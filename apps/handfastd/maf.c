@@ -1,0 +1,580 @@
+/**
+ * maf.c - two lists under one short lock each, and a loop around a key service.
+ *
+ * Order is what revocation rests on: questions, cancellations and revocations are taken in the
+ * order they came, and a reply is in its shard's list before the revocation that follows returns.
+ */
+#include "maf.h"
+
+#include "keystore.h"
+
+#include <certificates.h>
+#include <errno.h>
+#include <maf_sockets.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#define COUNTERS_US 100000 /* how old the counters may be */
+
+enum item_kind {
+    ITEM_ASK = 0,
+    ITEM_CANCEL,
+    ITEM_REVOKE,
+};
+
+/* A message to the thread. */
+struct item {
+    struct item *next;
+    enum item_kind kind;
+    uint32_t shard_index;
+    struct hf_ticket ticket;
+    struct hf_address peer;
+    struct revocation *revocation;
+    size_t identity_len;
+    uint8_t identity[HF_MAF_IDENTITY_MAX];
+};
+
+/* On the stack of whoever waits. */
+struct revocation {
+    uint64_t context;
+    bool is_ours;
+    sem_t done;
+};
+
+/* A message to a shard; secret. Entity and Credential-ID follow. */
+struct reply {
+    struct reply *next;
+    struct hf_ticket ticket;
+    struct hf_answer answer;
+    uint8_t secret[HF_PSK_MAX];
+    uint8_t names[];
+};
+
+struct list {
+    pthread_mutex_t lock;
+    struct reply *first, **last;
+    bool is_woken;
+};
+
+struct hf_maf {
+    struct hf_maf_config config;
+    struct hf_key_service *service;
+    struct hf_maf_link *link;
+    struct hf_maf_sockets *sockets;
+    struct hf_keyfile *keys[HF_MAF_CONFIG_MAX]; /* NULL: certificates only */
+    struct hf_certificates certificates[HF_MAF_CONFIG_MAX];
+    struct hf_key_source source;
+    pthread_t thread;
+    bool is_started;
+    int wake_fd;
+    pthread_mutex_t lock; /* of items and counters */
+    struct item *first, **last;
+    uint32_t item_count;
+    uint64_t overflows;
+    bool is_ending;
+    struct hf_maf_counters counters;
+    uint64_t counted_us;
+    bool was_open[HF_MAF_CONFIG_MAX]; /* circuits, for the log */
+    struct list *lists;               /* one a shard */
+};
+
+/* ---- keys we have with MAFs --------------------------------------------------------------- */
+
+/* By KmID in whichever file has it. */
+static void answer_km(struct hf_engine *engine, const struct hf_request *request, void *arg)
+{
+    const struct hf_maf *maf = arg;
+    struct hf_answer answer = {.kind = HF_ANSWER_REFUSED};
+    uint8_t scratch[HF_CREDENTIAL_ID_MAX];
+    for (uint32_t i = 0; i < maf->config.mafs->count; i++) {
+        if (maf->keys[i] == NULL || request->kind != HF_REQUEST_KEY)
+            continue;
+        hf_keyfile_answer(&answer, scratch, maf->keys[i], request->psk_identity);
+        if (answer.kind != HF_ANSWER_REFUSED)
+            break;
+    }
+    /* A key file names who comes with a key: here that is us, not the MAF. */
+    answer.entity_id = (struct hf_bytes){NULL, 0};
+    answer.entity_kind = HF_ENTITY_PENDING;
+    (void)hf_engine_answer(engine, request->ticket, &answer);
+}
+
+static bool load_km(struct hf_keyfile **out, char *error, const struct hf_daemon_maf *config)
+{
+    struct hf_answer answer;
+    uint8_t scratch[HF_CREDENTIAL_ID_MAX];
+    char reason[HF_KEYSTORE_ERROR_MAX];
+    if (config->psk_file[0] == '\0')
+        return true;
+    if (!hf_keystore_load(out, reason, config->psk_file)) {
+        snprintf(error, HF_MAF_ERROR_MAX, "maf %.100s: %.500s", config->fqdn, reason);
+        return false;
+    }
+    hf_keyfile_answer(&answer, scratch, *out, hf_maf_text_view(config->identity));
+    if (answer.kind == HF_ANSWER_PSK)
+        return true;
+    snprintf(error, HF_MAF_ERROR_MAX, "maf %.100s: %.200s has no key for \"%.200s\"", config->fqdn,
+             config->psk_file, config->identity);
+    return false;
+}
+
+static const char *name_or_null(const char *text)
+{
+    return text[0] != '\0' ? text : NULL;
+}
+
+static bool load_keys(struct hf_maf *maf, char *error)
+{
+    for (uint32_t i = 0; i < maf->config.mafs->count; i++) {
+        const struct hf_daemon_maf *config = &maf->config.mafs->mafs[i];
+        char reason[HF_CERTIFICATES_ERROR_MAX];
+        const struct hf_certificate_files files = {
+            .cert = name_or_null(config->certificate),
+            .key = name_or_null(config->private_key),
+            .ca = name_or_null(config->ca),
+            .crl = name_or_null(config->crl),
+            .flavours = HF_FLAVOUR_FQDN,
+        };
+        if (!load_km(&maf->keys[i], error, config))
+            return false;
+        if (!hf_certificates_open(&maf->certificates[i], reason, &files)) {
+            snprintf(error, HF_MAF_ERROR_MAX, "maf %.100s: %.500s", config->fqdn, reason);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- open and close ----------------------------------------------------------------------- */
+
+static uint64_t seed(void)
+{
+    uint64_t value = 0;
+    (void)!getrandom(&value, sizeof(value), 0);
+    return value;
+}
+
+static void fill_pool(struct hf_maf_pool_config *pool, struct hf_maf_login *login,
+                      const struct hf_daemon_maf *config)
+{
+    hf_maf_pool_config_init(pool);
+    pool->fqdn = hf_maf_text_view(config->fqdn);
+    pool->origin = hf_maf_text_view(config->origin);
+    pool->admin_fqdn = hf_maf_text_view(config->admin_fqdn);
+    pool->address_count = config->address_count;
+    memcpy(pool->addresses, config->addresses, sizeof(pool->addresses));
+    if (config->connections > 0)
+        pool->connections_max = (uint32_t)config->connections;
+    if (config->pipeline > 0)
+        pool->pipeline_max = (uint32_t)config->pipeline;
+    pool->seed = seed();
+    *login = (struct hf_maf_login){.fqdn = pool->fqdn,
+                                   .psk_identity = hf_maf_text_view(config->identity)};
+}
+
+static enum hf_status open_service(struct hf_maf *maf)
+{
+    const struct hf_daemon_mafs *mafs = maf->config.mafs;
+    struct hf_maf_pool_config pools[HF_MAF_CONFIG_MAX];
+    struct hf_maf_login logins[HF_MAF_CONFIG_MAX];
+    struct hf_key_service_config service;
+    uint32_t connections_max = 0;
+    uint64_t lookup_us = 0;
+    _Static_assert(HF_MAF_CONFIG_MAX <= HF_KEY_SERVICE_MAFS_MAX, "each MAF finds its place");
+    _Static_assert(HF_MAF_CONFIG_ADDRESSES_MAX == HF_MAF_ADDRESSES_MAX, "and its addresses");
+    hf_key_service_config_init(&service);
+    for (uint32_t i = 0; i < mafs->count; i++) {
+        fill_pool(&pools[i], &logins[i], &mafs->mafs[i]);
+        logins[i].x509 = maf->certificates[i].x509;
+        logins[i].trust = maf->certificates[i].trust;
+        if (pools[i].connections_max > connections_max)
+            connections_max = pools[i].connections_max;
+        if (mafs->mafs[i].lookup_us > lookup_us)
+            lookup_us = mafs->mafs[i].lookup_us;
+    }
+    if (lookup_us > 0)
+        service.lookup_us_max = lookup_us;
+    for (uint32_t i = 0; i < mafs->count; i++)
+        pools[i].response_us_max = service.lookup_us_max;
+    service.mafs = pools;
+    service.maf_count = mafs->count;
+    service.askers_max = maf->config.questions_max;
+    service.part = (enum hf_key_part)mafs->mafs[0].part;
+    service.syntax = (enum hf_maf_relative_syntax)mafs->mafs[0].syntax;
+    enum hf_status status = hf_key_service_open(&maf->service, &service);
+    maf->source = (struct hf_key_source){.request = answer_km, .arg = maf};
+    const struct hf_maf_link_config link = {.service = maf->service,
+                                            .logins = logins,
+                                            .login_count = mafs->count,
+                                            .connections_max = connections_max,
+                                            .keys = &maf->source};
+    return status == HF_OK ? hf_maf_link_open(&maf->link, &link) : status;
+}
+
+bool hf_maf_open(struct hf_maf **out, char error[HF_MAF_ERROR_MAX],
+                 const struct hf_maf_config *config)
+{
+    struct hf_maf *maf = calloc(1, sizeof(*maf));
+    snprintf(error, HF_MAF_ERROR_MAX, "no memory for MAFs");
+    if (maf == NULL)
+        return false;
+    maf->config = *config;
+    maf->last = &maf->first;
+    pthread_mutex_init(&maf->lock, NULL);
+    maf->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    maf->lists = calloc(config->shard_count, sizeof(*maf->lists));
+    for (uint32_t i = 0; maf->lists != NULL && i < config->shard_count; i++) {
+        pthread_mutex_init(&maf->lists[i].lock, NULL);
+        maf->lists[i].last = &maf->lists[i].first;
+    }
+    bool is_good = maf->lists != NULL && maf->wake_fd >= 0 && load_keys(maf, error);
+    if (is_good) {
+        enum hf_status status = open_service(maf);
+        maf->sockets = status == HF_OK ? hf_maf_sockets_open(maf->link) : NULL;
+        is_good = maf->sockets != NULL;
+        if (!is_good)
+            snprintf(error, HF_MAF_ERROR_MAX, "MAFs: %s", hf_status_text(status));
+    }
+    if (!is_good) {
+        hf_maf_close(maf);
+        return false;
+    }
+    *out = maf;
+    return true;
+}
+
+static void free_replies(struct reply *reply)
+{
+    while (reply != NULL) {
+        struct reply *next = reply->next;
+        explicit_bzero(reply->secret, sizeof(reply->secret));
+        free(reply);
+        reply = next;
+    }
+}
+
+void hf_maf_close(struct hf_maf *maf)
+{
+    if (maf == NULL)
+        return;
+    if (maf->is_started) {
+        pthread_mutex_lock(&maf->lock);
+        maf->is_ending = true;
+        pthread_mutex_unlock(&maf->lock);
+        (void)eventfd_write(maf->wake_fd, 1);
+        pthread_join(maf->thread, NULL);
+    }
+    while (maf->first != NULL) {
+        struct item *next = maf->first->next;
+        free(maf->first);
+        maf->first = next;
+    }
+    for (uint32_t i = 0; maf->lists != NULL && i < maf->config.shard_count; i++) {
+        free_replies(maf->lists[i].first);
+        pthread_mutex_destroy(&maf->lists[i].lock);
+    }
+    free(maf->lists);
+    hf_maf_sockets_close(maf->sockets);
+    hf_maf_link_close(maf->link);
+    hf_key_service_close(maf->service);
+    for (uint32_t i = 0; i < HF_MAF_CONFIG_MAX; i++) {
+        hf_keyfile_close(maf->keys[i]);
+        hf_certificates_close(&maf->certificates[i]);
+    }
+    if (maf->wake_fd >= 0)
+        close(maf->wake_fd);
+    pthread_mutex_destroy(&maf->lock);
+    free(maf);
+}
+
+/* ---- to the thread ------------------------------------------------------------------------ */
+
+bool hf_maf_is_ours(const struct hf_maf *maf, struct hf_bytes psk_identity)
+{
+    return maf != NULL && hf_key_service_is_ours(maf->service, psk_identity);
+}
+
+/* False: too many wait. Takes the item in either case. */
+static bool post(struct hf_maf *maf, struct item *item)
+{
+    pthread_mutex_lock(&maf->lock);
+    bool was_empty = maf->first == NULL;
+    /* A cancellation belongs to a question that was counted, a revocation to a person. */
+    bool has_room = item->kind != ITEM_ASK || maf->item_count < maf->config.questions_max;
+    if (has_room) {
+        item->next = NULL;
+        *maf->last = item;
+        maf->last = &item->next;
+        maf->item_count++;
+    } else {
+        maf->overflows++;
+    }
+    pthread_mutex_unlock(&maf->lock);
+    if (!has_room)
+        free(item);
+    else if (was_empty)
+        (void)eventfd_write(maf->wake_fd, 1);
+    return has_room;
+}
+
+static struct item *make_item(enum item_kind kind, struct hf_bytes identity)
+{
+    struct item *item = identity.len > HF_MAF_IDENTITY_MAX ? NULL : malloc(sizeof(*item));
+    if (item == NULL)
+        return NULL;
+    item->kind = kind;
+    item->revocation = NULL;
+    item->identity_len = identity.len;
+    if (identity.len > 0)
+        memcpy(item->identity, identity.data, identity.len);
+    return item;
+}
+
+void hf_maf_ask(struct hf_maf *maf, uint32_t shard_index, struct hf_engine *engine,
+                const struct hf_request *request)
+{
+    const struct hf_answer unavailable = {.kind = HF_ANSWER_UNAVAILABLE};
+    struct item *item = make_item(ITEM_ASK, request->psk_identity);
+    if (item != NULL) {
+        item->shard_index = shard_index;
+        item->ticket = request->ticket;
+        item->peer = request->path->peer;
+    }
+    if (item == NULL || !post(maf, item))
+        (void)hf_engine_answer(engine, request->ticket, &unavailable);
+}
+
+void hf_maf_cancel(struct hf_maf *maf, uint32_t shard_index, struct hf_ticket ticket)
+{
+    struct item *item = make_item(ITEM_CANCEL, (struct hf_bytes){NULL, 0});
+    if (item == NULL) /* a late answer is legal */
+        return;
+    item->shard_index = shard_index;
+    item->ticket = ticket;
+    (void)post(maf, item);
+}
+
+bool hf_maf_revoke(struct hf_maf *maf, uint64_t *context, struct hf_bytes psk_identity)
+{
+    struct revocation revocation = {0};
+    *context = 0;
+    if (!hf_maf_is_ours(maf, psk_identity) || !maf->is_started)
+        return false;
+    struct item *item = make_item(ITEM_REVOKE, psk_identity);
+    if (item == NULL)
+        return false;
+    item->revocation = &revocation;
+    sem_init(&revocation.done, 0, 0);
+    (void)post(maf, item);
+    while (sem_wait(&revocation.done) != 0)
+        continue;
+    sem_destroy(&revocation.done);
+    *context = revocation.context;
+    return revocation.is_ours;
+}
+
+/* ---- to the shards ------------------------------------------------------------------------ */
+
+static struct hf_bytes put_name(struct reply *reply, size_t *used, struct hf_bytes name)
+{
+    if (name.len == 0)
+        return name;
+    memcpy(reply->names + *used, name.data, name.len);
+    struct hf_bytes copy = {reply->names + *used, name.len};
+    *used += name.len;
+    return copy;
+}
+
+static struct reply *copy_reply(const struct hf_key_reply *from)
+{
+    const struct hf_answer *answer = &from->answer;
+    size_t used = 0;
+    struct reply *reply =
+        malloc(sizeof(*reply) + answer->entity_id.len + answer->credential_id.len);
+    if (reply == NULL)
+        return NULL;
+    reply->ticket = from->ticket;
+    reply->answer = *answer;
+    if (answer->secret.len > 0)
+        memcpy(reply->secret, answer->secret.data, answer->secret.len);
+    reply->answer.secret.data = reply->secret;
+    reply->answer.entity_id = put_name(reply, &used, answer->entity_id);
+    reply->answer.credential_id = put_name(reply, &used, answer->credential_id);
+    reply->next = NULL;
+    return reply;
+}
+
+static void hand_over(struct hf_maf *maf, const struct hf_key_reply *reply)
+{
+    struct list *list = &maf->lists[reply->tag];
+    struct reply *copy = copy_reply(reply);
+    if (copy == NULL) /* the engine's own deadline ends the wait */
+        return;
+    pthread_mutex_lock(&list->lock);
+    *list->last = copy;
+    list->last = &copy->next;
+    bool is_woken = list->is_woken;
+    list->is_woken = true;
+    pthread_mutex_unlock(&list->lock);
+    if (!is_woken)
+        maf->config.wake((uint32_t)reply->tag, maf->config.arg);
+}
+
+static void deliver(struct hf_maf *maf)
+{
+    struct hf_key_reply reply;
+    while (hf_key_service_take_reply(maf->service, &reply))
+        hand_over(maf, &reply);
+}
+
+void hf_maf_drain(struct hf_maf *maf, uint32_t shard_index, struct hf_engine *engine)
+{
+    if (maf == NULL)
+        return;
+    struct list *list = &maf->lists[shard_index];
+    pthread_mutex_lock(&list->lock);
+    struct reply *replies = list->first;
+    list->first = NULL;
+    list->last = &list->first;
+    list->is_woken = false;
+    pthread_mutex_unlock(&list->lock);
+    for (const struct reply *reply = replies; reply != NULL; reply = reply->next)
+        (void)hf_engine_answer(engine, reply->ticket, &reply->answer);
+    free_replies(replies);
+}
+
+/* ---- the thread --------------------------------------------------------------------------- */
+
+static void take_item(struct hf_maf *maf, const struct item *item)
+{
+    struct hf_bytes identity = {item->identity, item->identity_len};
+    const struct hf_key_question question = {.tag = item->shard_index,
+                                             .ticket = item->ticket,
+                                             .psk_identity = identity,
+                                             .peer = &item->peer};
+    switch (item->kind) {
+    case ITEM_ASK:
+        if (hf_key_service_ask(maf->service, &question) != HF_KEY_ASKED) {
+            const struct hf_key_reply full = {.tag = item->shard_index,
+                                              .ticket = item->ticket,
+                                              .answer = {.kind = HF_ANSWER_UNAVAILABLE}};
+            hand_over(maf, &full);
+        }
+        break;
+    case ITEM_CANCEL:
+        hf_key_service_cancel(maf->service, item->shard_index, item->ticket);
+        break;
+    case ITEM_REVOKE:
+        item->revocation->is_ours =
+            hf_key_service_revoke(maf->service, &item->revocation->context, identity);
+        deliver(maf); /* what was ready is in the lists before whoever waits goes on */
+        sem_post(&item->revocation->done);
+        break;
+    default:
+        break;
+    }
+}
+
+/* False: it is time to end. */
+static bool take_items(struct hf_maf *maf)
+{
+    pthread_mutex_lock(&maf->lock);
+    struct item *item = maf->first;
+    maf->first = NULL;
+    maf->last = &maf->first;
+    maf->item_count = 0;
+    bool is_ending = maf->is_ending;
+    pthread_mutex_unlock(&maf->lock);
+    while (item != NULL) {
+        struct item *next = item->next;
+        take_item(maf, item);
+        free(item);
+        item = next;
+    }
+    return !is_ending;
+}
+
+static void log_health(struct hf_maf *maf, uint32_t index, const struct hf_maf_health *health)
+{
+    char text[500];
+    if (maf->was_open[index] == health->is_circuit_open)
+        return;
+    maf->was_open[index] = health->is_circuit_open;
+    enum hf_status failure = hf_maf_link_failure(maf->link, index);
+    if (health->is_circuit_open)
+        snprintf(text, sizeof(text),
+                 "MAF %.200s does not answer (last handshake: %s): keys held serve on, other "
+                 "lookups fail until it is back",
+                 maf->config.mafs->mafs[index].fqdn, hf_status_reason(failure));
+    else
+        snprintf(text, sizeof(text), "MAF %.200s answers again",
+                 maf->config.mafs->mafs[index].fqdn);
+    maf->config.log(health->is_circuit_open, health->is_circuit_open ? "maf_down" : "maf_up",
+                    text, maf->config.arg);
+}
+
+static void publish(struct hf_maf *maf, uint64_t now_us)
+{
+    struct hf_maf_counters *counters = &maf->counters;
+    if (now_us - maf->counted_us < COUNTERS_US && maf->counted_us != 0)
+        return;
+    maf->counted_us = now_us;
+    pthread_mutex_lock(&maf->lock);
+    hf_key_service_counters_get(&counters->service, maf->service);
+    counters->overflows = maf->overflows;
+    counters->maf_count = maf->config.mafs->count;
+    for (uint32_t i = 0; i < counters->maf_count; i++) {
+        snprintf(counters->mafs[i].fqdn, sizeof(counters->mafs[i].fqdn), "%.253s",
+                 maf->config.mafs->mafs[i].fqdn);
+        counters->mafs[i].failure = hf_maf_link_failure(maf->link, i);
+        hf_key_service_maf_counters_get(&counters->mafs[i].counters, maf->service, i);
+    }
+    pthread_mutex_unlock(&maf->lock);
+    for (uint32_t i = 0; i < counters->maf_count; i++)
+        log_health(maf, i, &counters->mafs[i].counters.health);
+}
+
+void hf_maf_counters_get(struct hf_maf_counters *out, struct hf_maf *maf)
+{
+    pthread_mutex_lock(&maf->lock);
+    *out = maf->counters;
+    pthread_mutex_unlock(&maf->lock);
+}
+
+static void *live(void *arg)
+{
+    struct hf_maf *maf = arg;
+    bool is_on = true;
+    (void)pthread_setname_np(pthread_self(), "hf-maf");
+    while (is_on) {
+        eventfd_t count = 0;
+        uint64_t now_us = hf_maf_sockets_now_us();
+        (void)eventfd_read(maf->wake_fd, &count);
+        hf_maf_link_begin(maf->link, now_us, time(NULL));
+        hf_maf_sockets_read(maf->sockets);
+        is_on = take_items(maf);
+        hf_maf_link_end(maf->link);
+        hf_maf_sockets_write(maf->sockets);
+        deliver(maf);
+        publish(maf, now_us);
+        uint64_t until_us = hf_maf_link_next_us(maf->link);
+        uint64_t most_us = now_us + 1000000; /* counters and circuits are looked at */
+        if (is_on)
+            hf_maf_sockets_wait(maf->sockets, maf->wake_fd,
+                                until_us < most_us ? until_us : most_us);
+    }
+    return NULL;
+}
+
+bool hf_maf_start(struct hf_maf *maf)
+{
+    maf->is_started = pthread_create(&maf->thread, NULL, live, maf) == 0;
+    return maf->is_started;
+}

@@ -1,0 +1,150 @@
+/**
+ * maf_config.c - from what was given to what can be used.
+ */
+#include "endpoint.h"
+#include "settings.h"
+
+#include <key_service.h>
+#include <stdio.h>
+#include <string.h>
+
+static bool refuse(char *error, size_t error_max, const struct hf_daemon_maf *maf, const char *why)
+{
+    if (maf->line > 0)
+        snprintf(error, error_max, "line %u: maf \"%.100s\": %s", maf->line, maf->fqdn, why);
+    else
+        snprintf(error, error_max, "--maf %.100s: %s", maf->fqdn, why);
+    return false;
+}
+
+static struct hf_daemon_maf *find(struct hf_daemon_mafs *mafs, const char *fqdn, size_t len)
+{
+    for (uint32_t i = 0; i < mafs->count; i++)
+        if (strlen(mafs->mafs[i].fqdn) == len && strncasecmp(mafs->mafs[i].fqdn, fqdn, len) == 0)
+            return &mafs->mafs[i];
+    return NULL;
+}
+
+static bool add(struct hf_daemon_mafs *mafs, const char **why, const char *value)
+{
+    const char *equals = strchr(value, '=');
+    size_t len = equals != NULL ? (size_t)(equals - value) : 0;
+    *why = "FQDN=ADDR:PORT";
+    if (len == 0 || len >= HF_MAF_CONFIG_TEXT_MAX)
+        return false;
+    struct hf_daemon_maf *maf = find(mafs, value, len);
+    if (maf == NULL && mafs->count == HF_MAF_CONFIG_MAX) {
+        *why = "one of at most 16 MAFs";
+        return false;
+    }
+    if (maf == NULL) {
+        maf = &mafs->mafs[mafs->count++];
+        memset(maf, 0, sizeof(*maf));
+        memcpy(maf->fqdn, value, len);
+    }
+    if (maf->address_count == HF_MAF_CONFIG_ADDRESSES_MAX) {
+        *why = "one of at most 8 addresses of a MAF";
+        return false;
+    }
+    struct hf_address *address = &maf->addresses[maf->address_count];
+    if (!hf_endpoint_parse(address, equals + 1) || address->port == 0)
+        return false;
+    maf->address_count++;
+    return true;
+}
+
+static bool reject(char *reason, const char *value, const char *expected)
+{
+    snprintf(reason, HF_SETTING_REASON_MAX, "\"%.100s\" is not %s", value, expected);
+    return false;
+}
+
+bool hf_maf_config_take(void *base, char *reason, const struct hf_setting *setting,
+                        const char *value)
+{
+    struct hf_daemon_config *config = base;
+    const char *why = NULL;
+    (void)setting;
+    return add(&config->mafs, &why, value) || reject(reason, value, why);
+}
+
+bool hf_maf_config_take_address(void *base, char *reason, const struct hf_setting *setting,
+                                const char *value)
+{
+    struct hf_daemon_maf *maf = base;
+    (void)setting;
+    if (maf->address_count == HF_MAF_CONFIG_ADDRESSES_MAX)
+        return reject(reason, value, "one of at most 8 addresses");
+    struct hf_address *address = &maf->addresses[maf->address_count];
+    if (!hf_endpoint_parse(address, value) || address->port == 0)
+        return reject(reason, value, "ADDR:PORT or [ADDR]:PORT");
+    maf->address_count++;
+    return true;
+}
+
+static void inherit(char *out, const char *common)
+{
+    if (out[0] == '\0')
+        memcpy(out, common, HF_MAF_CONFIG_TEXT_MAX);
+}
+
+static const char *fault_of(const struct hf_daemon_maf *maf)
+{
+    if (!hf_maf_text_is_fqdn(hf_maf_text_view(maf->fqdn)))
+        return "its name must be the MAF's FQDN";
+    if (maf->address_count == 0)
+        return "no address";
+    bool has_certificate = maf->certificate[0] != '\0';
+    if (has_certificate != (maf->private_key[0] != '\0') ||
+        has_certificate != (maf->ca[0] != '\0'))
+        return "certificate, private-key and ca go together";
+    if (maf->identity[0] == '\0' && !has_certificate)
+        return "no identity: the KmID we have with this MAF; and no certificate";
+    if ((maf->identity[0] == '\0') != (maf->psk_file[0] == '\0'))
+        return "identity and psk-file, where its Km stands, go together";
+    if (maf->origin[0] != '\0' && !hf_maf_text_is_identifier(hf_maf_text_view(maf->origin)))
+        return "origin is no CSE-ID such as //m2msp.example/in-cse";
+    if (maf->admin_fqdn[0] != '\0' && !hf_maf_text_is_fqdn(hf_maf_text_view(maf->admin_fqdn)))
+        return "admin-fqdn is no FQDN";
+    return NULL;
+}
+
+bool hf_maf_config_settle(struct hf_daemon_mafs *mafs, char *error, size_t error_max)
+{
+    for (uint32_t i = 0; i < mafs->count; i++) {
+        struct hf_daemon_maf *maf = &mafs->mafs[i];
+        inherit(maf->identity, mafs->common.identity);
+        inherit(maf->psk_file, mafs->common.psk_file);
+        inherit(maf->origin, mafs->common.origin);
+        const char *fault = fault_of(maf);
+        if (fault != NULL)
+            return refuse(error, error_max, maf, fault);
+        if (find(mafs, maf->fqdn, strlen(maf->fqdn)) != maf)
+            return refuse(error, error_max, maf, "given twice");
+        if (maf->part != mafs->mafs[0].part || maf->syntax != mafs->mafs[0].syntax)
+            return refuse(error, error_max, maf, "psk-part and key-id-syntax must be the same for "
+                                                 "all MAFs");
+    }
+    return true;
+}
+
+static bool is_same(const struct hf_daemon_maf *a, const struct hf_daemon_maf *b)
+{
+    return strcmp(a->fqdn, b->fqdn) == 0 && strcmp(a->identity, b->identity) == 0 &&
+           strcmp(a->psk_file, b->psk_file) == 0 &&
+           strcmp(a->certificate, b->certificate) == 0 &&
+           strcmp(a->private_key, b->private_key) == 0 && strcmp(a->ca, b->ca) == 0 &&
+           strcmp(a->crl, b->crl) == 0 && strcmp(a->origin, b->origin) == 0 &&
+           strcmp(a->admin_fqdn, b->admin_fqdn) == 0 && a->address_count == b->address_count &&
+           memcmp(a->addresses, b->addresses, sizeof(a->addresses)) == 0 &&
+           a->connections == b->connections && a->pipeline == b->pipeline &&
+           a->lookup_us == b->lookup_us && a->part == b->part && a->syntax == b->syntax;
+}
+
+bool hf_maf_config_is_same(const struct hf_daemon_mafs *a, const struct hf_daemon_mafs *b)
+{
+    bool is_all_same = a->count == b->count;
+    for (uint32_t i = 0; i < a->count && is_all_same; i++)
+        is_all_same = is_same(&a->mafs[i], &b->mafs[i]);
+    return is_all_same;
+}
