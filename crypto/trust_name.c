@@ -178,7 +178,7 @@ size_t hf__trust_cse_id(uint8_t out[HF_ENTITY_ID_MAX], const struct hf_trust *tr
     size_t len = 2 + provider.len + 1 + label_len;
     if (label_len == 0 || provider.len == 0 || len > HF_ENTITY_ID_MAX)
         return 0;
-    memcpy(out, "//", 2);
+    out[0] = out[1] = '/';
     memcpy(out + 2, provider.data, provider.len);
     out[2 + provider.len] = '/';
     memcpy(out + 3 + provider.len, host.data, label_len);

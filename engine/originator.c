@@ -101,10 +101,11 @@ static bool is_same(const struct identifier *a, const struct identifier *b)
 static bool is_registree(const struct hf_originator *originator, const struct identifier *id)
 {
     uint8_t text[2 + 3 * IDENTIFIER_MAX + 2];
-    size_t len = 2;
+    size_t len = 0;
     if (!originator->is_registree)
         return false;
-    memcpy(text, "//", 2);
+    text[len++] = '/';
+    text[len++] = '/';
     for (size_t i = 0; i < id->provider.len; i++)
         text[len++] = folded(id->provider.data[i]);
     if (id->cse.len > 0) {

@@ -515,11 +515,13 @@ enum hf_status hf_loop_open(struct hf_loop **out, char error[HF_LOOP_ERROR_MAX],
     loop->config.engine = NULL; /* the caller's; not kept */
     loop->config.sockets = NULL;
     loop->config.upstreams = NULL;
-    if (status == HF_OK)
-        *out = loop;
-    else
+    if (status != HF_OK) {
         hf_loop_close(loop);
-    return status;
+        return status;
+    }
+    hf_counters_publish(loop); /* whoever asks before the first second sees what there is */
+    *out = loop;
+    return HF_OK;
 }
 
 void hf_loop_close(struct hf_loop *loop)

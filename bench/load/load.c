@@ -29,8 +29,12 @@ struct in_addr load_source(uint64_t number)
 }
 
 void load_client_init(struct psk_client *client, struct psk_client_work *work,
-                      const struct load_options *options, const struct load_key *key)
+                      const struct load_options *options, const struct load_keys *keys,
+                      uint64_t number)
 {
+    static const struct load_key none;
+    const struct load_key *key =
+        options->credentials == NULL ? load_keys_at(keys, number) : &none;
     struct psk_client_config config = {
         .is_dtls = options->is_dtls,
         .extended_master_secret = options->extended_master_secret,
@@ -41,7 +45,18 @@ void load_client_init(struct psk_client *client, struct psk_client_work *work,
         .psk = {key->psk, key->psk_len},
         .work = work,
     };
+    if (options->credentials != NULL) {
+        load_credentials_use(&config, options->credentials, number, options->is_resuming);
+    }
     psk_client_init(client, &config);
+}
+
+void load_client_open(const struct psk_client *client, const struct load_options *options,
+                      uint64_t number)
+{
+    if (options->is_resuming) {
+        load_credentials_keep(options->credentials, client, number);
+    }
 }
 
 static uint16_t parse_suite(const char *text)
@@ -54,6 +69,8 @@ static uint16_t parse_suite(const char *text)
         {"PSK-AES128-GCM-SHA256", 0x00A8}, {"TLS_PSK_WITH_AES_128_GCM_SHA256", 0x00A8},
         {"PSK-AES128-CCM", 0xC0A4},        {"TLS_PSK_WITH_AES_128_CCM", 0xC0A4},
         {"PSK-AES128-CCM8", 0xC0A8},       {"TLS_PSK_WITH_AES_128_CCM_8", 0xC0A8},
+        {"ECDHE-ECDSA-AES128-SHA256", 0xC023}, {"ECDHE-ECDSA-AES128-CCM8", 0xC0AE},
+        {"ECDHE-ECDSA-AES128-GCM-SHA256", 0xC02B},
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcmp(text, names[i].name) == 0) {
@@ -85,6 +102,7 @@ static const struct option long_options[] = {
     {"suite", 1, NULL, 's'},      {"in-flight", 1, NULL, 'j'}, {"count", 1, NULL, 'n'},
     {"warmup", 1, NULL, 'w'},     {"hold", 1, NULL, 'H'},    {"hold-seconds", 1, NULL, 'S'},
     {"server-pid", 1, NULL, 'p'}, {"json", 0, NULL, 'J'},    {"ems", 0, NULL, 'e'},
+    {"certs", 1, NULL, 'c'},      {"resume", 0, NULL, 'r'},
     {"etm", 0, NULL, 'm'},        {"help", 0, NULL, 'h'},    {"exchange", 0, NULL, 'x'},
     {NULL, 0, NULL, 0},
 };
@@ -93,9 +111,14 @@ static const char usage[] =
     "usage: bench_load --dtls|--tls 127.X.X.X:PORT --psk-file FILE [--suite NAME|HEX]\n"
     "                  [--in-flight 64] [--count 20000] [--warmup 2000] [--server-pid PID]\n"
     "                  [--hold N [--hold-seconds S] [--exchange]] [--ems] [--etm] [--json]\n"
+    "                  [--certs FOLDER [--resume]]\n"
+    "FOLDER has 0.pem, 0.key, 1.pem, 1.key and so on, dealt out in turn, for suites that want\n"
+    "certificates; --resume: each once in full, then by its session.\n"
     "FILE has lines identity:hexkey[:entity-id], dealt out to handshakes in turn.\n"
     "--exchange: each held association sends \"up N\", N its number, wants it back, and waits for\n"
     "\"late N\", which comes when nothing was sent for a while.\n";
+
+static struct load_credentials credentials;
 
 static bool take_option(struct load_options *options, int option)
 {
@@ -130,6 +153,11 @@ static bool take_option(struct load_options *options, int option)
         return options->server_pid > 0;
     case 'J':
         return options->is_json = true;
+    case 'c':
+        options->credentials = &credentials;
+        return load_credentials_open(&credentials, optarg);
+    case 'r':
+        return options->is_resuming = options->extended_master_secret = true;
     case 'x':
         return options->is_exchanging = true;
     case 'e':
@@ -155,7 +183,7 @@ static void settle_in(void)
 int main(int argc, char **argv)
 {
     struct load_options options = {.in_flight = 64, .count = 20000, .warmup = 2000};
-    struct load_keys keys;
+    struct load_keys keys = {0};
     struct load_stats stats;
     int option;
     while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
@@ -164,7 +192,9 @@ int main(int argc, char **argv)
             return option == 'h' ? 0 : 2;
         }
     }
-    if (options.server.sin_port == 0 || options.keys_path == NULL ||
+    bool has_keys = options.keys_path != NULL;
+    if (options.server.sin_port == 0 || has_keys == (options.credentials != NULL) ||
+        (options.is_resuming && options.credentials == NULL) ||
         (options.hold > 0 && !options.is_dtls)) {
         fputs(usage, stderr);
         return 2;
@@ -172,7 +202,7 @@ int main(int argc, char **argv)
     if (options.suite == 0) {
         options.suite = options.is_dtls ? 0xC0A8 : 0x00AE;
     }
-    if (!load_keys_open(&keys, options.keys_path)) {
+    if (options.keys_path != NULL && !load_keys_open(&keys, options.keys_path)) {
         fprintf(stderr, "bench_load: no keys in %s\n", options.keys_path);
         return 1;
     }

@@ -29,6 +29,15 @@ struct load_keys {
     size_t count;
 };
 
+#define LOAD_CREDENTIALS_MAX 4096
+
+/** Certificates, dealt out in turn, and what each handshake with one left to resume. */
+struct load_credentials {
+    struct hf_credential *credentials[LOAD_CREDENTIALS_MAX];
+    struct psk_client_session *sessions; /* suite 0: none yet */
+    size_t count;
+};
+
 struct load_options {
     bool is_dtls;
     bool is_json;
@@ -37,6 +46,8 @@ struct load_options {
     uint16_t suite;
     struct sockaddr_in server;
     const char *keys_path;
+    struct load_credentials *credentials; /* NULL: pre-shared keys */
+    bool is_resuming;                     /* each credential once in full, then by its session */
     uint32_t in_flight;
     uint64_t count;
     uint64_t warmup;
@@ -60,6 +71,7 @@ struct load_stats {
     uint64_t fail_count;
     uint64_t retransmissions;
     uint64_t close_unanswered;
+    uint64_t resumed_count;
     uint64_t begin_us, end_us;
     uint64_t server_begin_ns, server_end_ns;
     uint64_t client_begin_ns, client_end_ns;
@@ -89,9 +101,23 @@ void load_stats_client(struct load_stats *stats, const struct psk_client *client
 bool load_stats_wave(struct load_stats *stats, const struct load_options *options);
 void load_stats_print(struct load_stats *stats, const struct load_options *options);
 
+/* load_credentials.c */
+bool load_credentials_open(struct load_credentials *out, const char *folder);
+/* load_credentials_use has a client show the credential of handshake `number`. */
+void load_credentials_use(struct psk_client_config *config, struct load_credentials *credentials,
+                          uint64_t number, bool is_resuming);
+/* load_credentials_keep keeps the session of a handshake that is open. */
+void load_credentials_keep(struct load_credentials *credentials, const struct psk_client *client,
+                           uint64_t number);
+
 /* load.c */
+/* load_client_init prepares the client of handshake `number`. */
 void load_client_init(struct psk_client *client, struct psk_client_work *work,
-                      const struct load_options *options, const struct load_key *key);
+                      const struct load_options *options, const struct load_keys *keys,
+                      uint64_t number);
+/* load_client_open is told that handshake `number` is open. */
+void load_client_open(const struct psk_client *client, const struct load_options *options,
+                      uint64_t number);
 /* load_source gives the address handshake `number` comes from: 127.1.0.1 and up. */
 struct in_addr load_source(uint64_t number);
 

@@ -170,11 +170,13 @@ void load_stats_print(struct load_stats *stats, const struct load_options *optio
     qsort(stats->latency_us, stats->latency_count, sizeof(*stats->latency_us), compare_u32);
     if (options->is_json) {
         printf("{\"bench\":\"load\",\"transport\":\"%s\",\"suite\":\"0x%04X\",\"in_flight\":%u,"
-               "\"completed\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"retransmissions\":%" PRIu64
+               "\"completed\":%" PRIu64 ",\"resumed\":%" PRIu64
+               ",\"failed\":%" PRIu64 ",\"retransmissions\":%" PRIu64
                ",\"close_unanswered\":%" PRIu64 ",\"server_us\":%.3f,\"client_us\":%.3f,"
                "\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"per_second\":%.0f,\"failures\":{",
                options->is_dtls ? "dtls" : "tls", options->suite, options->in_flight, completed,
-               stats->fail_count, stats->retransmissions, stats->close_unanswered, server_us,
+               stats->resumed_count, stats->fail_count, stats->retransmissions,
+               stats->close_unanswered, server_us,
                client_us, quantile_ms(stats, 50), quantile_ms(stats, 99), rate);
         print_failures(stats, true);
         printf("}}\n");

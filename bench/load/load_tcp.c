@@ -19,6 +19,7 @@
 struct connection {
     struct psk_client client;
     struct psk_client_work work;
+    uint64_t number;
     uint64_t start_us, end_us;
     int fd; /* -1: free */
     size_t out_len;
@@ -76,8 +77,9 @@ static void begin(struct tcp_run *run, struct connection *connection)
         }
         return;
     }
-    load_client_init(&connection->client, &connection->work, run->options,
-                     load_keys_at(run->keys, run->number_next++));
+    connection->number = run->number_next++;
+    load_client_init(&connection->client, &connection->work, run->options, run->keys,
+                     connection->number);
     psk_client_start(&connection->client, run->now_us, emit, connection);
 }
 
@@ -100,6 +102,8 @@ static void follow(struct tcp_run *run, struct connection *connection)
     struct psk_client *client = &connection->client;
     if (client->state == PSK_CLIENT_OPEN) {
         load_stats_open(run->stats, run->now_us - connection->start_us);
+        run->stats->resumed_count += client->is_resumed;
+        load_client_open(client, run->options, connection->number);
         connection->end_us = run->now_us;
         psk_client_end(client, emit, connection);
     } else if (client->state == PSK_CLIENT_FAILED) {

@@ -104,8 +104,7 @@ static void begin(struct udp_run *run, struct slot *slot)
     slot->is_busy = true;
     run->busy_count++;
     run->slot_of[slot->number % RECENT_COUNT] = (uint16_t)(slot - run->slots);
-    load_client_init(slot->client, &slot->work, run->options,
-                     load_keys_at(run->keys, slot->number));
+    load_client_init(slot->client, &slot->work, run->options, run->keys, slot->number);
     run->sending = slot;
     psk_client_start(slot->client, run->now_us, emit, run);
 }
@@ -124,6 +123,8 @@ static void follow(struct udp_run *run, struct slot *slot)
     struct psk_client *client = slot->client;
     if (client->state == PSK_CLIENT_OPEN) {
         load_stats_open(run->stats, run->now_us - slot->start_us);
+        run->stats->resumed_count += client->is_resumed;
+        load_client_open(client, run->options, slot->number);
         if (run->held != NULL) {
             end(run, slot);
         } else {

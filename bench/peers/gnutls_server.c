@@ -23,6 +23,8 @@ struct session {
 
 static struct peer_options options;
 static gnutls_psk_server_credentials_t credentials;
+static gnutls_certificate_credentials_t certificates;
+static gnutls_datum_t ticket_key;
 static gnutls_priority_t priority;
 static gnutls_datum_t cookie_key;
 
@@ -42,13 +44,22 @@ static int find_psk(gnutls_session_t tls, const char *identity, gnutls_datum_t *
 static struct session *open_session(unsigned flags)
 {
     struct session *session = calloc(1, sizeof(*session));
+    flags |= options.is_resumable ? 0 : GNUTLS_NO_TICKETS;
     if (session == NULL ||
-        gnutls_init(&session->tls,
-                    GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_TICKETS | flags) < 0) {
+        gnutls_init(&session->tls, GNUTLS_SERVER | GNUTLS_NONBLOCK | flags) < 0) {
         abort();
     }
     gnutls_priority_set(session->tls, priority);
-    gnutls_credentials_set(session->tls, GNUTLS_CRD_PSK, credentials);
+    if (certificates == NULL) {
+        gnutls_credentials_set(session->tls, GNUTLS_CRD_PSK, credentials);
+        return session;
+    }
+    gnutls_credentials_set(session->tls, GNUTLS_CRD_CERTIFICATE, certificates);
+    gnutls_certificate_server_set_request(session->tls, GNUTLS_CERT_REQUIRE);
+    gnutls_session_set_verify_cert(session->tls, NULL, 0);
+    if (options.is_resumable) {
+        gnutls_session_ticket_enable_server(session->tls, &ticket_key);
+    }
     return session;
 }
 
@@ -220,11 +231,22 @@ static bool next_stream(void *arg)
     return true;
 }
 
+static bool open_certificates(void)
+{
+    return gnutls_certificate_allocate_credentials(&certificates) >= 0 &&
+           gnutls_certificate_set_x509_trust_file(certificates, options.client_ca,
+                                                  GNUTLS_X509_FMT_PEM) > 0 &&
+           gnutls_certificate_set_x509_key_file(certificates, options.certificate, options.key,
+                                                GNUTLS_X509_FMT_PEM) >= 0 &&
+           gnutls_session_ticket_key_generate(&ticket_key) >= 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct peer_datagrams datagrams = {begin_datagram, next_datagram};
     static const struct peer_streams streams = {begin_stream, next_stream};
-    static const char ciphers[] = "+PSK:+AES-128-CCM-8:+AES-128-CBC:+AES-128-GCM:+AES-128-CCM:"
+    static const char ciphers[] = "+PSK:+ECDHE-ECDSA:+GROUP-SECP256R1:"
+                                  "+AES-128-CCM-8:+AES-128-CBC:+AES-128-GCM:+AES-128-CCM:"
                                   "+AEAD:+SHA256:+SIGN-ALL:+COMP-NULL";
     char text[256];
     peer_options_parse(&options, argc, argv);
@@ -232,7 +254,8 @@ int main(int argc, char **argv)
              options.is_dtls ? "+VERS-DTLS1.2" : "+VERS-TLS1.2", ciphers);
     if (gnutls_global_init() < 0 || gnutls_psk_allocate_server_credentials(&credentials) < 0 ||
         gnutls_priority_init(&priority, text, NULL) < 0 ||
-        gnutls_key_generate(&cookie_key, GNUTLS_COOKIE_KEY_SIZE) < 0) {
+        gnutls_key_generate(&cookie_key, GNUTLS_COOKIE_KEY_SIZE) < 0 ||
+        (options.certificate != NULL && !open_certificates())) {
         fprintf(stderr, "GnuTLS does not start\n");
         return 1;
     }

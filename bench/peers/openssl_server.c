@@ -215,12 +215,26 @@ static bool next_stream(void *session)
     return advance(session);
 }
 
+static bool open_certificates(void)
+{
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    SSL_CTX_set_session_id_context(context, (const uint8_t *)"peer", 4);
+    if (options.is_resumable) {
+        SSL_CTX_clear_options(context, SSL_OP_NO_TICKET);
+        SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_SERVER);
+    }
+    return SSL_CTX_use_certificate_chain_file(context, options.certificate) == 1 &&
+           SSL_CTX_use_PrivateKey_file(context, options.key, SSL_FILETYPE_PEM) == 1 &&
+           SSL_CTX_load_verify_file(context, options.client_ca) == 1;
+}
+
 static bool open_context(void)
 {
     context = SSL_CTX_new(options.is_dtls ? DTLS_server_method() : TLS_server_method());
     datagram_method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "datagram");
     if (context == NULL || datagram_method == NULL ||
-        SSL_CTX_set_cipher_list(context, "PSK-AES128-CCM8:PSK-AES128-CBC-SHA256:"
+        SSL_CTX_set_cipher_list(context, "ECDHE-ECDSA-AES128-CCM8:ECDHE-ECDSA-AES128-SHA256:"
+                                         "PSK-AES128-CCM8:PSK-AES128-CBC-SHA256:"
                                          "PSK-AES128-GCM-SHA256:PSK-AES128-CCM:@SECLEVEL=0") != 1 ||
         RAND_bytes(cookie_key, sizeof(cookie_key)) != 1) {
         return false;
@@ -236,7 +250,7 @@ static bool open_context(void)
     SSL_CTX_set_psk_server_callback(context, find_psk);
     SSL_CTX_set_cookie_generate_cb(context, generate_cookie);
     SSL_CTX_set_cookie_verify_cb(context, verify_cookie);
-    return true;
+    return options.certificate == NULL || open_certificates();
 }
 
 int main(int argc, char **argv)

@@ -114,14 +114,28 @@ void peer_options_parse(struct peer_options *out, int argc, char **argv)
             keys_path = argv[i + 1];
         } else if (strcmp(argv[i], "--read-ahead") == 0) {
             out->is_reading_ahead = strcmp(argv[i + 1], "yes") == 0;
+        } else if (strcmp(argv[i], "--resume") == 0) {
+            out->is_resumable = strcmp(argv[i + 1], "yes") == 0;
+        } else if (strcmp(argv[i], "--cert") == 0) {
+            out->certificate = argv[i + 1];
+        } else if (strcmp(argv[i], "--key") == 0) {
+            out->key = argv[i + 1];
+        } else if (strcmp(argv[i], "--client-ca") == 0) {
+            out->client_ca = argv[i + 1];
         }
     }
-    if (keys_path == NULL || out->address.sin_port == 0) {
-        fprintf(stderr, "usage: %s --dtls|--tls ADDR:PORT --psk-file FILE [--read-ahead yes]\n",
-                argv[0]);
+    bool has_certificate = out->certificate != NULL && out->key != NULL && out->client_ca != NULL;
+    if ((keys_path == NULL && !has_certificate) || out->address.sin_port == 0) {
+        fprintf(stderr,
+                "usage: %s --dtls|--tls ADDR:PORT --psk-file FILE [--read-ahead yes]\n"
+                "       %s --dtls|--tls ADDR:PORT --cert FILE --key FILE --client-ca FILE "
+                "[--resume yes]\n",
+                argv[0], argv[0]);
         exit(2);
     }
-    read_keys(&out->keys, keys_path);
+    if (keys_path != NULL) {
+        read_keys(&out->keys, keys_path);
+    }
     signal(SIGPIPE, SIG_IGN);
 }
 

@@ -29,8 +29,10 @@ struct peer_keys {
 struct peer_options {
     bool is_dtls;
     bool is_reading_ahead; /**< TLS: one read for all that is there, if the library lets us */
+    bool is_resumable;     /**< with certificates: sessions, by ID and by ticket */
     struct sockaddr_in address;
-    struct peer_keys keys;
+    struct peer_keys keys; /**< or, if `certificate` is set, */
+    const char *certificate, *key, *client_ca; /**< PEM files; clients must show a certificate */
 };
 
 /** peer_options_parse reads argv and the key file; exits with a message if they are no good. */

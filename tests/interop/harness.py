@@ -4,9 +4,13 @@ import re
 import select
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
+import free_port as ports  # noqa: E402
 
 # What the servers stand on: HF_TEST_IO=epoll or uring; otherwise what they choose.
 IO = ["--io", os.environ["HF_TEST_IO"]] if "HF_TEST_IO" in os.environ else []
@@ -177,9 +181,7 @@ def family_of(host):
 def free_port(transport):
     """A port of 127.0.0.1 that nobody has just now."""
     kind = socket.SOCK_DGRAM if transport == "dtls" else socket.SOCK_STREAM
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return ports.free_port(kind)
 
 
 def is_bound(port, transport):

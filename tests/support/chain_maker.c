@@ -19,11 +19,11 @@
 #define CONTEXT(n) (CBS_ASN1_CONTEXT_SPECIFIC | (n))
 #define WRAPPER(n) (CBS_ASN1_CONSTRUCTED | CONTEXT(n))
 
-static void must(int is_good)
-{
-    if (!is_good)
-        abort();
-}
+#define must(is_good)                                                                              \
+    do {                                                                                           \
+        if (!(is_good))                                                                            \
+            abort();                                                                               \
+    } while (0)
 
 static void add_oid(CBB *out, const char *text)
 {
@@ -316,6 +316,7 @@ static void add_extra(CBB *extensions, const char *list, const struct chain_cert
     CBB value;
     while (list && *list) {
         list = next_item(item, sizeof item, list);
+        must(what || item[0] != '=');
         if (strcmp(item, "=KU") == 0) {
             add_key_usage(extensions, what->key_usage);
         } else if (strcmp(item, "=SAN") == 0) {

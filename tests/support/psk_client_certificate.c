@@ -107,13 +107,19 @@ static void receive_certificate(struct psk_client_out *out, const uint8_t *body,
     out->client->certificate_len = (uint16_t)len;
 }
 
+/* Whatever else the server would take, ECDSA with SHA-256 must be among it. */
 static void receive_request(struct psk_client_out *out, const uint8_t *body, size_t len)
 {
-    static const uint8_t fixed[6] = {1, 64, 0, 2, 4, 3};
     struct psk_reader reader = {body, len, false};
-    struct hf_bytes given = psk_get(&reader, sizeof(fixed));
+    struct hf_bytes types = psk_get(&reader, (size_t)psk_get_number(&reader, 1));
+    struct hf_bytes algorithms = psk_get(&reader, (size_t)psk_get_number(&reader, 2));
     (void)psk_get(&reader, (size_t)psk_get_number(&reader, 2)); /* names */
-    if (reader.is_short || reader.len != 0 || memcmp(given.data, fixed, sizeof(fixed)) != 0) {
+    bool has_type = types.len > 0 && memchr(types.data, 64, types.len) != NULL;
+    bool has_algorithm = false;
+    for (size_t i = 0; i + 1 < algorithms.len; i += 2) {
+        has_algorithm |= psk_load(algorithms.data + i, 2) == 0x0403;
+    }
+    if (reader.is_short || reader.len != 0 || !has_type || !has_algorithm) {
         psk_client_fail(out, PSK_ALERT_DECODE_ERROR, "malformed CertificateRequest");
         return;
     }

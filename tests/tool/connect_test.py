@@ -13,6 +13,9 @@ import tempfile
 import time
 import unittest
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
+from free_port import free_port  # noqa: E402
+
 TOOL = DAEMON = SCRIPT = None
 PATIENCE = 20
 KEY = "000102030405060708090a0b0c0d0e0f"
@@ -23,12 +26,6 @@ GNUTLS_PSK = {"tls": "NORMAL:-VERS-ALL:+VERS-TLS1.2:-KX-ALL:+PSK:-CIPHER-ALL:+AE
 GNUTLS_CERTIFICATE = {
     "tls": "NORMAL:-VERS-ALL:+VERS-TLS1.2:-CIPHER-ALL:+AES-128-CBC:-MAC-ALL:+SHA256",
     "dtls": "NORMAL:-VERS-ALL:+VERS-DTLS1.2:-CIPHER-ALL:+AES-128-CCM-8"}
-
-
-def free_port(kind):
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class ConnectTest(unittest.TestCase):

@@ -305,8 +305,8 @@ static const char *const words[] = {
     "leaf.extra=1.3.6.1.4.1.99999.1!:0500",
     "crl.of=ca crl.of=root trust.crl=required trust.expired=refuse",
     "crl.of=ca crl.revokes=11,leaf crl.of=root trust.crl=required trust.expired=refuse",
-    "crl.of=ca crl.akid=none crl.of=root crl.revokes=05 crl.of=ca2 trust.crl=required "
-    "trust.expired=refuse",
+    "crl.of=ca crl.akid=none crl.of=root crl.revokes=05 trust.crl=required trust.expired=refuse",
+    "crl.of=ca crl.of=ca2 crl.of=root trust.crl=required trust.expired=refuse",
     "crl.of=ca crl.from=-1 crl.to=0 crl.of=root trust.crl=required trust.expired=refuse",
     "crl.of=ca crl.signer=ca2 crl.of=root trust.crl=required trust.expired=refuse",
 };

@@ -193,8 +193,7 @@ static void test_texts_that_are_no_pem(void **state)
 {
     static const char *const texts[] = {
         "nothing", "-----BEGIN CERTIFICATE-----\n",
-        "-----BEGIN CERTIFICATE-----\n!\n-----END "
-        "CERTIFICATE-----\n",
+        "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
         "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n",
         "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"};
     (void)state;
