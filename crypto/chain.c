@@ -211,6 +211,7 @@ static void add_link(struct hf_chain_walk *walk, const uint8_t *public_key, cons
     memcpy(link->public_key, public_key, sizeof link->public_key);
     memcpy(link->digest, digest, sizeof link->digest);
     memcpy(link->signature, signature, sizeof link->signature);
+    link->prepared = NULL;
     link->is_leaf = false;
 }
 
@@ -268,6 +269,8 @@ static void add_certificate_links(struct hf_chain_walk *walk, const struct path 
         hf_sha256_update(&hash, certificate->tbs.data, certificate->tbs.len);
         hf_sha256_final(digest, &hash);
         add_link(walk, issuer_of(path, i)->public_key, digest, certificate->signature);
+        if (i + 1 == path->count)
+            walk->links[walk->link_count - 1].prepared = path->anchor->prepared;
         walk->links[walk->link_count - 1].is_leaf = i == 0;
         walk->links[walk->link_count - 1].not_after_s = certificate->not_after_s;
     }

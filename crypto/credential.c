@@ -27,6 +27,7 @@ struct hf_credential {
     bool is_remote;
     uint64_t remote;
     struct hf_p256_key key; /* remote: the public key only */
+    struct hf_p256_prepared *prepared;
     struct hf__credential_chain chain;
     uint8_t raw_message[3 + HF__SPKI_LEN];
     uint8_t key_digest[HF_SHA256_LEN];
@@ -226,6 +227,7 @@ static const char *fill(struct hf_credential *credential, bool *is_memory_out,
         !hf_bytes_equal_public(chain->public_key, credential->key.public_key, HF_P256_POINT_LEN))
         return "the key is not that of the certificate";
     make_raw(credential);
+    credential->prepared = hf_p256_prepare(credential->key.public_key);
     return NULL;
 }
 
@@ -268,6 +270,7 @@ void hf_credential_close(struct hf_credential *credential)
     if (!credential || __atomic_sub_fetch(&credential->references, 1, __ATOMIC_ACQ_REL) > 0)
         return;
     hf_p256_key_close(&credential->key);
+    hf_p256_prepared_close(credential->prepared);
     hf__credential_chain_close(&credential->chain);
     hf_wipe(credential, sizeof *credential);
     free(credential);
@@ -328,6 +331,11 @@ void hf_credential_validity(int64_t *not_before_s, int64_t *not_after_s,
 const struct hf_p256_key *hf__credential_key(const struct hf_credential *credential)
 {
     return credential->is_remote ? NULL : &credential->key;
+}
+
+const struct hf_p256_prepared *hf__credential_prepared(const struct hf_credential *credential)
+{
+    return credential->prepared;
 }
 
 const char *hf_flavour_name(enum hf_flavour flavour)

@@ -16,4 +16,7 @@ extern const uint8_t hf__spki_prefix[HF__SPKI_PREFIX_LEN];
 /** hf__credential_key gives the key to sign with, or NULL where a remote signer has it. */
 const struct hf_p256_key *hf__credential_key(const struct hf_credential *credential);
 
+/** hf__credential_prepared gives what the lanes check our own signatures with, or NULL. */
+const struct hf_p256_prepared *hf__credential_prepared(const struct hf_credential *credential);
+
 #endif

@@ -52,6 +52,21 @@ static enum hf_status proof_status(const struct hf__job_item *item, enum hf_stat
     return status;
 }
 
+/* Keys that are prepared have rounds of their own, after they have filled the others' last. */
+static void count_verifies(struct hf__job_thread *thread, size_t count)
+{
+    size_t lanes = hf_p256_best()->lanes;
+    size_t others = 0;
+
+    for (size_t i = 0; i < count; i++)
+        others += thread->verifies[i].prepared == NULL;
+    others = (others + lanes - 1) / lanes * lanes;
+    if (others > count)
+        others = count;
+    count_batches(thread, HF_JOB_KIND_VERIFY, others);
+    count_batches(thread, HF_JOB_KIND_VERIFY, count - others);
+}
+
 static void verify_all(struct hf__job_thread *thread)
 {
     size_t count = thread->verify_count;
@@ -59,7 +74,7 @@ static void verify_all(struct hf__job_thread *thread)
     if (count == 0)
         return;
     hf_p256_best()->verify(thread->verifies, count);
-    count_batches(thread, HF_JOB_KIND_VERIFY, count);
+    count_verifies(thread, count);
     thread->verify_count = 0;
     for (size_t i = 0; i < count; i++) {
         struct hf__job_item *item = thread->verifying[i].item;
@@ -105,21 +120,22 @@ static void verify_job(struct hf__job_thread *thread, struct hf__job_item *item)
     if (asks(item, HF_JOB_VERIFY))
         verify_later(
             thread, item, HF__JOB_PROOF,
-            &(struct hf_p256_verify){job->verify_key, job->verify_digest, item->proof, HF_OK},
+            &(struct hf_p256_verify){job->verify_key, job->verify_digest, item->proof, HF_OK, NULL},
             NULL);
     for (size_t i = 0; item->is_walking && i < item->walk.link_count; i++) {
         const struct hf_chain_link *link = &item->walk.links[i];
 
         if (!hf__job_cache_find(thread, job, link))
-            verify_later(
-                thread, item, HF__JOB_LINK,
-                &(struct hf_p256_verify){link->public_key, link->digest, link->signature, HF_OK},
-                link);
+            verify_later(thread, item, HF__JOB_LINK,
+                         &(struct hf_p256_verify){link->public_key, link->digest, link->signature,
+                                                  HF_OK, link->prepared},
+                         link);
     }
     if (asks(item, HF_JOB_SIGN) && !item->is_waiting)
         verify_later(thread, item, HF__JOB_SELF_CHECK,
                      &(struct hf_p256_verify){hf_credential_public_key(job->credential),
-                                              job->sign_digest, item->signature, HF_OK},
+                                              job->sign_digest, item->signature, HF_OK,
+                                              hf__credential_prepared(job->credential)},
                      NULL);
 }
 
@@ -355,12 +371,13 @@ void hf_job_run(struct hf_job *const *jobs, size_t job_count)
 enum hf_status hf_job_complete_signature(struct hf_job *job, struct hf_bytes signature)
 {
     uint8_t plain[HF_P256_SIGNATURE_LEN];
-    struct hf_p256_verify operation = {NULL, job->sign_digest, plain, HF_E_SIGNER};
+    struct hf_p256_verify operation = {NULL, job->sign_digest, plain, HF_E_SIGNER, NULL};
 
     if (job->status != HF_WAITING || (job->parts & HF_JOB_SIGN) == 0)
         return HF_E_STATE;
     if (signature.len > 0) {
         operation.public_key = hf_credential_public_key(job->credential);
+        operation.prepared = hf__credential_prepared(job->credential);
         operation.status = HF_E_SIGNATURE;
         if (signature.len <= HF_P256_SIGNATURE_MAX && hf_p256_der_read(plain, signature))
             hf_p256_best()->verify(&operation, 1);

@@ -34,7 +34,29 @@ const struct hf_p256_backend *hf_p256_lanes(void)
     return lanes_found;
 }
 
+struct hf_p256_prepared *hf_p256_prepare(const uint8_t public_key[HF_P256_POINT_LEN])
+{
+    return hf_p256_lanes() ? hf__lanes_prepare(public_key) : NULL;
+}
+
+void hf_p256_prepared_close(struct hf_p256_prepared *prepared)
+{
+    if (prepared)
+        hf__lanes_prepared_close(prepared);
+}
+
 #else
+
+struct hf_p256_prepared *hf_p256_prepare(const uint8_t public_key[HF_P256_POINT_LEN])
+{
+    (void)public_key;
+    return NULL;
+}
+
+void hf_p256_prepared_close(struct hf_p256_prepared *prepared)
+{
+    (void)prepared;
+}
 
 const struct hf_p256_backend *hf_p256_lanes(void)
 {

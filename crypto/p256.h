@@ -59,13 +59,27 @@ struct hf_p256_sign {
     enum hf_status status;
 };
 
-/** Verification; everything is public. In: 65, 32 and 64 bytes. Errors: HF_E_ILLEGAL_PARAMETER for
- *  a key that is no point of the curve, HF_E_BAD_SIGNATURE for any other mismatch. */
+/** Multiples of a key that is known beforehand - a CA's, our own -, with which the lanes verify
+ * more than twice as fast. About 86 KiB. Public; may be shared by threads. */
+struct hf_p256_prepared;
+
+/** hf_p256_prepare makes them. Gives NULL where they are of no use (no lanes), or there is no
+ *  memory, or the key is no point of the curve: what cannot be prepared is verified without. Owns:
+ *  the caller closes. Cost: 0.5 ms. */
+HF_MUST_USE struct hf_p256_prepared *hf_p256_prepare(const uint8_t public_key[HF_P256_POINT_LEN]);
+
+/** hf_p256_prepared_close releases them; NULL is allowed. */
+void hf_p256_prepared_close(struct hf_p256_prepared *prepared);
+
+/** Verification; everything is public. `prepared` is made from `public_key`, or NULL. In: 65, 32
+ * and 64 bytes. Errors: HF_E_ILLEGAL_PARAMETER for a key that is no point of the curve,
+ * HF_E_BAD_SIGNATURE for any other mismatch. */
 struct hf_p256_verify {
     const uint8_t *public_key;
     const uint8_t *digest;
     const uint8_t *signature;
     enum hf_status status;
+    const struct hf_p256_prepared *prepared;
 };
 
 /** One way of doing it. `lanes` is how many operations at a time cost as much as one. */

@@ -274,27 +274,55 @@ static __mmask8 lanes_verify_equal(const struct hf__point *point, const struct h
     return is_equal & (__mmask8)~hf__field_is_zero(&point->z);
 }
 
-/* Out: the lanes with a point for a key in `is_key`, and those whose signature is right. */
-static __mmask8 lanes_verify_some(__mmask8 *is_key, const uint8_t *const keys[HF__LANES],
-                                  const uint8_t *const digests[HF__LANES],
-                                  const uint8_t *const rs[HF__LANES],
-                                  const uint8_t *const ss[HF__LANES])
+/* u2 Q, by the tables where every lane has one. Out: the lanes whose key is a point. */
+static __mmask8 lanes_verify_key(struct hf__point *out, const struct hf__number *u2,
+                                 const struct hf_p256_verify *const operations[HF__LANES],
+                                 bool is_prepared)
 {
+    const struct hf_p256_prepared *prepared[HF__LANES];
+    const uint8_t *keys[HF__LANES];
     struct hf__affine key;
+    __mmask8 is_key = 0xff;
+
+    for (size_t lane = 0; lane < HF__LANES; lane++) {
+        keys[lane] = operations[lane]->public_key;
+        prepared[lane] = operations[lane]->prepared;
+    }
+    if (is_prepared) {
+        hf__prepared_multiply(out, u2, prepared);
+    } else {
+        is_key = lanes_load_points(&key, keys);
+        hf__ladder_multiply(out, u2, &key);
+    }
+    return is_key;
+}
+
+/* Verifies eight, of which the first `count` are wanted. */
+static void lanes_verify_some(struct hf_p256_verify *const operations[HF__LANES], size_t count,
+                              bool is_prepared)
+{
+    const uint8_t *digests[HF__LANES];
+    const uint8_t *rs[HF__LANES];
+    const uint8_t *ss[HF__LANES];
     struct hf__number r;
     struct hf__number s;
     struct hf__number u;
     struct hf__point base;
     struct hf__point point;
-    __mmask8 is_range;
+    __mmask8 is_right;
+    __mmask8 is_key;
 
-    *is_key = lanes_load_points(&key, keys);
+    for (size_t lane = 0; lane < HF__LANES; lane++) {
+        digests[lane] = operations[lane]->digest;
+        rs[lane] = operations[lane]->signature;
+        ss[lane] = operations[lane]->signature + 32;
+    }
     hf__number_load(&r, rs);
     hf__number_load(&s, ss);
     hf__number_load(&u, digests);
-    is_range = hf__order_is_valid(&r) & hf__order_is_valid(&s);
-    r = hf__select(is_range, r, hf__number_of(lanes_one_limbs));
-    s = hf__select(is_range, s, hf__number_of(lanes_one_limbs));
+    is_right = hf__order_is_valid(&r) & hf__order_is_valid(&s);
+    r = hf__select(is_right, r, hf__number_of(lanes_one_limbs));
+    s = hf__select(is_right, s, hf__number_of(lanes_one_limbs));
     hf__order_reduce(&u, &u);
     hf__order_enter(&s, &s);
     hf__order_invert(&s, &s);
@@ -303,38 +331,62 @@ static __mmask8 lanes_verify_some(__mmask8 *is_key, const uint8_t *const keys[HF
     hf__base_multiply(&base, &u);
     hf__order_mul(&u, &r, &s);
     hf__order_reduce(&u, &u);
-    hf__ladder_multiply(&point, &u, &key);
+    is_key =
+        lanes_verify_key(&point, &u, (const struct hf_p256_verify *const *)operations, is_prepared);
     hf__point_add(&point, &point, &base);
-    return is_range & *is_key & lanes_verify_equal(&point, &r);
+    is_right &= is_key & lanes_verify_equal(&point, &r);
+    for (size_t lane = 0; lane < count; lane++)
+        operations[lane]->status = is_right >> lane & 1 ? HF_OK
+                                   : is_key >> lane & 1 ? HF_E_BAD_SIGNATURE
+                                                        : HF_E_ILLEGAL_PARAMETER;
 }
 
+/* What is left to do of one sort: with a prepared key, or without. */
+struct lanes_queue {
+    struct hf_p256_verify *next;
+    struct hf_p256_verify *end;
+    bool is_prepared;
+};
+
+/* Fills a batch from the queue. */
+static size_t lanes_queue_take(struct hf_p256_verify *batch[HF__LANES], size_t count,
+                               struct lanes_queue *queue)
+{
+    for (; queue->next < queue->end && count < HF__LANES; queue->next++) {
+        if ((queue->next->prepared != NULL) == queue->is_prepared)
+            batch[count++] = queue->next;
+    }
+    return count;
+}
+
+/* Prepared keys have rounds of their own, but first fill the last round of the others. */
 static void lanes_verify(struct hf_p256_verify *operations, size_t count)
 {
-    for (size_t done = 0, taken; done < count; done += taken) {
-        const uint8_t *keys[HF__LANES];
-        const uint8_t *digests[HF__LANES];
-        const uint8_t *rs[HF__LANES];
-        const uint8_t *ss[HF__LANES];
-        __mmask8 mask;
-        __mmask8 is_key;
-        __mmask8 is_right;
+    struct lanes_queue unprepared = {operations, operations + count, false};
+    struct lanes_queue prepared = {operations, operations + count, true};
+    struct hf_p256_verify *batch[HF__LANES];
+    size_t taken;
 
-        taken = lanes_take(&mask, count - done);
-        for (size_t lane = 0; lane < HF__LANES; lane++) {
-            const struct hf_p256_verify *operation = &operations[done + lane];
-            bool is_used = lane < taken;
+    do {
+        bool is_prepared = false;
 
-            keys[lane] = is_used ? operation->public_key : lanes_generator;
-            digests[lane] = is_used ? operation->digest : lanes_one;
-            rs[lane] = is_used ? operation->signature : lanes_one;
-            ss[lane] = is_used ? operation->signature + 32 : lanes_one;
-        }
-        is_right = lanes_verify_some(&is_key, keys, digests, rs, ss);
-        for (size_t lane = 0; lane < taken; lane++)
-            operations[done + lane].status = is_right >> lane & 1 ? HF_OK
-                                             : is_key >> lane & 1 ? HF_E_BAD_SIGNATURE
-                                                                  : HF_E_ILLEGAL_PARAMETER;
-    }
+        taken = lanes_queue_take(batch, 0, &unprepared);
+        is_prepared = taken == 0;
+        taken = lanes_queue_take(batch, taken, &prepared);
+        for (size_t i = taken; i < HF__LANES && taken > 0; i++)
+            batch[i] = batch[0];
+        if (taken > 0)
+            lanes_verify_some(batch, taken, is_prepared);
+    } while (taken > 0);
+}
+
+struct hf_p256_prepared *hf__lanes_prepare(const uint8_t public_key[HF_P256_POINT_LEN])
+{
+    const uint8_t *const keys[HF__LANES] = {public_key, public_key, public_key, public_key,
+                                            public_key, public_key, public_key, public_key};
+    struct hf__affine key;
+
+    return lanes_load_points(&key, keys) == 0xff ? hf__prepared_open(&key) : NULL;
 }
 
 const struct hf_p256_backend hf__lanes_backend = {

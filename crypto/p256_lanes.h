@@ -16,6 +16,9 @@
 
 #include <immintrin.h>
 
+/* Numbers are passed by value, 320 bytes each, and must stay in registers. */
+#define HF__INLINE static inline __attribute__((always_inline))
+
 #define HF__LANES 8
 #define HF__LIMBS 5
 #define HF__LIMB_BITS 52
@@ -40,12 +43,12 @@ struct hf__affine {
     struct hf__number y;
 };
 
-static inline __m512i hf__splat(uint64_t value)
+HF__INLINE __m512i hf__splat(uint64_t value)
 {
     return _mm512_set1_epi64((long long)value);
 }
 
-static inline struct hf__number hf__number_of(const uint64_t limbs[HF__LIMBS])
+HF__INLINE struct hf__number hf__number_of(const uint64_t limbs[HF__LIMBS])
 {
     struct hf__number out;
 
@@ -56,8 +59,8 @@ static inline struct hf__number hf__number_of(const uint64_t limbs[HF__LIMBS])
 }
 
 /** hf__select takes `set` in the lanes of `mask`. */
-static inline struct hf__number hf__select(__mmask8 mask, struct hf__number set,
-                                           struct hf__number clear)
+HF__INLINE struct hf__number hf__select(__mmask8 mask, struct hf__number set,
+                                        struct hf__number clear)
 {
 #pragma GCC unroll 5
     for (int i = 0; i < HF__LIMBS; i++)
@@ -82,6 +85,19 @@ __mmask8 hf__number_is_equal(const struct hf__number *a, const struct hf__number
 
 /** hf__number_is_odd looks at the lowest bit of a tight number. */
 __mmask8 hf__number_is_odd(const struct hf__number *a);
+
+/* ---- inversion: p256_lanes_invert.c ---------------------------------------------------------- */
+
+/** An odd modulus below 2^256. */
+struct hf__modulus {
+    uint64_t m[HF__LIMBS];
+    uint64_t square[HF__LIMBS]; /**< R^2 modulo m, R = 2^260 */
+    uint64_t factor;            /**< -1/m modulo 2^52 */
+};
+
+/** hf__number_invert gives R^2/a modulo m, tight, below 16m; for 0 a multiple of m. In: 0..m-1. */
+void hf__number_invert(struct hf__number *out, const struct hf__number *a,
+                       const struct hf__modulus *modulus);
 
 /* ---- modulo p: p256_lanes_field.c ------------------------------------------------------------ */
 
@@ -150,13 +166,13 @@ void hf__point_to_affine(struct hf__affine *out, const struct hf__point *point);
 /** hf__point_is_on_curve tells where canonical coordinates in Montgomery form are a point's. */
 __mmask8 hf__point_is_on_curve(const struct hf__affine *point);
 
-/* ---- multiples: p256_lanes_base.c, p256_lanes_ladder.c --------------------------------------- */
+/* ---- multiples: p256_lanes_base.c, p256_lanes_ladder.c, p256_lanes_prepared.c ---------------- */
 
 /** hf__digit cuts a digit out of an odd number. Every digit of `width` bits is odd and may be
  *  negative: floor(s / 2^position) with its lowest bit set is d + 2^width * the same at position +
  *  width. Out: (|d| - 1) / 2 and where d < 0. */
-static inline __mmask8 hf__digit(__m512i *out, const struct hf__number *s, unsigned position,
-                                 unsigned width)
+HF__INLINE __mmask8 hf__digit(__m512i *out, const struct hf__number *s, unsigned position,
+                              unsigned width)
 {
     unsigned limb = position / HF__LIMB_BITS;
     unsigned shift = position % HF__LIMB_BITS;
@@ -178,5 +194,12 @@ void hf__base_multiply(struct hf__point *out, const struct hf__number *s);
 /** hf__ladder_multiply gives s * b. In: `s` tight, 1..n-1; `b` on the curve. Secret: s, b. */
 void hf__ladder_multiply(struct hf__point *out, const struct hf__number *s,
                          const struct hf__affine *b);
+
+/** hf__prepared_open computes the table of lane 0's key; NULL: no memory. */
+struct hf_p256_prepared *hf__prepared_open(const struct hf__affine *key);
+
+/** hf__prepared_multiply gives s times each lane's key. In: tight, 0..n-1. Not for secrets. */
+void hf__prepared_multiply(struct hf__point *out, const struct hf__number *s,
+                           const struct hf_p256_prepared *const keys[HF__LANES]);
 
 #endif

@@ -47,30 +47,18 @@ __mmask8 hf__field_is_zero(const struct hf__number *a)
     return hf__number_is_equal(&canonical, &zero);
 }
 
-/* a^(2^count) * b */
-static struct hf__number field_power(struct hf__number a, unsigned count, struct hf__number b)
-{
-    for (unsigned i = 0; i < count; i++)
-        a = hf__tight(hf__field_square(a));
-    return hf__tight(hf__field_mul(a, b));
-}
-
-/* Fermat: a^(p-2), with p - 2 = 2^256 - 2^224 + 2^192 + 2^96 - 3. */
 void hf__field_invert(struct hf__number *out, const struct hf__number *a)
 {
-    // ones_k is a^(2^k - 1).
-    struct hf__number ones_2 = field_power(*a, 1, *a);
-    struct hf__number ones_4 = field_power(ones_2, 2, ones_2);
-    struct hf__number ones_8 = field_power(ones_4, 4, ones_4);
-    struct hf__number ones_16 = field_power(ones_8, 8, ones_8);
-    struct hf__number ones_32 = field_power(ones_16, 16, ones_16);
-    struct hf__number power = field_power(ones_32, 32, *a);
+    static const struct hf__modulus modulus = {
+        .m = {HF__LIMB_MASK, HF__P_LIMB_1, 0, HF__P_LIMB_3, HF__P_LIMB_4},
+        .square = {0x0000000000300, 0xffffffff00000, 0xffffefffffffb, 0xfdfffffffffff,
+                   0x0000004ffffff},
+        .factor = 1,
+    };
+    const struct hf__number one = hf__number_of(hf__field_one);
+    struct hf__number reduced = hf__tight(hf__field_mul(*a, one));
 
-    power = field_power(power, 128, ones_32);
-    power = field_power(power, 32, ones_32);
-    power = field_power(power, 16, ones_16);
-    power = field_power(power, 8, ones_8);
-    power = field_power(power, 4, ones_4);
-    power = field_power(power, 2, ones_2);
-    *out = field_power(power, 2, *a);
+    hf__field_canonical(&reduced, &reduced);
+    hf__number_invert(&reduced, &reduced, &modulus);
+    *out = hf__tight(hf__field_mul(reduced, one));
 }

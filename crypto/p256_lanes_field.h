@@ -20,7 +20,7 @@
 #define HF__P_PLUS_1_LIMB_1 0x100000000000ull
 
 /** hf__tight carries. In: a value in 0..2^260-1, however its limbs are spread. */
-static inline struct hf__number hf__tight(struct hf__number a)
+HF__INLINE struct hf__number hf__tight(struct hf__number a)
 {
     const __m512i mask = hf__splat(HF__LIMB_MASK);
 
@@ -34,7 +34,7 @@ static inline struct hf__number hf__tight(struct hf__number a)
 
 /** hf__fold carries and takes away multiples of p: 2^256 is 2^224 - 2^192 - 2^96 + 1 modulo p. In:
  * a value in 0..64p, limbs of less than 2^58. Out: tight, below 1.01p. */
-static inline struct hf__number hf__fold(struct hf__number a)
+HF__INLINE struct hf__number hf__fold(struct hf__number a)
 {
     __m512i top = _mm512_srai_epi64(a.limb[4], 48);
 
@@ -46,7 +46,7 @@ static inline struct hf__number hf__fold(struct hf__number a)
     return hf__tight(a);
 }
 
-static inline struct hf__number hf__add(struct hf__number a, struct hf__number b)
+HF__INLINE struct hf__number hf__add(struct hf__number a, struct hf__number b)
 {
 #pragma GCC unroll 5
     for (int i = 0; i < HF__LIMBS; i++)
@@ -54,7 +54,7 @@ static inline struct hf__number hf__add(struct hf__number a, struct hf__number b
     return a;
 }
 
-static inline struct hf__number hf__sub(struct hf__number a, struct hf__number b)
+HF__INLINE struct hf__number hf__sub(struct hf__number a, struct hf__number b)
 {
 #pragma GCC unroll 5
     for (int i = 0; i < HF__LIMBS; i++)
@@ -62,7 +62,7 @@ static inline struct hf__number hf__sub(struct hf__number a, struct hf__number b
     return a;
 }
 
-static inline struct hf__number hf__shift(struct hf__number a, unsigned bits)
+HF__INLINE struct hf__number hf__shift(struct hf__number a, unsigned bits)
 {
 #pragma GCC unroll 5
     for (int i = 0; i < HF__LIMBS; i++)
@@ -71,7 +71,7 @@ static inline struct hf__number hf__shift(struct hf__number a, unsigned bits)
 }
 
 /** hf__add_p adds `times` p, so that what a difference takes away is there. */
-static inline struct hf__number hf__add_p(struct hf__number a, uint64_t times)
+HF__INLINE struct hf__number hf__add_p(struct hf__number a, uint64_t times)
 {
     a.limb[0] = _mm512_sub_epi64(a.limb[0], hf__splat(times));
     a.limb[1] = _mm512_add_epi64(a.limb[1], hf__splat(times * HF__P_PLUS_1_LIMB_1));
@@ -82,7 +82,7 @@ static inline struct hf__number hf__add_p(struct hf__number a, uint64_t times)
 
 /* Montgomery's reduction, a limb at a time. p is -1 modulo 2^52: the quotient digit is the limb
  * itself, and subtracting it leaves its carry. */
-static inline struct hf__number hf__field_reduce(__m512i t[2 * HF__LIMBS])
+HF__INLINE struct hf__number hf__field_reduce(__m512i t[2 * HF__LIMBS])
 {
     const __m512i p1 = hf__splat(HF__P_PLUS_1_LIMB_1);
     const __m512i p3 = hf__splat(HF__P_LIMB_3);
@@ -106,8 +106,7 @@ static inline struct hf__number hf__field_reduce(__m512i t[2 * HF__LIMBS])
 }
 
 /* Adds the product of two numbers to ten columns. */
-static inline void hf__columns_add(__m512i t[2 * HF__LIMBS], struct hf__number a,
-                                   struct hf__number b)
+HF__INLINE void hf__columns_add(__m512i t[2 * HF__LIMBS], struct hf__number a, struct hf__number b)
 {
 #pragma GCC unroll 5
     for (int i = 0; i < HF__LIMBS; i++) {
@@ -119,7 +118,7 @@ static inline void hf__columns_add(__m512i t[2 * HF__LIMBS], struct hf__number a
     }
 }
 
-static inline void hf__columns_clear(__m512i t[2 * HF__LIMBS])
+HF__INLINE void hf__columns_clear(__m512i t[2 * HF__LIMBS])
 {
 #pragma GCC unroll 10
     for (int i = 0; i < 2 * HF__LIMBS; i++)
@@ -127,7 +126,7 @@ static inline void hf__columns_clear(__m512i t[2 * HF__LIMBS])
 }
 
 /** hf__field_mul gives a * b / R, loose. */
-static inline struct hf__number hf__field_mul(struct hf__number a, struct hf__number b)
+HF__INLINE struct hf__number hf__field_mul(struct hf__number a, struct hf__number b)
 {
     __m512i t[2 * HF__LIMBS];
 
@@ -137,8 +136,8 @@ static inline struct hf__number hf__field_mul(struct hf__number a, struct hf__nu
 }
 
 /** hf__field_mul_2 gives (a * b + c * d) / R, loose, with one reduction. */
-static inline struct hf__number hf__field_mul_2(struct hf__number a, struct hf__number b,
-                                                struct hf__number c, struct hf__number d)
+HF__INLINE struct hf__number hf__field_mul_2(struct hf__number a, struct hf__number b,
+                                             struct hf__number c, struct hf__number d)
 {
     __m512i t[2 * HF__LIMBS];
 
@@ -149,7 +148,7 @@ static inline struct hf__number hf__field_mul_2(struct hf__number a, struct hf__
 }
 
 /** hf__field_square gives a * a / R, loose. */
-static inline struct hf__number hf__field_square(struct hf__number a)
+HF__INLINE struct hf__number hf__field_square(struct hf__number a)
 {
     __m512i t[2 * HF__LIMBS];
 

@@ -9,6 +9,8 @@ const uint64_t hf__order_n[HF__LIMBS] = {0x9cac2fc632551, 0xada7179e84f3b, 0xfff
 /* R^2 and -1/n modulo 2^52. */
 static const uint64_t order_entry[HF__LIMBS] = {0x5cc0dea6dc3ba, 0x192a067d8a084, 0xbec59615571bb,
                                                 0x1fc245b2392b6, 0x0e12d9559d956};
+static const uint64_t order_one[HF__LIMBS] = {0x353d039cdaaf0, 0x258e8617b0c46, 0x0000004319055,
+                                              0xfff0000000000, 0x00000000fffff};
 #define ORDER_FACTOR 0x1c8aaee00bc4full
 
 void hf__order_mul(struct hf__number *out, const struct hf__number *a, const struct hf__number *b)
@@ -80,27 +82,18 @@ __mmask8 hf__order_is_valid(const struct hf__number *a)
     return (__mmask8)(hf__number_subtract(&unused, a, &n) & ~is_zero);
 }
 
-/* Fermat: a^(n-2), four bits of the exponent at a time. */
 void hf__order_invert(struct hf__number *out, const struct hf__number *a)
 {
-    static const char exponent[] = "ffffffff00000000ffffffffffffffff"
-                                   "bce6faada7179e84f3b9cac2fc63254f";
-    struct hf__number powers[16];
-    struct hf__number power = *a;
+    static const struct hf__modulus modulus = {
+        .m = {0x9cac2fc632551, 0xada7179e84f3b, 0xfffffffbce6fa, 0x0000fffffffff, 0x0ffffffff0000},
+        .square = {0x5cc0dea6dc3ba, 0x192a067d8a084, 0xbec59615571bb, 0x1fc245b2392b6,
+                   0x0e12d9559d956},
+        .factor = ORDER_FACTOR,
+    };
+    const struct hf__number one = hf__number_of(order_one);
+    struct hf__number reduced;
 
-    powers[1] = *a;
-    for (int i = 2; i < 16; i++)
-        hf__order_mul(&powers[i], &powers[i - 1], a);
-    power = powers[15];
-    for (int i = 1; exponent[i] != '\0'; i++) {
-        int digit = exponent[i] <= '9' ? exponent[i] - '0' : exponent[i] - 'a' + 10;
-
-        for (int j = 0; j < 4; j++)
-            hf__order_mul(&power, &power, &power);
-        if (digit != 0)
-            hf__order_mul(&power, &power, &powers[digit]);
-    }
-    *out = power;
-    hf_wipe(powers, sizeof powers);
-    hf_wipe(&power, sizeof power);
+    hf__order_reduce(&reduced, a);
+    hf__number_invert(&reduced, &reduced, &modulus);
+    hf__order_mul(out, &reduced, &one);
 }

@@ -28,8 +28,8 @@ void hf__point_double(struct hf__point *point, struct hf__number *t)
 }
 
 /* The differences that decide: H = X2 Z1^2 - X1, R = Y2 Z1^3 - Y1; both below 3.2. */
-static inline void point_differences(struct hf__number *h, struct hf__number *r,
-                                     const struct hf__point *a, const struct hf__affine *b)
+HF__INLINE void point_differences(struct hf__number *h, struct hf__number *r,
+                                  const struct hf__point *a, const struct hf__affine *b)
 {
     struct hf__number zz = hf__tight(hf__field_square(a->z));   // 1.4
     struct hf__number zzz = hf__tight(hf__field_mul(zz, a->z)); // 1.2
@@ -41,8 +41,8 @@ static inline void point_differences(struct hf__number *h, struct hf__number *r,
 }
 
 /* The sum from the differences; x, y are the first point's, scaled as H and R are. */
-static inline void point_finish(struct hf__point *out, struct hf__number x, struct hf__number y,
-                                struct hf__number z, struct hf__number h, struct hf__number r)
+HF__INLINE void point_finish(struct hf__point *out, struct hf__number x, struct hf__number y,
+                             struct hf__number z, struct hf__number h, struct hf__number r)
 {
     const struct hf__number zero = {0};
     struct hf__number hh = hf__tight(hf__field_square(h)); // 1.7

@@ -2,7 +2,7 @@
  * p256_portable.c - P-256 by BoringSSL, one operation after another: what every processor can do,
  * and what the lanes are measured against. Holds no arithmetic of its own.
  */
-#include "p256.h"
+#include "p256_scalar.h"
 #include "private.h"
 
 #include <openssl/bn.h>
@@ -23,8 +23,7 @@ static EC_GROUP *portable_group(void)
     return group;
 }
 
-/* A private key with its public point, or NULL: out of range, or out of memory. The range check
- * branches on a comparison with the order whose outcome is public. */
+/* A private key in 1..n-1 with its public point, or NULL: out of memory. */
 static EC_KEY *portable_key_new(const uint8_t scalar[HF_P256_SCALAR_LEN])
 {
     EC_GROUP *group = portable_group();
@@ -56,17 +55,21 @@ static EC_POINT *portable_point_new(const EC_GROUP *group, const uint8_t point[H
 
 enum hf_status hf_p256_key_open(struct hf_p256_key *out, const uint8_t scalar[HF_P256_SCALAR_LEN])
 {
-    EC_KEY *native = portable_key_new(scalar);
+    EC_KEY *native;
 
     memset(out, 0, sizeof *out);
-    if (!native)
+    if (!hf__p256_scalar_is_valid(scalar))
         return HF_E_ILLEGAL_PARAMETER;
+    native = portable_key_new(scalar);
+    if (!native)
+        return HF_E_MEMORY;
     if (EC_POINT_point2oct(EC_KEY_get0_group(native), EC_KEY_get0_public_key(native),
                            POINT_CONVERSION_UNCOMPRESSED, out->public_key, HF_P256_POINT_LEN,
                            NULL) != HF_P256_POINT_LEN) {
         EC_KEY_free(native);
-        return HF_E_ILLEGAL_PARAMETER;
+        return HF_E_MEMORY;
     }
+    hf_ct_public(out->public_key, sizeof out->public_key);
     memcpy(out->scalar, scalar, sizeof out->scalar);
     out->native = native;
     return HF_OK;
@@ -83,10 +86,12 @@ static void portable_generate(struct hf_p256_generate *operations, size_t count)
     for (size_t i = 0; i < count; i++) {
         struct hf_p256_key key;
 
-        // Out of range once in 2^32: drawn again.
-        do
-            hf_random(operations[i].private_key, HF_P256_SCALAR_LEN);
-        while (hf_p256_key_open(&key, operations[i].private_key) != HF_OK);
+        hf__p256_scalar_draw(operations[i].private_key);
+        if (hf_p256_key_open(&key, operations[i].private_key) != HF_OK) {
+            hf_wipe(operations[i].private_key, HF_P256_SCALAR_LEN);
+            operations[i].status = HF_E_MEMORY;
+            continue;
+        }
         memcpy(operations[i].public_key, key.public_key, sizeof key.public_key);
         hf_p256_key_close(&key);
         operations[i].status = HF_OK;
@@ -101,7 +106,8 @@ static enum hf_status portable_agree_one(const struct hf_p256_agree *operation)
     EC_POINT *peer = portable_point_new(group, operation->peer);
     enum hf_status status = HF_E_ILLEGAL_PARAMETER;
 
-    if (key && number && peer && !BN_is_zero(number) && EC_KEY_set_private_key(key, number) &&
+    if (key && number && peer && hf__p256_scalar_is_valid(operation->private_key) &&
+        EC_KEY_set_private_key(key, number) &&
         ECDH_compute_key(operation->shared, HF_P256_SCALAR_LEN, peer, key, NULL) ==
             HF_P256_SCALAR_LEN)
         status = HF_OK;
@@ -127,6 +133,7 @@ static enum hf_status portable_sign_one(const struct hf_p256_sign *operation)
                    BN_bn2bin_padded(operation->signature + 32, 32, ECDSA_SIG_get0_s(made));
 
     ECDSA_SIG_free(made);
+    hf_ct_public(operation->signature, HF_P256_SIGNATURE_LEN);
     return is_good ? HF_OK : HF_E_MEMORY;
 }
 

@@ -30,9 +30,10 @@ bool hf__p256_scalar_is_valid(const uint8_t scalar[HF_P256_SCALAR_LEN])
 
 void hf__p256_scalar_draw(uint8_t out[HF_P256_SCALAR_LEN])
 {
-    do
+    do {
         hf_random(out, HF_P256_SCALAR_LEN);
-    while (!hf__p256_scalar_is_valid(out));
+        hf_ct_secret(out, HF_P256_SCALAR_LEN);
+    } while (!hf__p256_scalar_is_valid(out));
 }
 
 void hf__p256_fresh(uint8_t *out, size_t len)
@@ -52,6 +53,7 @@ void hf__p256_nonce(uint8_t out[HF_P256_SCALAR_LEN], const uint8_t private_key[H
     hf_hmac_key_init(&key, (struct hf_bytes){private_key, HF_P256_SCALAR_LEN});
     do {
         hf_hmac(out, &key, parts, sizeof parts / sizeof parts[0]);
+        hf_ct_secret(out, HF_P256_SCALAR_LEN);
         counter++;
     } while (!hf__p256_scalar_is_valid(out));
     hf_wipe(&key, sizeof key);

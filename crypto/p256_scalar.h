@@ -27,5 +27,7 @@ void hf__p256_nonce(uint8_t out[HF_P256_SCALAR_LEN], const uint8_t private_key[H
  * computes the table of multiples of the generator, once. */
 extern const struct hf_p256_backend hf__lanes_backend;
 void hf__base_open(void);
+struct hf_p256_prepared *hf__lanes_prepare(const uint8_t public_key[HF_P256_POINT_LEN]);
+void hf__lanes_prepared_close(struct hf_p256_prepared *prepared);
 
 #endif

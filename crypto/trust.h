@@ -29,7 +29,11 @@ struct hf__anchor {
     uint8_t *der; /**< owned; `certificate` looks into it */
     struct hf__certificate certificate;
     uint8_t handle[HF_REVOCATION_HANDLE_LEN];
+    struct hf_p256_prepared *prepared; /**< its key's, or NULL */
 };
+
+/** How many anchors have their keys prepared: they take 86 KiB each. */
+#define HF__TRUST_PREPARED_MAX 16
 
 struct hf_trust {
     uint32_t references;

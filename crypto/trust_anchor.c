@@ -28,7 +28,7 @@ static const char *anchor_why(enum hf_status status)
 
 static bool is_signature(const uint8_t *public_key, const uint8_t *digest, const uint8_t *signature)
 {
-    struct hf_p256_verify operation = {public_key, digest, signature, HF_OK};
+    struct hf_p256_verify operation = {public_key, digest, signature, HF_OK, NULL};
     hf_p256_best()->verify(&operation, 1);
     return HF_FUZZ_ACCEPT || operation.status == HF_OK;
 }
@@ -151,6 +151,8 @@ static enum hf_status take_anchor(struct hf_trust *trust, const char **why, stru
     trust->anchor_count++;
     memcpy(anchor->der, der.data, der.len);
     HF__TRY(read_anchor(anchor, why, (struct hf_bytes){anchor->der, der.len}));
+    if (trust->anchor_count <= HF__TRUST_PREPARED_MAX)
+        anchor->prepared = hf_p256_prepare(anchor->certificate.public_key);
     return hf__handles_add(&trust->anchor_handles, anchor->handle);
 }
 
@@ -219,8 +221,10 @@ enum hf_status hf__trust_read_crls(struct hf_trust *trust, const char **why, str
 
 void hf__trust_free_anchors(struct hf_trust *trust)
 {
-    for (size_t i = 0; i < trust->anchor_count; i++)
+    for (size_t i = 0; i < trust->anchor_count; i++) {
+        hf_p256_prepared_close(trust->anchors[i].prepared);
         free(trust->anchors[i].der);
+    }
     for (size_t i = 0; i < trust->crl_count; i++)
         hf__crl_wipe(&trust->crls[i]);
     free(trust->anchors);

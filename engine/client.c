@@ -14,6 +14,7 @@
 #include "hello.h"
 #include "path.h"
 #include "prove.h"
+#include "recall.h"
 #include "steps.h"
 #include "stream.h"
 
@@ -32,6 +33,7 @@ static void write_hello(const struct hf_engine *engine, struct hf_association *a
     struct hf_flight_message message = hf_flight_open(handshake, HF_MESSAGE_CLIENT_HELLO);
     hf_offer_write(&message.writer, hf_dialer_of(engine, association), handshake,
                    association->client_random, cookie);
+    message.tail = handshake->ticket_len > 0 ? HF_TAIL_TICKET : HF_TAIL_NONE;
     hf_flight_close(engine, association, &message);
 }
 
@@ -87,9 +89,12 @@ enum hf_status hf_client_hello(struct hf_engine *engine, struct hf_association *
     struct hf_terms *terms = &handshake->terms;
     HF_TRY(hf_offer_accept(handshake, association->server_random, hf_dialer_of(engine, association),
                            event->body));
-    handshake->way = hf_hello_key_exchange(terms->suite) == HF_KEY_EXCHANGE_PSK
-                         ? HF_WAY_PSK
-                         : HF_WAY_CERTIFICATE;
+    bool is_psk = hf_hello_key_exchange(terms->suite) == HF_KEY_EXCHANGE_PSK;
+    handshake->way = handshake->is_recalled ? HF_WAY_RESUMED
+                     : is_psk               ? HF_WAY_PSK
+                                            : HF_WAY_CERTIFICATE;
+    if (handshake->is_recalled)
+        HF_TRY(hf_recall_accept(engine, association));
     if (handshake->way == HF_WAY_CERTIFICATE)
         HF_TRY(hf_prove_begin(engine, association));
     association->suite = terms->suite;
@@ -103,6 +108,8 @@ enum hf_status hf_client_hello(struct hf_engine *engine, struct hf_association *
     }
     hf_flight_hash(association, handshake, HF_MESSAGE_SERVER_HELLO, event->message_seq,
                    event->body);
+    if (handshake->is_recalled)
+        hf_keys_begin(engine, association);
     return HF_OK;
 }
 
@@ -193,8 +200,17 @@ enum hf_status hf_client_finished(struct hf_engine *engine, struct hf_associatio
     if (!hf_ct_equal(expected, event->body.data, HF_VERIFY_DATA_LEN) && !HF_FUZZ_ACCEPT)
         return HF_E_FINISHED;
     hf_flight_answered(handshake);
-    if (hf_is_datagram(association))
+    if (hf_is_datagram(association)) {
         association->datagram.finished_seq = event->message_seq;
+        if (handshake->is_recalled)
+            association->datagram.reply_seq = handshake->send_seq;
+    }
+    if (handshake->is_recalled) { /* RFC 5246 7.3, figure 2: ours is the last word */
+        hf_flight_hash(association, handshake, HF_MESSAGE_FINISHED, event->message_seq,
+                       event->body);
+        hf_keys_verify_data(association->verify_data, handshake, "client finished");
+        handshake->is_identity_following = false;
+    }
     hf_answer_expect(engine, association, HF_PENDING_IDENTITY, handshake->is_identity_following);
     hf_association_arm(engine, association);
     return HF_OK;
@@ -213,7 +229,13 @@ enum hf_status hf_client_bind(struct hf_engine *engine, struct hf_association *a
     if (handshake->answer_kind != HF_ANSWER_IDENTITY || handshake->is_misnamed)
         return HF_E_IDENTITY_REFUSED;
     HF_TRY(hf_stream_keep(engine, association));
+    if (handshake->is_recalled) {
+        hf_flight_final(engine, association);
+        association->flags |= HF_ASSOCIATION_WRITE_PROTECTED | HF_ASSOCIATION_LAST_WORD;
+        engine->counters.resumed++;
+    }
     hf_association_event(engine, association, HF_EVENT_ESTABLISHED);
+    hf_recall_emit(engine, association);
     hf_association_establish(engine, association);
     return HF_OK;
 }
@@ -266,7 +288,10 @@ static enum hf_status take_order(struct hf_engine *engine, struct hf_association
     handshake->is_named = names.entity_id.len > 0;
     association->entity_kind =
         (uint8_t)(pair ? pair->entity_kind : hf_entity_kind_of(connect->entity_id));
-    return handshake->is_named ? hf_identity_keep(&association->identity, engine, &names) : HF_OK;
+    if (handshake->is_named)
+        HF_TRY(hf_identity_keep(&association->identity, engine, &names));
+    hf_recall_take(engine, association, connect);
+    return HF_OK;
 }
 
 /** SA2 only after SA1 and registration, and as the same peer (TS-0003 8.2.1). */

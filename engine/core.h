@@ -108,6 +108,7 @@ enum hf_state {
     HF_STATE_CL_AWAIT_KEY,         /**< parked: the key source was asked */
     HF_STATE_CL_AWAIT_PROOF,       /**< parked: the server's chain, signature, our share */
     HF_STATE_CL_AWAIT_SIGN,        /**< parked: our signature over all messages so far */
+    HF_STATE_CL_RESUMED_AWAIT_CCS, /**< the server takes up the session we have offered */
     HF_STATE_CL_AWAIT_CCS,      /**< our Finished is out */
     HF_STATE_CL_AWAIT_FINISHED,
     HF_STATE_CL_AWAIT_IDENTITY, /**< the server's Finished verified */
@@ -295,6 +296,10 @@ struct hf_handshake {
     uint8_t answer_kind;
     enum hf_status refusal; /**< server: why the key is a decoy; HF_OK: it is not */
     bool is_identity_following;
+    uint16_t session_len;   /**< client: of the session offered, packed; 0: none */
+    uint16_t ticket_len;    /**< client: of the ticket offered, then of the one received */
+    uint32_t ticket_life_s; /**< client: as the server said; 0: it did not */
+    bool is_recalled;       /**< client: the server has taken up the session */
     uint8_t flavour;      /**< client: of the server's credential, or HF_FLAVOUR_NONE */
     bool is_named;        /**< client: it was said who must answer */
     bool is_misnamed;     /**< client: the key is not that entity's */
@@ -309,6 +314,7 @@ struct hf_slot_layout {
     size_t message;  /**< message_len_max + 4 bytes: assembly */
     size_t kept;     /**< kept_max bytes: struct hf_handshake.kept_len of them in use */
     size_t kept_max;
+    size_t session; /**< with dialers only: recall.c */
     size_t stride;
 };
 

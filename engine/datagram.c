@@ -189,6 +189,7 @@ static enum hf_status take_protected(struct hf_arrival *arrival, struct hf_assoc
 static bool is_before_keys(const struct hf_association *association)
 {
     return association->state == HF_STATE_CL_AWAIT_CCS ||
+           association->state == HF_STATE_CL_RESUMED_AWAIT_CCS ||
            (association->state > HF_STATE_SV_AWAIT_HELLO &&
             association->state <= HF_STATE_SV_AWAIT_CCS);
 }
@@ -197,7 +198,8 @@ static bool is_before_change(const struct hf_association *association)
 {
     return association->state == HF_STATE_SV_AWAIT_CCS ||
            association->state == HF_STATE_SV_RESUMED_AWAIT_CCS ||
-           association->state == HF_STATE_CL_AWAIT_CCS;
+           association->state == HF_STATE_CL_AWAIT_CCS ||
+           association->state == HF_STATE_CL_RESUMED_AWAIT_CCS;
 }
 
 static enum hf_status keep(struct hf_engine *engine, struct hf_association *association,

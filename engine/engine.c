@@ -11,6 +11,7 @@
 #include "path.h"
 #include "proof.h"
 #include "quota.h"
+#include "recall.h"
 #include "record.h"
 #include "stream.h"
 
@@ -47,7 +48,8 @@ static struct hf_slot_layout slot_layout(const struct hf_config *config)
     slot.identity = round_line(sizeof(struct hf_handshake));
     slot.kept = slot.identity + round_line(config->identity_len_max);
     slot.message = slot.kept + round_line(slot.kept_max);
-    slot.stride = slot.message + round_line(config->message_len_max + 4);
+    slot.session = slot.message + round_line(config->message_len_max + 4);
+    slot.stride = slot.session + (config->dialer_count > 0 ? round_line(HF_RECALL_LEN) : 0);
     return slot;
 }
 
@@ -407,7 +409,9 @@ enum hf_status hf_engine_export(uint8_t *out, size_t out_len, const struct hf_en
     const struct hf_association *association = hf_association_find(engine, id);
     if (!association)
         return HF_E_STALE;
-    if (association->state != HF_STATE_OPEN || !(association->flags & HF_ASSOCIATION_EMS))
+    bool is_bound = association->flags & HF_ASSOCIATION_EMS;
+    if (association->state != HF_STATE_OPEN ||
+        (!is_bound && !engine->config.export_without_extended_master_secret))
         return HF_E_STATE;
     if (out_len == 0 || out_len > OUT_LEN_MAX || label.len == 0 || label.len > LABEL_LEN_MAX ||
         (context && context->len > CONTEXT_LEN_MAX))

@@ -6,6 +6,7 @@
 
 #include "association.h"
 #include "proof.h"
+#include "recall.h"
 #include "record.h"
 #include "resume.h"
 
@@ -43,6 +44,8 @@ static struct hf_bytes tail_of(const struct hf_engine *engine, struct hf_handsha
         return hf_trust_issuer_names(hf_proof_of(engine, handshake)->trust);
     case HF_TAIL_IDENTITY:
         return (struct hf_bytes){hf_handshake_identity(engine, handshake), handshake->identity_len};
+    case HF_TAIL_TICKET:
+        return hf_recall_ticket(engine, handshake);
     case HF_TAIL_NONE:
     default:
         return (struct hf_bytes){NULL, 0};

@@ -18,6 +18,7 @@ enum hf_tail {
     HF_TAIL_RAW_KEY,      /**< likewise, with a raw public key */
     HF_TAIL_ISSUER_NAMES, /**< certificate_authorities of a CertificateRequest */
     HF_TAIL_IDENTITY,     /**< psk_identity (RFC 4279 2) */
+    HF_TAIL_TICKET,       /**< the ticket we offer (RFC 5077 3.2) */
 };
 
 /** A message being written into the flight. */

@@ -16,6 +16,7 @@ enum {
     EXTENSION_SERVER_CERTIFICATE_TYPE = 20,
     EXTENSION_ENCRYPT_THEN_MAC = 22,
     EXTENSION_EXTENDED_MASTER_SECRET = 23,
+    EXTENSION_SESSION_TICKET = 35,
     EXTENSION_RENEGOTIATION_INFO = 0xFF01,
 
     POINT_FORMAT_UNCOMPRESSED = 0,
@@ -73,6 +74,13 @@ static bool is_offered(const struct offer *offer, uint16_t suite)
     for (size_t i = 0; i < offer->dialer->suite_count; i++)
         is_found |= offer->dialer->suites[i] == suite;
     return is_found && is_possible(offer->dialer, offer->has_identity, suite);
+}
+
+bool hf_offer_is_offered(const struct hf_dialer *dialer, const struct hf_handshake *handshake,
+                         uint16_t suite)
+{
+    const struct offer offer = offer_of(dialer, handshake);
+    return is_offered(&offer, suite);
 }
 
 static bool is_block_cipher(uint16_t suite)
@@ -144,9 +152,22 @@ static void write_curve_extensions(struct hf_writer *writer, const struct offer 
                 offer->has_server_raw);
 }
 
-static void write_extensions(struct hf_writer *writer, const struct offer *offer,
-                             const struct hf_terms *terms)
+/** The ticket itself is the message's tail: all lengths count it. */
+static void write_ticket(struct hf_writer *writer, size_t mark, uint16_t len)
 {
+    hf_writer_u16(writer, EXTENSION_SESSION_TICKET);
+    hf_writer_u16(writer, len);
+    size_t block_len = writer->len - mark + len;
+    if (writer->is_failed)
+        return;
+    writer->data[mark - 2] = (uint8_t)(block_len >> 8);
+    writer->data[mark - 1] = (uint8_t)block_len;
+}
+
+static void write_extensions(struct hf_writer *writer, const struct offer *offer,
+                             const struct hf_handshake *handshake)
+{
+    const struct hf_terms *terms = &handshake->terms;
     uint8_t code = fragment_code(offer->dialer);
     size_t mark = hf_writer_open(writer, 2);
     if (terms->server_name_len > 0)
@@ -161,10 +182,14 @@ static void write_extensions(struct hf_writer *writer, const struct offer *offer
         hf_writer_u16(writer, 1);
         hf_writer_u8(writer, code);
     }
+    if (offer->dialer->sessions && handshake->ticket_len == 0)
+        hf_writer_uint(writer, (uint64_t)EXTENSION_SESSION_TICKET << 16, 4);
     hf_writer_u16(writer, EXTENSION_RENEGOTIATION_INFO); /* last: some choke on an empty end */
     hf_writer_u16(writer, 1);
     hf_writer_u8(writer, 0);
     hf_writer_close(writer, mark, 2);
+    if (handshake->ticket_len > 0)
+        write_ticket(writer, mark, handshake->ticket_len);
 }
 
 void hf_offer_write(struct hf_writer *writer, const struct hf_dialer *dialer,
@@ -175,7 +200,8 @@ void hf_offer_write(struct hf_writer *writer, const struct hf_dialer *dialer,
     bool is_datagram = dialer->transport == HF_TRANSPORT_DTLS;
     hf_writer_u16(writer, is_datagram ? HF_VERSION_DTLS_1_2 : HF_VERSION_TLS_1_2);
     hf_writer_bytes(writer, client_random, HF_RANDOM_LEN);
-    hf_writer_u8(writer, 0); /* no session to resume */
+    hf_writer_u8(writer, handshake->terms.session_id_len);
+    hf_writer_bytes(writer, handshake->terms.session_id, handshake->terms.session_id_len);
     if (is_datagram) {
         hf_writer_u8(writer, (uint8_t)cookie.len);
         hf_writer_bytes(writer, cookie.data, cookie.len);
@@ -187,7 +213,7 @@ void hf_offer_write(struct hf_writer *writer, const struct hf_dialer *dialer,
     }
     hf_writer_close(writer, suites, 2);
     hf_writer_u16(writer, 1 << 8); /* one compression method: null */
-    write_extensions(writer, &offer, &handshake->terms);
+    write_extensions(writer, &offer, handshake);
 }
 
 static enum hf_status take_type(bool *has_type, bool *is_raw, struct hf_bytes body, bool has_x509,
@@ -261,6 +287,11 @@ static enum hf_status take_extension(struct hf_terms *terms, const struct offer 
             return HF_E_DECODE;
         terms->max_fragment_code = body.data[0];
         return body.data[0] == code ? HF_OK : HF_E_ILLEGAL_PARAMETER;
+    case EXTENSION_SESSION_TICKET:
+        if (!offer->dialer->sessions)
+            return HF_E_UNSUPPORTED_EXTENSION;
+        terms->is_ticket_following = true;
+        return body.len == 0 ? HF_OK : HF_E_DECODE;
     case EXTENSION_RENEGOTIATION_INFO: /* RFC 5746 3.4: empty, or it is not our first handshake */
         terms->is_secure_renegotiation = true;
         return body.len == 1 && body.data[0] == 0 ? HF_OK : HF_E_RENEGOTIATION;
@@ -294,14 +325,15 @@ static enum hf_status take_extensions(struct hf_terms *terms, const struct offer
 }
 
 /** What the extensions must amount to, now that the suite is known. */
-static enum hf_status judge(const struct hf_terms *terms, const struct offer *offer)
+static enum hf_status judge(const struct hf_terms *terms, const struct offer *offer,
+                            bool is_recalled)
 {
     bool is_psk = hf_hello_key_exchange(terms->suite) == HF_KEY_EXCHANGE_PSK;
     if (terms->is_etm && !is_block_cipher(terms->suite))
         return HF_E_ILLEGAL_PARAMETER; /* RFC 7366 3 */
     if (offer->dialer->extended_master_secret_needed && !terms->is_ems)
         return HF_E_NO_EXTENDED_MASTER_SECRET;
-    if (is_psk)
+    if (is_psk || is_recalled)
         return HF_OK;
     /* Not a word of it means X.509 (RFC 7250 4.2). */
     if ((!terms->is_server_raw && !offer->has_server_x509) ||
@@ -332,8 +364,16 @@ enum hf_status hf_offer_accept(struct hf_handshake *handshake, uint8_t server_ra
     if (!is_offered(&offer, settled.suite) || compression != 0)
         return HF_E_ILLEGAL_PARAMETER;
     HF_TRY(take_extensions(&settled, &offer, extensions));
-    HF_TRY(judge(&settled, &offer));
+    bool is_recalled = handshake->session_len > 0 && session_id.len > 0 &&
+                       session_id.len == settled.session_id_len &&
+                       hf_bytes_equal_public(session_id.data, settled.session_id, session_id.len);
+    HF_TRY(judge(&settled, &offer, is_recalled));
+    settled.session_id_len = (uint8_t)session_id.len;
+    if (session_id.len > 0)
+        memcpy(settled.session_id, session_id.data, session_id.len);
     memcpy(server_random, random.data, HF_RANDOM_LEN);
+    handshake->is_recalled = is_recalled;
+    handshake->ticket_len = 0; /* the next is the server's */
     handshake->terms = settled;
     return HF_OK;
 }

@@ -7,7 +7,12 @@
 
 #include "core.h"
 
-/** hf_offer_write writes the body of a ClientHello (RFC 5246 7.4.1.2; RFC 6347 4.2.1). */
+/** hf_offer_is_offered tells whether a suite is among those of this handshake's ClientHello. */
+HF_MUST_USE bool hf_offer_is_offered(const struct hf_dialer *dialer,
+                                     const struct hf_handshake *handshake, uint16_t suite);
+
+/** hf_offer_write writes the body of a ClientHello (RFC 5246 7.4.1.2; RFC 6347 4.2.1), but for the
+ *  ticket it ends with, if the handshake has one. */
 void hf_offer_write(struct hf_writer *writer, const struct hf_dialer *dialer,
                     const struct hf_handshake *handshake,
                     const uint8_t client_random[HF_RANDOM_LEN], struct hf_bytes cookie);

@@ -3,11 +3,16 @@
  */
 #include "outbox.h"
 
+#include "crypto.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 void hf_outbox_turn(struct hf_outbox *outbox)
 {
+    if (outbox->secret_end > outbox->secret_begin)
+        hf_wipe(outbox->data + outbox->secret_begin, outbox->secret_end - outbox->secret_begin);
+    outbox->secret_begin = outbox->secret_end = 0;
     if (outbox->output_count == 0) {
         outbox->data_len = 0;
         outbox->output_head = 0;
@@ -35,6 +40,14 @@ uint8_t *hf_outbox_room(struct hf_outbox *outbox, size_t len)
         outbox->output_head + outbox->output_count >= outbox->output_max)
         return NULL;
     return outbox->data + outbox->data_len;
+}
+
+void hf_outbox_hold(struct hf_outbox *outbox, size_t len)
+{
+    if (outbox->secret_end == outbox->secret_begin)
+        outbox->secret_begin = outbox->data_len;
+    outbox->data_len += (uint32_t)len;
+    outbox->secret_end = outbox->data_len;
 }
 
 void hf_outbox_commit(struct hf_outbox *outbox, const struct hf_output *output, size_t len)

@@ -12,6 +12,7 @@
 struct hf_outbox {
     uint8_t *data;
     uint32_t data_len, data_max;
+    uint32_t secret_begin, secret_end; /**< of `data`: to be wiped with the turn */
     struct hf_output *outputs;
     uint32_t output_head, output_count, output_max;
     struct hf_event *events;
@@ -40,6 +41,10 @@ uint8_t *hf_outbox_room(struct hf_outbox *outbox, size_t len);
 /** hf_outbox_commit queues the first `len` bytes of the last room as `output`. Stream bytes for the
  *  connection that was last in line are joined to it. */
 void hf_outbox_commit(struct hf_outbox *outbox, const struct hf_output *output, size_t len);
+
+/** hf_outbox_hold keeps the first `len` bytes of the last room, which are secret, for an event's
+ *  view: to the end of the turn. */
+void hf_outbox_hold(struct hf_outbox *outbox, size_t len);
 
 /** hf_outbox_event queues an event and gives it to be filled in (it is zero but for the kind). */
 struct hf_event *hf_outbox_event(struct hf_outbox *outbox, enum hf_event_kind kind,

@@ -30,6 +30,9 @@ hf_machine_step hf_client_start, hf_client_request, hf_client_verify, hf_client_
 hf_machine_step hf_prove_certificate, hf_prove_share, hf_prove_request, hf_prove_proof,
     hf_prove_sign;
 
+/* recall.c */
+hf_machine_step hf_recall_new_ticket;
+
 /* keys.c: both roles */
 hf_machine_step hf_keys_ccs;
 

@@ -56,8 +56,9 @@ static struct hf_bytes keep(uint8_t **at, struct hf_bytes view)
 
 static struct hf_dial *copy_order(const struct hf_connect *connect)
 {
-    struct hf_dial *dial = malloc(sizeof *dial + connect->server_name.len +
-                                  connect->psk_identity.len + connect->entity_id.len);
+    struct hf_dial *dial =
+        malloc(sizeof *dial + connect->server_name.len + connect->psk_identity.len +
+               connect->entity_id.len + connect->session.len);
     if (!dial)
         return NULL;
     uint8_t *at = dial->text;
@@ -65,6 +66,7 @@ static struct hf_dial *copy_order(const struct hf_connect *connect)
     dial->connect.server_name = keep(&at, connect->server_name);
     dial->connect.psk_identity = keep(&at, connect->psk_identity);
     dial->connect.entity_id = keep(&at, connect->entity_id);
+    dial->connect.session = keep(&at, connect->session);
     if (connect->pair) {
         dial->pair = *connect->pair;
         dial->connect.pair = &dial->pair;
@@ -74,7 +76,10 @@ static struct hf_dial *copy_order(const struct hf_connect *connect)
 
 void hf_dial_drop(struct hf_connection *connection)
 {
-    free(connection->dial);
+    struct hf_dial *dial = connection->dial;
+    if (dial && dial->connect.session.len > 0)
+        explicit_bzero((void *)(uintptr_t)dial->connect.session.data, dial->connect.session.len);
+    free(dial);
     connection->dial = NULL;
 }
 

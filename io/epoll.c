@@ -4,8 +4,9 @@
  *
  * Each descriptor is registered once, edge triggered, when the first request for it is made. What
  * the edges said is remembered as "maybe": a request whose descriptor may be ready stands in line,
- * and its call is tried in turn; EAGAIN, or less than was asked for, means "no longer". So a turn
- * costs one epoll_wait and the calls that do something; datagrams come 64 a call.
+ * and its call is tried in turn; EAGAIN, or less than was asked for, means "no longer" - the latter
+ * not where the peer's end or urgent data may be behind. So a turn costs one epoll_wait and the
+ * calls that do something; datagrams come 64 a call.
  *
  * Invariant: an edge is never lost. "Maybe" is only ever taken back by a call that found nothing
  * more, and what comes after that call makes an edge.
@@ -42,7 +43,7 @@ struct epoll_fd {
     int next; /* in line */
     bool is_registered;
     bool is_queued;
-    bool is_hung_up; /* the peer's end, or an error, is behind what can be read */
+    bool is_marked; /* the peer's end, an error or urgent data: a short read proves nothing */
 };
 
 struct hf_epoll {
@@ -173,9 +174,9 @@ static void epoll_note(struct hf_epoll *epoll, const struct epoll_event *event)
     struct epoll_fd *entry = &epoll->fds[fd];
     if (!entry->is_registered || entry->serial != (uint32_t)(event->data.u64 >> 32))
         return;
-    entry->is_hung_up |= (event->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+    entry->is_marked |= (event->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI)) != 0;
     entry->sides[EPOLL_SIDE_IN].is_maybe |=
-        (event->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+        (event->events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
     entry->sides[EPOLL_SIDE_OUT].is_maybe |=
         (event->events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0;
     epoll_line_up(epoll, (int)fd);
@@ -332,7 +333,7 @@ static bool epoll_receive_in(struct hf_completion *out, struct hf_loop *loop, in
     out->result = count < 0 ? -errno : (int)count;
     if (count <= 0)
         return true;
-    request->is_maybe = (size_t)count == request->len || entry->is_hung_up;
+    request->is_maybe = (size_t)count == request->len || entry->is_marked;
     out->is_more_there = request->is_maybe;
     out->data = buffer;
     out->len = (uint32_t)count;
@@ -451,7 +452,7 @@ static struct epoll_fd *epoll_enter(struct hf_loop *loop, int fd)
     if (entry->is_registered)
         return entry;
     struct epoll_event event = {
-        .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+        .events = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET,
         .data.u64 = (uint64_t)entry->serial << 32 | (uint32_t)fd,
     };
     if (epoll_ctl(epoll->fd, EPOLL_CTL_ADD, fd, &event) != 0)
@@ -555,7 +556,7 @@ static void epoll_forget(struct hf_loop *loop, int fd)
         return;
     struct epoll_fd *entry = &epoll->fds[fd];
     entry->sides[EPOLL_SIDE_IN] = entry->sides[EPOLL_SIDE_OUT] = (struct epoll_request){0};
-    entry->is_registered = entry->is_hung_up = false;
+    entry->is_registered = entry->is_marked = false;
     entry->serial++;
 }
 

@@ -15,7 +15,7 @@ bool pkcs11_open(struct pkcs11 **out, char error[KEYS_ERROR_MAX],
 {
     (void)config;
     *out = NULL;
-    snprintf(error, KEYS_ERROR_MAX, "built without PKCS#11: libp11-kit-dev was missing");
+    snprintf(error, KEYS_ERROR_MAX, "built without PKCS#11: no libp11-kit-dev, or a sanitizer");
     return false;
 }
 

@@ -37,6 +37,7 @@ static const struct option long_options[] = {
     {"no-etm", no_argument, NULL, 'T'},
     {"timeout", required_argument, NULL, 'o'},
     {"linger", required_argument, NULL, 'l'},
+    {"session", required_argument, NULL, 'x'},
     {"keylog", required_argument, NULL, 'K'},
     {"json", no_argument, NULL, 'j'},
     {"probe", no_argument, NULL, 'P'},
@@ -73,6 +74,7 @@ static void print_help(FILE *out)
         "  --linger SECONDS      to wait for answers at the end of input; TLS 5, DTLS 1\n"
         "  --probe               no data: report on standard output, close\n"
         "  --json                report as JSON\n"
+        "  --session FILE        resume the session in it, if there is one; keep a new one there\n"
         "  --keylog FILE         append secrets as NSS does; gives everything away\n"
         "\n"
         "exit status: 0 established and ended in order, 1 failed, 2 wrong usage\n",
@@ -167,6 +169,8 @@ static const char **text_of(struct hf_connect_options *options, int letter)
         return &options->server_name;
     case 'K':
         return &options->keylog;
+    case 'x':
+        return &options->session_file;
     default:
         return NULL;
     }

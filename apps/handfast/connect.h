@@ -16,7 +16,7 @@ struct hf_connect_options {
     bool has_source;
     const char *psk_file, *identity;
     const char *cert, *key, *ca, *crl, *rpk_key, *server_rpk, *names;
-    const char *expect, *server_name, *keylog;
+    const char *expect, *server_name, *keylog, *session_file;
     enum hf_flavour flavour;
     enum hf_reference_point reference_point;
     uint16_t suites[HF_SUITES_MAX];
@@ -47,6 +47,8 @@ struct hf_connect_session {
     uint8_t input[HF_STREAM_CHUNK_MAX]; /* of standard input: what the engine did not take yet */
     size_t input_len;
     uint64_t datagrams_in, datagrams_out;
+    uint8_t session[HF_SESSION_MAX]; /* to resume; secret */
+    size_t session_len;
 };
 
 /* connect_setup.c */
@@ -54,6 +56,9 @@ struct hf_connect_session {
 /** hf_connect_open reads keys and certificates and opens the engine. False: said why. */
 bool hf_connect_open(struct hf_connect_session *session, const struct hf_connect_options *options);
 void hf_connect_close(struct hf_connect_session *session);
+
+/** hf_connect_keep_session writes a session to the file it is to be kept in, if there is one. */
+void hf_connect_keep_session(const struct hf_connect_session *session, struct hf_bytes data);
 
 /* connect_run.c */
 

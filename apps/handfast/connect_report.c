@@ -50,6 +50,7 @@ static void report_json(const struct hf_connect_session *session,
     json_object_set_new(report, "extended_master_secret",
                         json_boolean(info->extended_master_secret));
     json_object_set_new(report, "encrypt_then_mac", json_boolean(info->encrypt_then_mac));
+    json_object_set_new(report, "resumed", json_boolean(info->is_resumed));
     json_object_set_new(report, "record_len_max", json_integer(info->plaintext_len_max));
     json_object_set_new(report, "server_name",
                         hf_json_text_or_null(info->server_name, info->server_name_len));
@@ -98,9 +99,9 @@ void hf_connect_report_established(const struct hf_connect_session *session)
             info.transport == HF_TRANSPORT_DTLS ? "DTLS 1.2" : "TLS 1.2",
             hf_address_print(peer, &info.path.peer), hf_address_print(local, &info.path.local),
             (double)(session->established_us - session->begun_us) / 1000);
-    fprintf(out, "%-13s%s%s%s\n", "suite", suite_name(info.suite),
+    fprintf(out, "%-13s%s%s%s%s\n", "suite", suite_name(info.suite),
             info.extended_master_secret ? ", extended master secret" : "",
-            info.encrypt_then_mac ? ", encrypt-then-MAC" : "");
+            info.encrypt_then_mac ? ", encrypt-then-MAC" : "", info.is_resumed ? ", resumed" : "");
     print_text(out, "server name", info.server_name, info.server_name_len);
     fprintf(out, "%-13s%s\n", "framework", hf_framework_name(info.framework));
     if (info.entity_id_len == 0)

@@ -140,6 +140,9 @@ static void take_event(struct hf_connect_session *session, struct hf_event *even
         hf_keylog_write(session->keylog_fd, event);
         explicit_bzero(event, sizeof(*event));
         break;
+    case HF_EVENT_SESSION:
+        hf_connect_keep_session(session, event->data);
+        break;
     case HF_EVENT_READABLE:
         break;
     }
@@ -331,6 +334,7 @@ static enum hf_status dial(struct hf_connect_session *session)
         .psk_identity = session->identity,
         .flavour = session->trust ? options->flavour : HF_FLAVOUR_NONE,
         .entity_id = {(const uint8_t *)expect, strlen(expect)},
+        .session = {session->session, session->session_len},
     };
     struct hf_connect order = connect;
     /* Nobody in particular: whoever the authorities vouch for. */

@@ -7,6 +7,7 @@
 #include "keylog.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -218,6 +219,7 @@ static void fill_dialer(struct hf_dialer *dialer, const struct hf_connect_sessio
     dialer->raw = session->raw;
     dialer->trust = session->trust;
     dialer->encrypt_then_mac = !options->is_etm_off;
+    dialer->sessions = options->session_file != NULL;
     dialer->extended_master_secret_needed = options->is_ems_needed;
     dialer->max_fragment_len = options->max_fragment_len;
     if (options->datagram_len_max != 0)
@@ -253,6 +255,28 @@ static bool open_engine(struct hf_connect_session *session)
     return status == HF_OK || fail("engine", hf_status_text(status));
 }
 
+/* No file is no session. What is in it is the engine's to judge. */
+static bool read_session(struct hf_connect_session *session)
+{
+    const char *path = session->options->session_file;
+    FILE *file = path ? fopen(path, "re") : NULL;
+    if (file == NULL)
+        return path == NULL || errno == ENOENT || fail(path, strerror(errno));
+    session->session_len = fread(session->session, 1, sizeof(session->session), file);
+    (void)fclose(file);
+    return true;
+}
+
+void hf_connect_keep_session(const struct hf_connect_session *session, struct hf_bytes data)
+{
+    const char *path = session->options->session_file;
+    int fd = path ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
+    if (fd < 0 || write(fd, data.data, data.len) != (ssize_t)data.len)
+        (void)fail(path ? path : "session", strerror(errno));
+    if (fd >= 0)
+        (void)close(fd);
+}
+
 bool hf_connect_open(struct hf_connect_session *session, const struct hf_connect_options *options)
 {
     session->options = options;
@@ -262,7 +286,8 @@ bool hf_connect_open(struct hf_connect_session *session, const struct hf_connect
         if (session->keylog_fd < 0)
             return fail(options->keylog, strerror(errno));
     }
-    return open_keys(session) && open_credential(&session->x509, options->cert, options->key) &&
+    return read_session(session) && open_keys(session) &&
+           open_credential(&session->x509, options->cert, options->key) &&
            open_credential(&session->raw, NULL, options->rpk_key) && open_trust(session) &&
            open_engine(session);
 }
@@ -279,4 +304,5 @@ void hf_connect_close(struct hf_connect_session *session)
     if (session->keylog_fd >= 0)
         (void)close(session->keylog_fd);
     explicit_bzero(session->input, sizeof(session->input));
+    explicit_bzero(session->session, sizeof(session->session));
 }

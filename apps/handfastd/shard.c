@@ -266,6 +266,8 @@ static void handle_event(struct hf_loop *loop, const struct hf_event *event, voi
         hf_failures_add(event);
         log_handshake_failed(shard, event);
         break;
+    case HF_EVENT_SESSION: /* a client's: nobody dials here */
+        break;
     case HF_EVENT_KEYLOG:
         if (shard->shared->keylog_fd >= 0)
             hf_keylog_write(shard->shared->keylog_fd, event);

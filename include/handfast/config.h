@@ -83,6 +83,7 @@ struct hf_dialer {
     bool extended_master_secret_needed; /**< offered in any case; refuse a server without it */
     uint16_t max_fragment_len; /**< RFC 6066 4: 512, 1024, 2048, 4096; 0: not asked for */
     uint16_t datagram_len_max; /**< UDP payload the handshake fragments to; 256..4096 */
+    bool sessions; /**< ask for sessions that can be resumed: HF_EVENT_SESSION, hf_connect; off */
     /** What we show and by what servers are judged; a reference is taken of each. Suites with
      *  certificates are offered if there is one of the first two, and the third. */
     const struct hf_credential *x509; /**< shown as a certificate; NULL: none */
@@ -145,6 +146,7 @@ struct hf_config {
     uint32_t trials_per_second; /**< failing decryptions allowed a second, burst twice this; 32 */
     uint32_t forgeries_max;     /**< failures that end an association; 2^20 */
 
+    bool export_without_extended_master_secret; /**< hf_engine_export() without RFC 7627; off */
     bool keylog; /**< emit HF_EVENT_KEYLOG: gives away every secret; off */
 
     /* Resumption, server's role (RFC 5246 7.4.1.2, RFC 5077). Both off. Only of sessions with

@@ -96,6 +96,9 @@ struct hf_connect {
      *  credential in date, the dialer of its reference point; the peer must prove the same entity
      *  and credential as by SA1. `entity_id` is the pair's then. NULL: an SA1 of our own. */
     const struct hf_pair *pair;
+    /** A session to resume, as HF_EVENT_SESSION gave it for such an order; one that does not fit,
+     *  or no longer, is passed over. Empty: none. Secret. */
+    struct hf_bytes session;
 };
 
 /** hf_engine_connect begins a handshake as client: the ClientHello is output at once. TLS: bytes of
@@ -179,6 +182,9 @@ struct hf_output {
 /** hf_engine_take_output gives the next output, oldest first; false when there is none. */
 HF_API bool hf_engine_take_output(struct hf_engine *engine, struct hf_output *out);
 
+/** The longest session of HF_EVENT_SESSION. */
+#define HF_SESSION_MAX 2600
+
 enum hf_event_kind {
     HF_EVENT_ESTABLISHED = 0, /**< authenticated, identity bound; data may flow both ways */
     HF_EVENT_DATA,            /**< application bytes */
@@ -188,6 +194,8 @@ enum hf_event_kind {
                                    output there is, then close the connection */
     HF_EVENT_HANDSHAKE_FAILED, /**< as HF_EVENT_CLOSED, before it was established */
     HF_EVENT_KEYLOG,           /**< only with hf_config.keylog */
+    HF_EVENT_SESSION, /**< client, right behind ESTABLISHED: `data` is a session for hf_connect, of
+                           at most HF_SESSION_MAX bytes: opaque, secret, good as long as it lasts */
 };
 
 /** The first failure of an association, and where the state machine stood. */
@@ -210,7 +218,7 @@ struct hf_event {
     bool is_client;          /**< we dialled: hf_engine_connect() */
     enum hf_framework framework; /**< as far as it has come: HF_FRAMEWORK_NONE before the hello */
     uint8_t ecn;           /**< HF_EVENT_DATA on DTLS */
-    struct hf_bytes data;  /**< HF_EVENT_DATA: valid until the next hf_engine_begin_turn() */
+    struct hf_bytes data;  /**< HF_EVENT_DATA, _SESSION: valid until the next turn begins */
     struct hf_path path;   /**< of the association */
     struct hf_failure failure; /**< HF_EVENT_CLOSED, HF_EVENT_HANDSHAKE_FAILED */
     uint8_t psk_identity[HF_EVENT_IDENTITY_MAX]; /**< HANDSHAKE_FAILED: its first octets */
@@ -310,7 +318,8 @@ HF_API HF_MUST_USE enum hf_status hf_engine_update_limits(struct hf_engine *engi
 /** hf_engine_export derives keying material (RFC 5705; TS-0003 10.3.1). No context is not the same
  *  as an empty one: `context` NULL means none. In: `label` without NUL, at most 64 bytes; `out_len`
  *  at most 256; context at most 256. Errors: HF_E_STALE, HF_E_STATE (not established, or no
- *  extended master secret: RFC 7627 5.4), HF_E_ARGUMENT. */
+ *  extended master secret: RFC 7627 5.4, hf_config.export_without_extended_master_secret),
+ *  HF_E_ARGUMENT. */
 HF_API HF_MUST_USE enum hf_status hf_engine_export(uint8_t *out, size_t out_len,
                                                    const struct hf_engine *engine,
                                                    hf_association_id association,

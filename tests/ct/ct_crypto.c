@@ -8,6 +8,7 @@
  * the canaries are caught.
  */
 #include "crypto.h"
+#include "p256.h"
 
 #include <openssl/aes.h>
 #include <valgrind/memcheck.h>
@@ -213,6 +214,41 @@ static void run_cbc_paddings(size_t least)
     }
 }
 
+/* ---- P-256 by BoringSSL -------------------------------------------------------------------- */
+
+/* Private keys are secret. (The lanes, which valgrind cannot run: ct_lanes.c.) */
+static void run_p256(void)
+{
+    uint8_t scalars[2][HF_P256_SCALAR_LEN];
+    uint8_t points[2][HF_P256_POINT_LEN];
+    uint8_t shared[2][HF_P256_SCALAR_LEN];
+    uint8_t digest[HF_SHA256_LEN];
+    uint8_t signature[HF_P256_SIGNATURE_LEN];
+    struct hf_p256_generate generate[2] = {{scalars[0], points[0], HF_WAITING},
+                                           {scalars[1], points[1], HF_WAITING}};
+    struct hf_p256_agree agree[2] = {{scalars[0], points[1], shared[0], HF_WAITING},
+                                     {scalars[1], points[0], shared[1], HF_WAITING}};
+    struct hf_p256_key key;
+    struct hf_p256_sign sign = {&key, digest, signature, HF_WAITING};
+    struct hf_p256_verify verify = {points[0], digest, signature, HF_WAITING, NULL};
+
+    hf_p256_portable()->generate(generate, 2);
+    check(generate[0].status == HF_OK && generate[1].status == HF_OK, "generate");
+    check(is_marked(scalars[0], sizeof scalars[0]), "a private key is secret");
+    hf_p256_portable()->agree(agree, 2);
+    check(agree[0].status == HF_OK && agree[1].status == HF_OK, "agree");
+    check(is_marked(shared[0], sizeof shared[0]), "a shared secret is secret");
+    hf_ct_public(shared, sizeof shared); // to be judged here
+    check(memcmp(shared[0], shared[1], sizeof shared[0]) == 0, "both sides agree");
+    hf_random(digest, sizeof digest);
+    check(hf_p256_key_open(&key, scalars[0]) == HF_OK, "hf_p256_key_open");
+    hf_p256_portable()->sign(&sign, 1);
+    check(sign.status == HF_OK, "sign");
+    hf_p256_portable()->verify(&verify, 1);
+    check(verify.status == HF_OK, "verify");
+    hf_p256_key_close(&key);
+}
+
 /* ---- canaries: memcheck must object -------------------------------------------------------- */
 
 static volatile unsigned sink;
@@ -272,6 +308,7 @@ int main(int argc, char **argv)
     if (!RUNNING_ON_VALGRIND)
         puts("not under valgrind: results are checked, timing is not");
     run_equal();
+    run_p256();
     run_hmac();
     hf_random(session_hash, sizeof session_hash);
     run_derivation(NULL);

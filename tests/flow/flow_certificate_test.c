@@ -10,7 +10,8 @@
 
 #include <cmocka.h>
 
-static void one_handshake(uint32_t listener_index, size_t credential_index, enum hf_status status)
+static void one_handshake(uint32_t listener_index, size_t credential_index, bool is_x509,
+                          enum hf_status status)
 {
     struct sim_options options;
     struct sim sim;
@@ -19,7 +20,7 @@ static void one_handshake(uint32_t listener_index, size_t credential_index, enum
     sim_options_use_certificates(&options);
     sim_open(&sim, &options);
     sim_plan_init(&plan, listener_index);
-    sim_plan_use_certificate(&plan, credential_index);
+    sim_plan_use_certificate(&plan, credential_index, is_x509);
     plan.up_count = plan.down_count = 2;
     struct sim_client *client = sim_add(&sim, &plan);
     sim_run(&sim, sim.now_us + 3000000);
@@ -33,11 +34,14 @@ static void one_handshake(uint32_t listener_index, size_t credential_index, enum
 static void every_credential_gets_its_due(void **state)
 {
     (void)state;
-    for (uint32_t listener_index = 0; listener_index < 2; listener_index++) {
-        for (size_t i = 0; i < SIM_CREDENTIAL_UNKNOWN; i++)
-            one_handshake(listener_index, i, HF_OK);
-        one_handshake(listener_index, SIM_CREDENTIAL_UNKNOWN, HF_E_RAW_KEY_UNKNOWN);
-        one_handshake(listener_index, SIM_CREDENTIALS, HF_E_NO_CERTIFICATE);
+    for (uint32_t turn = 0; turn < 4; turn++) {
+        uint32_t listener_index = turn / 2;
+        bool is_x509 = turn % 2;
+        for (size_t i = 0; i < WORLD_UNKNOWN; i++)
+            one_handshake(listener_index, i, is_x509, HF_OK);
+        one_handshake(listener_index, WORLD_UNKNOWN, is_x509,
+                      is_x509 ? HF_E_CERTIFICATE_SELF_SIGNED : HF_E_RAW_KEY_UNKNOWN);
+        one_handshake(listener_index, WORLD_CLIENTS, is_x509, HF_E_NO_CERTIFICATE);
     }
 }
 
@@ -54,7 +58,8 @@ static void draw_plan(struct sim *sim, struct sim_plan *plan)
     plan->ending = (enum sim_ending)sim_below(sim, 6);
     plan->identity_schedule = (enum sim_schedule)sim_below(sim, 4);
     if (sim_chance(sim, 800000))
-        sim_plan_use_certificate(plan, (size_t)sim_below(sim, SIM_CREDENTIALS + 1));
+        sim_plan_use_certificate(plan, (size_t)sim_below(sim, WORLD_CLIENTS + 1),
+                                 sim_chance(sim, 500000));
 }
 
 static void run_seed(uint64_t seed)

@@ -159,6 +159,7 @@ static void draw_client(struct draw *draw, struct psk_client_config *config, enu
         !config->extended_master_secret && !config->encrypt_then_mac && !config->grease_and_13 &&
         config->renegotiation != PSK_CLIENT_RENEGOTIATION_EXTENSION)
         config->no_extensions = chance(draw, 50);
+    config->tickets = !config->no_extensions && !config->grease_and_13 && chance(draw, 30);
 }
 
 static void draw_answers(struct draw *draw, struct sim_plan *plan, enum group group)
@@ -226,9 +227,9 @@ static void draw_plan(struct draw *draw, struct sim_plan *plan, enum group group
         plan->config.is_quiet = false; /* its close_notify is waited for */
 }
 
-/** Some have a raw public key instead. Not where two runs are compared: a key pair made ahead in
- *  one is not there in the other. Nor in fragments of a few bytes, for a flight this long: only so
- *  many loose ones are kept. */
+/** Some have a certificate or a raw public key instead. Not where two runs are compared: a key pair
+ *  made ahead in one is not there in the other. Nor in fragments of a few bytes, for a flight this
+ *  long: only so many loose ones are kept. */
 static void draw_certificate(struct draw *draw, struct sim_plan *plan)
 {
     plan->config.grease_and_13 = plan->config.no_extensions = false;
@@ -236,7 +237,16 @@ static void draw_certificate(struct draw *draw, struct sim_plan *plan)
         plan->chunks = SIM_WHOLE;
         plan->config.fragment_len_max = (uint16_t)(150 + below(draw, 400));
     }
-    sim_plan_use_certificate(plan, below(draw, SIM_CREDENTIALS + 1));
+    sim_plan_use_certificate(plan, below(draw, WORLD_CLIENTS + 1), chance(draw, 50));
+}
+
+/** A device that comes again, and offers its session. */
+static void draw_return(struct draw *draw, struct sim_plan *plan, uint64_t client_count)
+{
+    memset(plan, 0, sizeof *plan);
+    plan->resumes = 1 + (uint32_t)below(draw, client_count);
+    plan->start_us = 20000000 + below(draw, 40000000);
+    plan->is_session_refused = chance(draw, 20);
 }
 
 /** Counts, and in the heavy group compares with the limit. */
@@ -277,6 +287,12 @@ static uint64_t run_seed(uint64_t seed, enum mode mode)
     draw_listener(&draw, &options.listeners[1], group);
     sim_options_use_certificates(&options);
     options.job_delay_ppm = chance(&draw, 30) ? 300000 : 0;
+    struct hf_session_cache *sessions = NULL;
+    if (mode == COUNTED && group != HEAVY && chance(&draw, 40)) {
+        assert_int_equal(hf_session_cache_open(&sessions, 64), HF_OK);
+        options.config.sessions = sessions;
+        options.config.tickets = chance(&draw, 50);
+    }
     sim_open(&sim, &options);
     uint64_t client_count = group == CROWDED ? 1 + below(&draw, 12) : 1 + below(&draw, 4);
     for (uint64_t i = 0; i < client_count; i++) {
@@ -290,11 +306,17 @@ static uint64_t run_seed(uint64_t seed, enum mode mode)
             plan.ending = SIM_END_SERVER_NOTIFY;
         sim_add(&sim, &plan);
     }
+    for (uint64_t i = below(&draw, 4); options.config.sessions && i > 0; i--) {
+        struct sim_plan plan;
+        draw_return(&draw, &plan, client_count);
+        sim_add(&sim, &plan);
+    }
     sim_run(&sim, sim.now_us + (options.is_lossy ? 130000000 : 200000000));
     if (mode == COUNTED)
         count(&sim, group);
     uint64_t digest = sim.digest;
     sim_close(&sim);
+    hf_session_cache_close(sessions);
     return digest;
 }
 

@@ -183,11 +183,11 @@ static void no_locked_memory_names_the_limit(void **state)
     expect_refusal_in_child(without_locked_memory, "io_uring", "LimitMEMLOCK=");
 }
 
-static bool forbid_io_uring(unsigned code)
+static bool forbid(unsigned call, unsigned code)
 {
     struct sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | code),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
@@ -198,12 +198,12 @@ static bool forbid_io_uring(unsigned code)
 
 static bool as_in_docker(void)
 {
-    return forbid_io_uring(EPERM);
+    return forbid(SYS_io_uring_setup, EPERM);
 }
 
 static bool as_in_gvisor(void)
 {
-    return forbid_io_uring(ENOSYS);
+    return forbid(SYS_io_uring_setup, ENOSYS);
 }
 
 static void a_seccomp_profile_names_the_remedy(void **state)
@@ -271,6 +271,43 @@ static void what_it_stands_on_is_chosen(void **state)
     expect_epoll_in_child(without_locked_memory, "LimitMEMLOCK=");
 }
 
+static void stop_at_the_second(struct hf_loop *loop, void *arg)
+{
+    (void)arg;
+    hf_loop_stop(loop);
+}
+
+/* Before Linux 5.11, and under filters older than it. */
+static void epoll_keeps_time_without_its_newest_call(void **state)
+{
+    static const unsigned codes[] = {ENOSYS, EPERM};
+    (void)state;
+    for (size_t i = 0; i < 2; ++i) {
+        fixture_init(&fixture);
+        fixture.config.io = HF_LOOP_IO_EPOLL;
+        fixture.config.handlers.second = stop_at_the_second;
+        fixture_listen(&fixture, HF_TRANSPORT_DTLS, "127.0.0.1", 0);
+        pid_t child = fork();
+        if (child == 0) {
+            if (!forbid(SYS_epoll_pwait2, codes[i]) ||
+                hf_loop_open(&fixture.loop, fixture.error, &fixture.config) != HF_OK)
+                _exit(1);
+            uint64_t begun_us = fixture_now_us();
+            if (hf_loop_run(fixture.loop, fixture.error) != HF_OK)
+                _exit(1);
+            uint64_t us = fixture_now_us() - begun_us;
+            struct hf_loop_counters counters;
+            hf_loop_counters_get(&counters, fixture.loop);
+            hf_loop_close(fixture.loop);
+            _exit(us >= 1000000 && us < 10000000 && counters.turns < 100 ? 0 : 2);
+        }
+        int status = 0;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +319,7 @@ int main(void)
         cmocka_unit_test_setup(no_locked_memory_names_the_limit, setup),
         cmocka_unit_test_setup(a_seccomp_profile_names_the_remedy, setup),
         cmocka_unit_test_setup(what_it_stands_on_is_chosen, setup),
+        cmocka_unit_test_setup(epoll_keeps_time_without_its_newest_call, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -88,6 +88,23 @@ static void one_byte_at_a_time_comes_back(void **state)
     close(fd);
 }
 
+/* A read ends at urgent data, whatever is behind it. */
+static void urgent_data_does_not_stall_a_stream(void **state)
+{
+    struct loop_fixture *fixture = *state;
+    char back[7] = "";
+    open_on(fixture, "127.0.0.1");
+    int fd = client(fixture);
+    assert_true(fixture_write(fd, "abc", 3));
+    assert_int_equal(send(fd, "X", 1, MSG_OOB), 1);
+    assert_true(fixture_write(fd, "def", 3));
+    usleep(50000); /* all of it is there when reading begins */
+    fixture_run(fixture);
+    assert_true(fixture_read(fd, back, 6));
+    assert_string_equal(back, "abcdef");
+    close(fd);
+}
+
 static void an_engine_that_takes_little_gets_everything(void **state)
 {
     struct loop_fixture *fixture = *state;
@@ -357,6 +374,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_long_stream_comes_back_whole),
         TEST(one_byte_at_a_time_comes_back),
+        TEST(urgent_data_does_not_stall_a_stream),
         TEST(an_engine_that_takes_little_gets_everything),
         TEST(an_engine_short_of_output_gets_it_later),
         TEST(a_stalled_engine_is_not_fed_until_readable),

@@ -5,6 +5,7 @@ are openssl s_client."""
 import base64
 import json
 import os
+import queue
 import re
 import signal
 import socket
@@ -45,6 +46,7 @@ class Proxy:
                 if self.mode[0] == "refuse":
                     raise OSError
                 server = socket.create_connection(("127.0.0.1", self.target), 5)
+                server.settimeout(None)
             except OSError:
                 client.close()
                 continue
@@ -52,12 +54,25 @@ class Proxy:
             for pair in ((client, server, False), (server, client, True)):
                 threading.Thread(target=self._carry, args=pair, daemon=True).start()
 
+    def _send_late(self, late, sink):
+        """Each piece when it is due: what comes behind it does not wait for it again."""
+        while (item := late.get()) is not None:
+            due, data = item
+            time.sleep(max(0, due - time.monotonic()))
+            try:
+                sink.sendall(data)
+            except OSError:
+                pass
+
     def _carry(self, source, sink, is_answer):
+        late = queue.Queue()
+        threading.Thread(target=self._send_late, args=(late, sink), daemon=True).start()
         try:
             while data := source.recv(65536):
                 mode = self.mode if is_answer else ("pass",)
                 if mode[0] == "delay":
-                    time.sleep(mode[1])
+                    late.put((time.monotonic() + mode[1], data))
+                    continue
                 if mode[0] == "cut":
                     sink.sendall(data[:mode[1]])
                     break
@@ -69,6 +84,7 @@ class Proxy:
                     sink.sendall(data)
         except OSError:
             pass
+        late.put(None)
         for end in (source, sink):
             try:
                 end.shutdown(socket.SHUT_RDWR)

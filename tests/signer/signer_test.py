@@ -261,7 +261,7 @@ class PemTest(SignerFixture):
         self.refuse("LABEL=FILE", "--key", "a")
         os.chmod(key, 0o604)
         self.refuse("others can read", "--key", "a=" + key)
-        self.refuse("cannot open", "--module", self.path("none.so"), "--key", "a")
+        self.refuse("PKCS#11", "--module", self.path("none.so"), "--key", "a")
 
     def test_usage(self):
         for arguments in ([], ["--socket", "a"], ["--key", "a=b"], ["--nonsense"],

@@ -118,6 +118,7 @@ static void take_event(struct engine_fixture *fixture, const struct hf_event *ev
         take_end(fixture, peer, event);
         break;
     case HF_EVENT_KEYLOG:
+    case HF_EVENT_SESSION:
     default:
         break;
     }
@@ -164,7 +165,13 @@ static bool turn(struct engine_fixture *fixture)
     for (struct engine_peer *peer = fixture->peers; peer; peer = peer->next)
         is_busy |= deliver_all(peer);
     hf_engine_end_turn(fixture->engine);
-    hf_engine_run_jobs(fixture->engine);
+    if (fixture->are_jobs_held) {
+        size_t room = sizeof fixture->jobs / sizeof fixture->jobs[0] - fixture->job_count;
+        fixture->job_count += hf_engine_take_jobs(
+            fixture->engine, fixture->jobs + fixture->job_count, room);
+    } else {
+        hf_engine_run_jobs(fixture->engine);
+    }
     while (hf_engine_take_event(fixture->engine, &event)) {
         is_busy = true;
         take_event(fixture, &event);

@@ -32,10 +32,11 @@ static void take_request(struct hf_engine *engine, const struct hf_request *requ
     (void)engine;
     end->request = *request;
     end->request_count++;
-    assert_in_range(request->psk_identity.len, 1, sizeof end->asked);
+    assert_in_range(request->psk_identity.len, request->kind == HF_REQUEST_KEY, sizeof end->asked);
     assert_int_equal(request->is_client, end->is_client);
     end->asked_len = request->psk_identity.len;
-    memcpy(end->asked, request->psk_identity.data, end->asked_len);
+    if (end->asked_len > 0)
+        memcpy(end->asked, request->psk_identity.data, end->asked_len);
     if (end->answers == ENGINE_PAIR_AT_ONCE)
         assert_int_equal(engine_pair_answer(end), HF_OK);
 }
@@ -50,7 +51,7 @@ static void take_cancel(struct hf_ticket ticket, void *arg)
 enum hf_status engine_pair_answer(struct engine_end *end)
 {
     struct hf_answer answer = end->answer;
-    if (end->request.kind == HF_REQUEST_IDENTITY) {
+    if (end->request.kind != HF_REQUEST_KEY) {
         answer.secret = (struct hf_bytes){NULL, 0};
         if (answer.kind == HF_ANSWER_PSK)
             answer.kind = HF_ANSWER_IDENTITY;
@@ -106,6 +107,8 @@ void engine_pair_open(struct engine_pair *pair)
         config.listener_count = i == 1 ? 2 : 0;
         config.dialers = pair->dialers;
         config.dialer_count = i == 0 ? 2 : 0;
+        config.sessions = i == 1 ? pair->sessions : NULL;
+        config.tickets = i == 1 && pair->has_tickets;
         assert_int_equal(hf_engine_open(&ends[i]->engine, &config, &source), HF_OK);
         hf_engine_begin_turn(ends[i]->engine, pair->now_us, pair->wall_s);
     }
@@ -178,6 +181,13 @@ static void take_event(struct engine_end *end, const struct hf_event *event)
     case HF_EVENT_KEYLOG:
         end->keylog_count++;
         memcpy(end->master_secret, event->master_secret, sizeof end->master_secret);
+        break;
+    case HF_EVENT_SESSION:
+        assert_true(end->is_client && end->established_count == 1);
+        assert_true(event->data.len > 0 && event->data.len <= sizeof end->session);
+        memcpy(end->session, event->data.data, event->data.len);
+        end->session_len = event->data.len;
+        end->session_count++;
         break;
     case HF_EVENT_READABLE:
         break;
@@ -337,6 +347,22 @@ void engine_pair_talk(struct engine_pair *pair)
 void engine_pair_inject(struct engine_pair *pair, bool is_up, const uint8_t *data, size_t len)
 {
     add(&pair->wire, &pair->wire_count, &pair->wire_max, data, len, is_up);
+}
+
+void engine_pair_part(struct engine_pair *pair)
+{
+    struct engine_end *ends[2] = {&pair->client, &pair->server};
+    for (size_t i = 0; i < 2; i++)
+        hf_engine_close_association(ends[i]->engine, ends[i]->id, HF_CLOSE_SILENT);
+    pair->is_cut = true;
+    engine_pair_run(pair);
+    pair->is_cut = false;
+    for (size_t i = 0; i < 2; i++) {
+        ends[i]->id = 0;
+        ends[i]->established_count = ends[i]->failed_count = ends[i]->closed_count = 0;
+        ends[i]->request_count = 0;
+    }
+    pair->connect.path.local.port++;
 }
 
 struct hf_counters engine_pair_counters(const struct engine_end *end)

@@ -47,6 +47,9 @@ struct engine_end {
     uint8_t data[65536]; /**< application bytes received */
     size_t data_len;
     uint8_t master_secret[48];
+    uint8_t session[HF_SESSION_MAX]; /**< the newest to resume */
+    size_t session_len;
+    uint32_t session_count;
 };
 
 /** One datagram, or a piece of stream, on the wire. */
@@ -65,6 +68,8 @@ struct engine_pair {
     struct hf_listener listeners[2]; /**< 0: TLS, 1: DTLS */
     struct hf_dialer dialers[2];
     struct hf_connect connect;
+    struct hf_session_cache *sessions; /**< the server's */
+    bool has_tickets;                  /**< likewise */
 
     bool is_dtls;
     struct engine_end client, server;
@@ -93,6 +98,9 @@ void engine_pair_close(struct engine_pair *pair);
 
 /** engine_pair_dial begins the handshake; TLS: the server has accepted. */
 enum hf_status engine_pair_dial(struct engine_pair *pair);
+
+/** engine_pair_part ends both associations, so that the pair can meet again, on another path. */
+void engine_pair_part(struct engine_pair *pair);
 
 /** engine_pair_run takes turns until nothing more happens at this time. */
 void engine_pair_run(struct engine_pair *pair);

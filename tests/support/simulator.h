@@ -14,6 +14,7 @@
 #define HF_TEST_SIMULATOR_H
 
 #include "core.h"
+#include "credential_world.h"
 #include "machine.h"
 #include "psk_client.h"
 
@@ -72,7 +73,10 @@ struct sim_plan {
     bool identity_follows;
     bool is_key_wrong;
     bool is_certificate;     /**< no pre-shared key: sim_plan_use_certificate() */
-    size_t credential_index; /**< of sim_credentials(); SIM_CREDENTIALS: none */
+    bool is_x509;
+    uint32_t resumes;         /**< number, from 1, of an earlier client whose session is offered */
+    bool is_session_refused;  /**< the key source lets it not be resumed */
+    size_t credential_index; /**< of credential_world(); WORLD_CLIENTS: none */
     bool is_answered_twice; /**< every answer is given a second time */
     int64_t expires_s;
 
@@ -107,6 +111,7 @@ struct sim_client {
     struct sim_plan plan;
     struct psk_client peer;
     struct psk_client_work *work;
+    struct psk_client_session session; /**< the one that is offered, if `config.session` is set */
     char identity[32];
     char entity_id[48];
     char credential_id[80];
@@ -196,25 +201,12 @@ void sim_options_init(struct sim_options *options, uint64_t seed);
 
 void sim_open(struct sim *sim, const struct sim_options *options);
 
-/** Credentials of clients, the server's, and whom it trusts. Those below SIM_CREDENTIAL_ASKED are
- *  known with their entities, for that one the key source is asked, and one nobody knows. */
-enum { SIM_CREDENTIALS = 8, SIM_CREDENTIAL_ASKED = 6, SIM_CREDENTIAL_UNKNOWN = 7 };
-
-struct sim_credentials {
-    struct hf_credential *clients[SIM_CREDENTIALS];
-    char entity_ids[SIM_CREDENTIALS][8];
-    struct hf_credential *server;
-    struct hf_trust *trust;
-    struct hf_listener_authority authority;
-};
-
-const struct sim_credentials *sim_credentials(void);
-
 /** sim_options_use_certificates gives both listeners the one authority there is. */
 void sim_options_use_certificates(struct sim_options *options);
 
-/** sim_plan_use_certificate has the client show a raw public key instead of a pre-shared one. */
-void sim_plan_use_certificate(struct sim_plan *plan, size_t credential_index);
+/** sim_plan_use_certificate has the client show a certificate or a raw public key instead of a
+ *  pre-shared one. */
+void sim_plan_use_certificate(struct sim_plan *plan, size_t credential_index, bool is_x509);
 
 /** sim_close ends what is left, checks that nothing leaked, and frees all. */
 void sim_close(struct sim *sim);

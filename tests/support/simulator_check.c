@@ -25,10 +25,10 @@ enum hf_status sim_plan_status(const struct sim_plan *plan, uint16_t suite)
 {
     (void)suite;
     if (plan->is_certificate) {
-        if (plan->credential_index >= SIM_CREDENTIALS)
+        if (plan->credential_index >= WORLD_CLIENTS)
             return HF_E_NO_CERTIFICATE;
-        if (plan->credential_index == SIM_CREDENTIAL_UNKNOWN)
-            return HF_E_RAW_KEY_UNKNOWN;
+        if (plan->credential_index == WORLD_UNKNOWN)
+            return plan->is_x509 ? HF_E_CERTIFICATE_SELF_SIGNED : HF_E_RAW_KEY_UNKNOWN;
     } else {
         enum hf_status status = key_status(plan);
         if (status != HF_OK)
@@ -117,18 +117,24 @@ static void check_agreement(struct sim_client *client)
                                    HF_MASTER_SECRET_LEN));
     SIM_CHECK(sim, info->plaintext_len_max == send_limit(peer));
     bool is_certificate = client->plan.is_certificate;
+    int64_t expires_s = client->plan.is_x509 ? WORLD_EXPIRES_S
+                        : is_certificate     ? 0
+                                             : client->plan.expires_s;
     SIM_CHECK(sim, info->framework == (is_certificate ? HF_FRAMEWORK_CERTIFICATE
                                                       : HF_FRAMEWORK_PROVISIONED_SYMMETRIC_KEY));
     SIM_CHECK(sim, info->entity_kind == HF_ENTITY_AE);
-    SIM_CHECK(sim, info->suid == (is_certificate ? 0 : 10 + client->index));
+    uint32_t proven_by = client->peer.is_resumed ? client->plan.resumes - 1 : client->index;
+    SIM_CHECK(sim, info->is_resumed == client->peer.is_resumed);
+    SIM_CHECK(sim, info->suid == (is_certificate ? 0 : 10 + proven_by));
     SIM_CHECK(sim, strcmp(info->entity_id, client->entity_id) == 0);
     if (is_certificate)
-        SIM_CHECK(sim, strncmp(info->credential_id, "30-sha-256-", 11) == 0);
+        SIM_CHECK(sim, strncmp(info->credential_id,
+                               client->plan.is_x509 ? "33-//m2m.examp" : "30-sha-256-", 11) == 0);
     else
         SIM_CHECK(sim, strcmp(info->credential_id, client->credential_id) == 0);
     SIM_CHECK(sim, info->server_name_len == (name ? strlen(name) : 0));
     SIM_CHECK(sim, info->context == client->context);
-    SIM_CHECK(sim, info->expires_s == (is_certificate ? 0 : client->plan.expires_s));
+    SIM_CHECK(sim, info->expires_s == expires_s);
     SIM_CHECK(sim, info->listener_index == client->plan.listener_index);
     SIM_CHECK(sim, hf_bytes_equal_public(&info->path, &client->path, sizeof client->path));
     check_exporter(client);
@@ -241,6 +247,8 @@ static void take_event(struct sim *sim, const struct hf_event *event)
     case HF_EVENT_HANDSHAKE_FAILED:
         take_end(client, association, event);
         break;
+    case HF_EVENT_SESSION: /* a client's: nobody dials here */
+        break;
     case HF_EVENT_KEYLOG:
         client->has_keylog = true;
         memcpy(client->master_secret, event->master_secret, HF_MASTER_SECRET_LEN);
@@ -292,7 +300,8 @@ static void check_client(const struct sim_client *client)
         SIM_CHECK(sim, client->up_delivered[i] == (client->up_arrived[i] > 0));
     if (!is_exact || !client->is_started)
         return;
-    enum hf_status expected = sim_plan_status(&client->plan, client->peer.suite);
+    enum hf_status expected =
+        client->peer.is_resumed ? HF_OK : sim_plan_status(&client->plan, client->peer.suite);
     if (expected != HF_OK) {
         SIM_CHECK(sim, !client->is_established && client->failure.status == expected);
         SIM_CHECK(sim, !client->peer.is_complete);

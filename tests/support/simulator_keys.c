@@ -4,15 +4,21 @@
  */
 #include "simulator_parts.h"
 
-static struct sim_client *client_of(struct sim *sim, struct hf_bytes identity)
+/** Whose identity it is: at that path if it is one of several who have it. */
+static struct sim_client *client_of(struct sim *sim, struct hf_bytes identity,
+                                    const struct hf_path *path)
 {
+    struct sim_client *found = NULL;
     for (uint32_t i = 0; i < sim->client_count; i++) {
-        const struct psk_client_config *config = &sim->clients[i]->plan.config;
-        if (config->identity.len == identity.len &&
-            hf_bytes_equal_public(config->identity.data, identity.data, identity.len))
-            return sim->clients[i];
+        struct sim_client *client = sim->clients[i];
+        const struct psk_client_config *config = &client->plan.config;
+        if (config->identity.len != identity.len ||
+            !hf_bytes_equal_public(config->identity.data, identity.data, identity.len))
+            continue;
+        if (!found || hf_bytes_equal_public(&client->path, path, sizeof *path))
+            found = client;
     }
-    return NULL;
+    return found;
 }
 
 /** A certificate has no identity to be found by: the path will do. */
@@ -102,13 +108,21 @@ void sim_keys_request(struct hf_engine *engine, const struct hf_request *request
 {
     struct sim *sim = arg;
     struct sim_client *client = request->psk_identity.len > 0
-                                    ? client_of(sim, request->psk_identity)
+                                    ? client_of(sim, request->psk_identity, request->path)
                                     : client_at(sim, request->path);
     bool is_key = request->kind == HF_REQUEST_KEY;
     sim_digest(sim, 100 + request->kind, client ? client->index : 0);
     if (!client || client->is_gone) { /* or a late repeat of one that has given up */
         struct hf_answer unknown = {.kind = HF_ANSWER_REFUSED};
         enum hf_status status = hf_engine_answer(engine, request->ticket, &unknown);
+        SIM_CHECK(sim, status == HF_OK);
+        return;
+    }
+    if (request->kind == HF_REQUEST_SESSION) {
+        SIM_CHECK(sim, client->plan.config.session != NULL);
+        const struct hf_answer stands = {
+            .kind = client->plan.is_session_refused ? HF_ANSWER_REFUSED : HF_ANSWER_IDENTITY};
+        enum hf_status status = hf_engine_answer(engine, request->ticket, &stands);
         SIM_CHECK(sim, status == HF_OK);
         return;
     }

@@ -46,6 +46,40 @@ static void make_path(struct sim_client *client)
                                                 : hf_address_v6(v6, port, 0);
 }
 
+/** It is the same device again. */
+static void take_over(struct sim_client *client, const struct sim_client *earlier)
+{
+    struct psk_client_work *work = client->work;
+    uint32_t resumes = client->plan.resumes;
+    bool is_session_refused = client->plan.is_session_refused;
+    uint64_t start_us = client->plan.start_us;
+    SIM_CHECK(client->sim, earlier != client && earlier->plan.path.peer.port == 0);
+    client->plan = earlier->plan;
+    client->plan.resumes = resumes;
+    client->plan.is_session_refused = is_session_refused;
+    client->plan.start_us = start_us;
+    client->plan.config.tamper = NULL;
+    client->work = work;
+    memcpy(client->identity, earlier->identity, sizeof client->identity);
+    memcpy(client->entity_id, earlier->entity_id, sizeof client->entity_id);
+    memcpy(client->credential_id, earlier->credential_id, sizeof client->credential_id);
+    client->context = earlier->context;
+}
+
+/** Offers the session of an association that was open, if it was given one. */
+static void offer_session(struct sim_client *client)
+{
+    const struct sim_client *earlier = client->sim->clients[client->plan.resumes - 1];
+    if (!earlier->peer.is_complete || !earlier->is_established)
+        return;
+    psk_client_keep_session(&client->session, &earlier->peer);
+    if (client->session.id_len == 0 && client->session.ticket_len == 0)
+        return;
+    client->plan.config.session = &client->session;
+    client->plan.config.suite_count = 1;
+    client->plan.config.suites[0] = client->session.suite;
+}
+
 struct sim_client *sim_add(struct sim *sim, const struct sim_plan *plan)
 {
     struct sim_client *client = calloc(1, sizeof *client);
@@ -67,16 +101,19 @@ struct sim_client *sim_add(struct sim *sim, const struct sim_plan *plan)
              (int)sim_below(sim, 60), 7);
     client->context = sim_random(sim);
     if (plan->is_certificate) {
-        const struct sim_credentials *credentials = sim_credentials();
-        if (plan->credential_index < SIM_CREDENTIAL_ASKED) {
-            memcpy(client->entity_id, credentials->entity_ids[plan->credential_index], 8);
+        const struct credential_world *world = credential_world();
+        if (plan->credential_index < WORLD_CLIENTS && !plan->identity_follows) {
+            memcpy(client->entity_id, world->entity_ids[plan->credential_index],
+                   sizeof world->entity_ids[0]);
             client->context = 0; /* nobody is asked for it */
         }
     }
+    if (plan->resumes)
+        take_over(client, sim->clients[plan->resumes - 1]);
     make_path(client);
     struct psk_client_config *config = &client->plan.config;
     config->is_dtls =
-        sim->options.listeners[plan->listener_index].transport == HF_TRANSPORT_DTLS;
+        sim->options.listeners[client->plan.listener_index].transport == HF_TRANSPORT_DTLS;
     config->work = client->work;
     if (config->identity.len == 0)
         config->identity =
@@ -120,6 +157,8 @@ void sim_life_start(struct sim_client *client)
     struct sim *sim = client->sim;
     client->is_started = true;
     client->begun_us = sim->now_us;
+    if (client->plan.resumes)
+        offer_session(client);
     psk_client_init(&client->peer, &client->plan.config);
     if (!client->plan.config.is_dtls) {
         enum hf_status status =

@@ -151,6 +151,39 @@ class ConnectTest(unittest.TestCase):
         keys = self.write("coap-keys", f"dev:{b'secretPSKsecretPSK'.hex()}\n")
         self.check("dtls", port, "--psk-file", keys, data=get, answer=b"\x12\x34")
 
+    # -- resumption --
+
+    def check_resumed(self, transport, port, *options):
+        """Once in full, then by what was kept, more than once."""
+        kept = os.path.join(self.place.name, f"session-{port}")
+        for is_resumed in (False, True, True):
+            code, out, err = self.connect(transport, port, *options, "--session", kept, "--probe",
+                                          "--json", data=b"")
+            self.assertEqual(code, 0, err)
+            self.assertEqual(json.loads(out)["resumed"], is_resumed)
+            self.assertEqual(os.stat(kept).st_mode & 0o777, 0o600)
+
+    def test_openssl_resumption(self):
+        for options in ([], ["-no_ticket"]):
+            port = free_port(socket.SOCK_STREAM)
+            self.serve(port, "tls", "openssl", "s_server", "-accept", str(port), "-nocert", "-psk",
+                       KEY, "-psk_identity", "dev", "-tls1_2", "-rev", "-cipher",
+                       "PSK-AES128-CBC-SHA256:@SECLEVEL=0", *options)
+            self.check_resumed("tls", port, "--psk-file", self.keys)
+            port = free_port(socket.SOCK_STREAM)
+            self.serve(port, "tls", "openssl", "s_server", "-accept", str(port), "-cert",
+                       self.path("in-cse.pem"), "-key", self.path("in-cse.key"), "-cert_chain",
+                       self.path("sp.pem"), "-CAfile", self.path("anchors.pem"), "-Verify", "3",
+                       "-verify_return_error", "-tls1_2", "-rev", "-cipher",
+                       "ECDHE-ECDSA-AES128-SHA256:@SECLEVEL=0", *options)
+            self.check_resumed("tls", port, *self.certificate())
+
+    def test_gnutls_resumption(self):
+        port = free_port(socket.SOCK_STREAM)
+        self.serve(port, "tls", "gnutls-serv", "-p", str(port), "--echo", "--pskpasswd",
+                   self.gnutls_keys, "--priority", GNUTLS_PSK["tls"])
+        self.check_resumed("tls", port, "--psk-file", self.keys, "--identity", "dev")
+
     # -- certificates and raw keys --
 
     def test_openssl_certificates(self):

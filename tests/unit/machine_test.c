@@ -156,10 +156,12 @@ static void check_order(void)
     check(!can_avoid(STATES(HF_STATE_SV_AWAIT_IDENTITY)),
           "no server without an identity");
     check(!can_avoid(STATES(HF_STATE_CL_AWAIT_HELLO)), "no client without hello");
-    check(!can_avoid(STATES(HF_STATE_CL_AWAIT_KEY, HF_STATE_CL_AWAIT_PROOF)) &&
-              !can_avoid(STATES(HF_STATE_CL_AWAIT_KEY, HF_STATE_CL_AWAIT_SIGN)),
-          "no client without the answer to a key, or a proof and our own");
-    check(!can_avoid(STATES(HF_STATE_CL_AWAIT_CCS)),
+    check(!can_avoid(STATES(HF_STATE_CL_AWAIT_KEY, HF_STATE_CL_AWAIT_PROOF,
+                            HF_STATE_CL_RESUMED_AWAIT_CCS)) &&
+              !can_avoid(STATES(HF_STATE_CL_AWAIT_KEY, HF_STATE_CL_AWAIT_SIGN,
+                                HF_STATE_CL_RESUMED_AWAIT_CCS)),
+          "no client without the answer to a key, or a proof and our own, unless it resumes");
+    check(!can_avoid(STATES(HF_STATE_CL_AWAIT_CCS, HF_STATE_CL_RESUMED_AWAIT_CCS)),
           "no client without ChangeCipherSpec");
     check(!can_avoid(STATES(HF_STATE_CL_AWAIT_FINISHED)),
           "no client without Finished");

@@ -156,8 +156,8 @@ static void check_sign_and_verify(const struct hf_p256_backend *backend, size_t 
         if (hf_p256_key_open(&keys[i], batch.scalars[i]) != HF_OK)
             complain("hf_p256_key_open", backend, i);
         sign[i] = (struct hf_p256_sign){&keys[i], batch.digests[i], batch.signatures[i], 99};
-        verify[i] =
-            (struct hf_p256_verify){keys[i].public_key, batch.digests[i], batch.signatures[i], 99};
+        verify[i] = (struct hf_p256_verify){keys[i].public_key, batch.digests[i],
+                                            batch.signatures[i], 99, NULL};
     }
     backend->sign(sign, count);
     for (size_t i = 0; i < count; i++) {
@@ -191,6 +191,7 @@ static void check_sign_and_verify(const struct hf_p256_backend *backend, size_t 
 static void check_verify_crafted(const struct hf_p256_backend *backend, size_t count)
 {
     struct hf_p256_verify verify[BATCH_MAX];
+    struct hf_p256_prepared *prepared[BATCH_MAX];
     uint8_t u[3][32];
     bool is_valid[BATCH_MAX];
 
@@ -201,10 +202,13 @@ static void check_verify_crafted(const struct hf_p256_backend *backend, size_t c
             reference_ratio(u[2], u[0], u[1], random_below(2));
         is_valid[i] = reference_craft(batch.points[i], batch.digests[i], batch.signatures[i], u[0],
                                       u[1], u[2]);
-        verify[i] =
-            (struct hf_p256_verify){batch.points[i], batch.digests[i], batch.signatures[i], 99};
+        prepared[i] = random_below(3) ? hf_p256_prepare(batch.points[i]) : NULL;
+        verify[i] = (struct hf_p256_verify){batch.points[i], batch.digests[i], batch.signatures[i],
+                                            99, prepared[i]};
     }
     backend->verify(verify, count);
+    for (size_t i = 0; i < count; i++)
+        hf_p256_prepared_close(prepared[i]);
     for (size_t i = 0; i < count; i++)
         if ((verify[i].status == HF_OK) != is_valid[i])
             complain("verify, crafted", backend, i);

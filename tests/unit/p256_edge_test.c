@@ -440,8 +440,9 @@ static void verify_at_the_edges(void **state)
             struct hf_p256_verify operations[LANES];
 
             for (size_t i = 0; i < LANES; i++)
-                operations[i] = (struct hf_p256_verify){
-                    cases[first + i].key, cases[first + i].digest, cases[first + i].signature, 99};
+                operations[i] =
+                    (struct hf_p256_verify){cases[first + i].key, cases[first + i].digest,
+                                            cases[first + i].signature, 99, NULL};
             backend_at(b)->verify(operations, LANES);
             for (size_t i = 0; i < LANES; i++)
                 assert_int_equal(operations[i].status, cases[first + i].wanted);
@@ -449,6 +450,60 @@ static void verify_at_the_edges(void **state)
                 first += LANES - 1;
         }
     }
+}
+
+/* With tables of the keys: all of a batch, and every second. What cannot be prepared is NULL. */
+static void verify_with_prepared_keys(void **state)
+{
+    struct hf_p256_prepared *ring[LANES] = {NULL};
+
+    (void)state;
+    if (!hf_p256_lanes())
+        skip();
+    for (size_t first = 0; first + LANES <= case_count; first++) {
+        struct hf_p256_verify operations[LANES];
+
+        for (size_t i = first == 0 ? 0 : LANES - 1; i < LANES; i++) {
+            size_t slot = (first + i) % LANES;
+
+            hf_p256_prepared_close(ring[slot]);
+            ring[slot] = hf_p256_prepare(cases[first + i].key);
+            assert_int_equal(ring[slot] == NULL, cases[first + i].wanted == HF_E_ILLEGAL_PARAMETER);
+        }
+        for (size_t i = 0; i < LANES; i++)
+            operations[i] = (struct hf_p256_verify){
+                cases[first + i].key, cases[first + i].digest, cases[first + i].signature, 99,
+                first % 2 || i % 2 ? ring[(first + i) % LANES] : NULL};
+        hf_p256_lanes()->verify(operations, LANES);
+        for (size_t i = 0; i < LANES; i++)
+            assert_int_equal(operations[i].status, cases[first + i].wanted);
+    }
+    for (size_t i = 0; i < LANES; i++)
+        hf_p256_prepared_close(ring[i]);
+}
+
+/* Any number with and without tables in one call: each gets its own answer, in its own place. */
+static void verify_mixed_counts(void **state)
+{
+    struct hf_p256_prepared *prepared = hf_p256_prepare(cases[0].key);
+
+    (void)state;
+    for (size_t b = 0; backend_at(b); b++) {
+        for (size_t count = 0; count <= 40; count++) {
+            struct hf_p256_verify operations[40];
+
+            for (size_t i = 0; i < count; i++) {
+                const struct signed_case *with = &cases[i * i % 7 == 1 ? 0 : i];
+
+                operations[i] = (struct hf_p256_verify){with->key, with->digest, with->signature,
+                                                        99, with == cases ? prepared : NULL};
+            }
+            backend_at(b)->verify(operations, count);
+            for (size_t i = 0; i < count; i++)
+                assert_int_equal(operations[i].status, cases[i * i % 7 == 1 ? 0 : i].wanted);
+        }
+    }
+    hf_p256_prepared_close(prepared);
 }
 
 int main(void)
@@ -462,6 +517,8 @@ int main(void)
         cmocka_unit_test(sign_with_nonces_at_the_edges),
         cmocka_unit_test(sign_takes_another_nonce_for_zero),
         cmocka_unit_test(verify_at_the_edges),
+        cmocka_unit_test(verify_with_prepared_keys),
+        cmocka_unit_test(verify_mixed_counts),
     };
 
     return cmocka_run_group_tests(tests, scalars_make, NULL);

@@ -83,7 +83,7 @@ static void signatures_verify_and_wrong_ones_do_not(void **state)
                 assert_memory_equal(keys[i].public_key, public_keys[0][i], HF_P256_POINT_LEN);
                 sign[i] = (struct hf_p256_sign){&keys[i], digests[i], signatures[i], HF_WAITING};
                 verify[i] = (struct hf_p256_verify){public_keys[0][i], digests[i], signatures[i],
-                                                    HF_WAITING};
+                                                    HF_WAITING, NULL};
             }
             backend_at(b)->sign(sign, count);
             // Every third is harmed: in the signature, the digest, the key.

@@ -254,7 +254,7 @@ static void ecdsa(void **state)
                 const struct signature *with = &signatures[(first + i) % count];
 
                 operations[i] =
-                    (struct hf_p256_verify){with->key, with->digest, with->signature, 99};
+                    (struct hf_p256_verify){with->key, with->digest, with->signature, 99, NULL};
             }
             backend_at(b)->verify(operations, LANES);
             for (size_t i = 0; i < LANES; i++) {

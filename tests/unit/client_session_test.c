@@ -1,0 +1,200 @@
+/**
+ * client_session_test.c - resumption by the client: by session ID and by ticket, of keys and of
+ * certificates; what does not fit any more is passed over, and there is a full handshake.
+ */
+#include "engine_pair.h"
+#include "pair_credentials.h"
+
+static struct engine_pair pair;
+
+static struct hf_bytes bytes_of(const char *text)
+{
+    return (struct hf_bytes){(const uint8_t *)text, strlen(text)};
+}
+
+enum { BY_ID = 0, BY_TICKET = 1 };
+
+static void begin(bool is_dtls, int kind, bool has_certificates)
+{
+    static struct hf_listener_authority authority;
+    const struct pair_credentials *world = pair_credentials();
+    engine_pair_init(&pair, is_dtls);
+    pair.dialers[is_dtls].sessions = true;
+    pair.has_tickets = kind == BY_TICKET;
+    if (kind == BY_ID)
+        assert_int_equal(hf_session_cache_open(&pair.sessions, 64), HF_OK);
+    if (has_certificates) {
+        authority = (struct hf_listener_authority){.x509 = world->server, .trust = world->trust};
+        pair.listeners[is_dtls].authorities = &authority;
+        pair.listeners[is_dtls].authority_count = 1;
+        pair.dialers[is_dtls].x509 = world->client;
+        pair.dialers[is_dtls].trust = world->trust;
+        pair.connect.psk_identity = (struct hf_bytes){NULL, 0};
+        pair.connect.flavour = HF_FLAVOUR_CSE_ID;
+        pair.connect.entity_id = bytes_of(PAIR_SERVER_CSE_ID);
+    } else {
+        pair.connect.entity_id = bytes_of(ENGINE_PAIR_SERVER_ENTITY);
+    }
+    engine_pair_open(&pair);
+}
+
+static void end(void)
+{
+    engine_pair_close(&pair);
+    hf_session_cache_close(pair.sessions);
+}
+
+/** Meets once, and has what was kept offered the next time. */
+static void meet_first(void)
+{
+    engine_pair_meet(&pair);
+    assert_false(engine_pair_info(&pair.client).is_resumed);
+    assert_int_equal(pair.client.session_count, 1);
+    engine_pair_part(&pair);
+    pair.connect.session = (struct hf_bytes){pair.client.session, pair.client.session_len};
+}
+
+static void sessions_are_resumed(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        begin(i & 1, i >> 1 & 1, i & 4);
+        meet_first();
+        for (int again = 0; again < 3; again++) { /* and not only once */
+            engine_pair_meet(&pair);
+            const struct hf_association_info info = engine_pair_info(&pair.client);
+            assert_true(info.is_resumed && engine_pair_info(&pair.server).is_resumed);
+            assert_string_equal(info.entity_id,
+                                i & 4 ? PAIR_SERVER_CSE_ID : ENGINE_PAIR_SERVER_ENTITY);
+            assert_int_equal(info.framework, i & 4 ? HF_FRAMEWORK_CERTIFICATE
+                                                   : HF_FRAMEWORK_PROVISIONED_SYMMETRIC_KEY);
+            assert_int_equal(pair.client.request_count, 0); /* no key was asked for */
+            engine_pair_talk(&pair);
+            engine_pair_part(&pair);
+        }
+        assert_int_equal(engine_pair_counters(&pair.client).resumed, 3);
+        end();
+    }
+}
+
+/** Dials with the session, and expects a full handshake. */
+static void meet_in_full(void)
+{
+    engine_pair_meet(&pair);
+    assert_false(engine_pair_info(&pair.client).is_resumed);
+    assert_false(engine_pair_info(&pair.server).is_resumed);
+    engine_pair_talk(&pair);
+    engine_pair_part(&pair);
+}
+
+static void what_does_not_fit_is_passed_over(void **state)
+{
+    static uint8_t kept[HF_SESSION_MAX];
+    (void)state;
+    for (int kind = 0; kind < 2; kind++) {
+        begin(true, kind, false);
+        meet_first();
+        size_t len = pair.client.session_len;
+        memcpy(kept, pair.client.session, len);
+        pair.connect.session = (struct hf_bytes){kept, len};
+        pair.connect.server_name = bytes_of("other.example");
+        meet_in_full();
+        pair.connect.server_name.len = 0;
+        pair.connect.entity_id.len = 0; /* nobody in particular: that is fine */
+        engine_pair_meet(&pair);
+        assert_true(engine_pair_info(&pair.client).is_resumed);
+        engine_pair_part(&pair);
+        pair.connect.session.len = len - 1; /* cut short */
+        meet_in_full();
+        pair.connect.session.len = 3;
+        meet_in_full();
+        pair.connect.session.len = len;
+        pair.wall_s += 700000; /* too old */
+        meet_in_full();
+        end();
+    }
+}
+
+static void a_session_with_another_is_no_good(void **state)
+{
+    (void)state;
+    begin(true, BY_TICKET, false);
+    meet_first();
+    pair.connect.entity_id = bytes_of("/other-cse");
+    pair.client.answer.entity_id = bytes_of("/other-cse");
+    meet_in_full();
+    end();
+}
+
+static void a_server_that_has_forgotten_shakes_hands(void **state)
+{
+    (void)state;
+    begin(true, BY_ID, false);
+    meet_first();
+    pair.client.session[5] ^= 1; /* of the ID */
+    meet_in_full();
+    end();
+    begin(false, BY_TICKET, true);
+    meet_first();
+    pair.client.session[60] ^= 1; /* of the ticket */
+    meet_in_full();
+    end();
+}
+
+static void sessions_are_not_asked_for_unless_told(void **state)
+{
+    (void)state;
+    begin(true, BY_TICKET, false);
+    struct hf_dialer dialer = pair.dialers[1];
+    dialer.sessions = false;
+    assert_int_equal(hf_engine_update_dialer(pair.client.engine, 1, &dialer), HF_OK);
+    engine_pair_meet(&pair);
+    assert_int_equal(pair.client.session_count, 0);
+    end();
+}
+
+struct loss {
+    size_t number;
+    bool is_up;
+    size_t seen[2];
+};
+
+static bool lose(struct engine_pair_item *item, void *arg)
+{
+    struct loss *loss = arg;
+    size_t number = loss->seen[item->is_up]++;
+    return item->is_up == loss->is_up && number == loss->number;
+}
+
+static void each_datagram_may_be_lost_once(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 6; i++) {
+        struct loss loss = {.number = i / 2, .is_up = i & 1};
+        begin(true, BY_TICKET, false);
+        meet_first();
+        pair.filter = lose;
+        pair.filter_arg = &loss;
+        assert_int_equal(engine_pair_dial(&pair), HF_OK);
+        engine_pair_advance(&pair, 1500000);
+        if (!engine_pair_is_open(&pair))
+            fail_msg("datagram %zu %s lost: not open", i / 2, i & 1 ? "up" : "down");
+        assert_true(engine_pair_info(&pair.client).is_resumed);
+        pair.filter = NULL;
+        engine_pair_talk(&pair);
+        end();
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sessions_are_resumed),
+        cmocka_unit_test(what_does_not_fit_is_passed_over),
+        cmocka_unit_test(a_session_with_another_is_no_good),
+        cmocka_unit_test(a_server_that_has_forgotten_shakes_hands),
+        cmocka_unit_test(sessions_are_not_asked_for_unless_told),
+        cmocka_unit_test(each_datagram_may_be_lost_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
