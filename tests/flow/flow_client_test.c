@@ -165,8 +165,7 @@ static void draw(struct world *world, uint64_t seed)
     draw_suites(world, dialer->suites, &dialer->suite_count);
     draw_suites(world, pair->listeners[is_dtls].suites, &pair->listeners[is_dtls].suite_count);
     dialer->encrypt_then_mac = chance(world, 500);
-    uint32_t fragment_len = chance(world, 250) ? 512u << below(world, 4) : 0;
-    dialer->max_fragment_len = (uint16_t)fragment_len;
+    dialer->max_fragment_len = 0;
     if (chance(world, 250))
         dialer->max_fragment_len = (uint16_t)(512u << below(world, 4));
     dialer->datagram_len_max = chance(world, 400) ? (uint16_t)(256 + below(world, 400)) : 1200;
