@@ -27,7 +27,8 @@ static size_t write_request(char *out, size_t out_max, const struct hf_control_r
         used += (size_t)snprintf(out + used, out_max - used,
                                  ",\"cursor\":\"%016" PRIx64 "\",\"limit\":%" PRIu32,
                                  request->cursor, request->limit);
-    if (request->command == HF_CONTROL_WHY || request->command == HF_CONTROL_HASH) {
+    if (request->command == HF_CONTROL_WHY || request->command == HF_CONTROL_HASH ||
+        request->command == HF_CONTROL_REVOKE) {
         used += (size_t)snprintf(out + used, out_max - used, ",\"subject_hex\":\"");
         for (size_t i = 0; i < request->text_len; i++)
             used += (size_t)snprintf(out + used, out_max - used, "%02x",
