@@ -168,6 +168,7 @@ enum hf_status hf_certify_verify(struct hf_engine *engine, struct hf_association
                                  const struct hf_machine_event *event)
 {
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    HF_ASSERT(handshake);
     struct hf_job *job = &hf_proof_of(engine, handshake)->job;
     struct hf_reader reader = hf_reader_of(event->body);
     struct hf_bytes signature;

@@ -127,7 +127,7 @@ static void copy_body(uint8_t *out, const struct body *body, size_t offset, size
         head_part = body->head.len - offset < len ? body->head.len - offset : len;
         memcpy(out, body->head.data + offset, head_part);
     }
-    if (len > head_part)
+    if (len > head_part && body->tail.data)
         memcpy(out + head_part, body->tail.data + (offset + head_part - body->head.len),
                len - head_part);
 }

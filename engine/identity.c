@@ -40,7 +40,7 @@ static void cursor_move(struct cursor *cursor, void *out, const void *in, size_t
             part = len - done;
         if (out)
             memcpy((uint8_t *)out + done, cursor->block->data + cursor->at, part);
-        else
+        else if (in)
             memcpy(cursor->block->data + cursor->at, (const uint8_t *)in + done, part);
         cursor->at += part;
         done += part;

@@ -61,7 +61,7 @@ enum hf_status hf_session_unpack(struct hf_session *out, struct hf_bytes packed)
     session.entity_id = hf_reader_vector(&reader, 2);
     session.credential_id = hf_reader_vector(&reader, 2);
     session.revocation = hf_reader_vector(&reader, 2);
-    if (!hf_reader_done(&reader) || version != VERSION ||
+    if (!hf_reader_done(&reader) || !binding.data || !master.data || version != VERSION ||
         session.entity_id.len > HF_ENTITY_ID_MAX ||
         session.credential_id.len > HF_CREDENTIAL_ID_MAX ||
         session.revocation.len > HF_SESSION_REVOCATION_MAX)

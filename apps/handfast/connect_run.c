@@ -67,7 +67,7 @@ static bool wait_connected(struct hf_connect_session *session)
 static bool open_socket(struct hf_connect_session *session)
 {
     const struct hf_connect_options *options = session->options;
-    struct sockaddr_storage peer, local;
+    struct sockaddr_storage peer, local = {0};
     socklen_t len = hf_endpoint_sockaddr(&peer, &options->peer);
     socklen_t local_len = sizeof(local);
     bool is_tls = options->transport == HF_TRANSPORT_TLS;

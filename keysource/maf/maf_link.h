@@ -48,14 +48,14 @@ uint32_t hf_maf_link_sockets(const struct hf_maf_link *link);
 void hf_maf_link_begin(struct hf_maf_link *link, uint64_t now_us, int64_t wall_s);
 
 /** hf_maf_link_connected: the TCP connection stands. */
-void hf_maf_link_connected(struct hf_maf_link *link, uint32_t socket_index);
+void hf_maf_link_connected(struct hf_maf_link *link, uint32_t number);
 
 /** hf_maf_link_received takes bytes, decrypted in place; all of them. */
-void hf_maf_link_received(struct hf_maf_link *link, uint32_t socket_index, uint8_t *data,
+void hf_maf_link_received(struct hf_maf_link *link, uint32_t number, uint8_t *data,
                           size_t len);
 
 /** hf_maf_link_ended: it could not be connected, or nothing more will come. */
-void hf_maf_link_ended(struct hf_maf_link *link, uint32_t socket_index);
+void hf_maf_link_ended(struct hf_maf_link *link, uint32_t number);
 
 /** hf_maf_link_end ends the turn. */
 void hf_maf_link_end(struct hf_maf_link *link);
@@ -71,7 +71,7 @@ enum hf_maf_wish_kind {
 
 struct hf_maf_wish {
     enum hf_maf_wish_kind kind;
-    uint32_t socket_index;
+    uint32_t number;
     struct hf_address address;
     struct hf_bytes bytes;
 };
