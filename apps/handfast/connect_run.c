@@ -38,15 +38,17 @@ static bool fail_socket(const struct hf_connect_session *session, const char *st
 static void load_address(struct hf_address *out, const struct sockaddr_storage *address)
 {
     if (address->ss_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
+        struct sockaddr_in v4;
         uint8_t ip[4];
-        memcpy(ip, &v4->sin_addr, sizeof(ip));
-        *out = hf_address_v4(ip, ntohs(v4->sin_port));
+        memcpy(&v4, address, sizeof(v4));
+        memcpy(ip, &v4.sin_addr, sizeof(ip));
+        *out = hf_address_v4(ip, ntohs(v4.sin_port));
     } else {
-        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
+        struct sockaddr_in6 v6;
         uint8_t ip[16];
-        memcpy(ip, &v6->sin6_addr, sizeof(ip));
-        *out = hf_address_v6(ip, ntohs(v6->sin6_port), v6->sin6_scope_id);
+        memcpy(&v6, address, sizeof(v6));
+        memcpy(ip, &v6.sin6_addr, sizeof(ip));
+        *out = hf_address_v6(ip, ntohs(v6.sin6_port), v6.sin6_scope_id);
     }
 }
 

@@ -71,7 +71,7 @@ enum hf_maf_wish_kind {
 
 struct hf_maf_wish {
     enum hf_maf_wish_kind kind;
-    uint32_t number;
+    uint32_t socket_index;
     struct hf_address address;
     struct hf_bytes bytes;
 };
