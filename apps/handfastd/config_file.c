@@ -12,6 +12,7 @@
 #include <confuse.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <maf_text.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -201,8 +202,11 @@ static int take_block(cfg_t *cfg, cfg_opt_t *opt)
     enum hf_settings_section section = section_of(block);
     enter_block(block, section);
     parse.block = NULL;
-    bool is_fqdn = section == HF_SECTION_MAF && strlen(block->title) < HF_MAF_CONFIG_TEXT_MAX;
-    if (!is_fqdn && !is_name(block->title)) { /* of a MAF it is checked with the rest */
+    if (section == HF_SECTION_MAF && !hf_maf_text_is_fqdn(hf_maf_text_view(block->title))) {
+        cfg_error(cfg, "maf \"%.60s\": its name must be the MAF's FQDN", block->title);
+        return -1;
+    }
+    if (section != HF_SECTION_MAF && !is_name(block->title)) {
         cfg_error(cfg, "%s \"%.60s\": a name is 1 to %d letters, digits, '-', '_' or '.'",
                   opt->name, block->title, HF_NAME_MAX - 1);
         return -1;

@@ -30,7 +30,7 @@ static bool add(struct hf_daemon_mafs *mafs, const char **why, const char *value
     const char *equals = strchr(value, '=');
     size_t len = equals != NULL ? (size_t)(equals - value) : 0;
     *why = "FQDN=ADDR:PORT";
-    if (len == 0 || len >= HF_MAF_CONFIG_TEXT_MAX)
+    if (!hf_maf_text_is_fqdn((struct hf_bytes){ (const uint8_t *)value, len }))
         return false;
     struct hf_daemon_maf *maf = find(mafs, value, len);
     if (maf == NULL && mafs->count == HF_MAF_CONFIG_MAX) {
@@ -90,8 +90,6 @@ static void inherit(char *out, const char *common)
 
 static const char *fault_of(const struct hf_daemon_maf *maf)
 {
-    if (!hf_maf_text_is_fqdn(hf_maf_text_view(maf->fqdn)))
-        return "its name must be the MAF's FQDN";
     if (maf->address_count == 0)
         return "no address";
     bool has_certificate = maf->certificate[0] != '\0';
