@@ -78,6 +78,17 @@ void hf_answer_taken(struct hf_engine *engine, struct hf_handshake *handshake)
     engine->counters.parked--;
 }
 
+enum hf_status hf_answer_bound(struct hf_engine *engine, struct hf_association *association)
+{
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    hf_answer_taken(engine, handshake);
+    if (handshake->answer_kind == HF_ANSWER_UNAVAILABLE)
+        return HF_E_SOURCE_UNAVAILABLE;
+    if (!hf_is_datagram(association) && handshake->assembly.received > 0)
+        return HF_E_UNEXPECTED_MESSAGE; /* bytes behind Finished, in its record */
+    return handshake->answer_kind == HF_ANSWER_IDENTITY ? HF_OK : HF_E_IDENTITY_REFUSED;
+}
+
 static bool is_secret_len_valid(enum hf_answer_kind kind, size_t len)
 {
     switch (kind) {

@@ -17,6 +17,12 @@ void hf_answer_expect(struct hf_engine *engine, struct hf_association *associati
 /** hf_answer_taken ends the wait. */
 void hf_answer_taken(struct hf_engine *engine, struct hf_handshake *handshake);
 
+/** hf_answer_bound ends the wait for an identity, the last before an association opens. Errors:
+ *  HF_E_SOURCE_UNAVAILABLE, HF_E_IDENTITY_REFUSED, HF_E_UNEXPECTED_MESSAGE (more in the record of
+ *  Finished). */
+HF_MUST_USE enum hf_status hf_answer_bound(struct hf_engine *engine,
+                                           struct hf_association *association);
+
 /** hf_answer_queue has a slot looked at by hf_answer_run(), because its answer is here or because
  *  what it has kept found no room. Once is enough: there is a place in the ring for every slot. */
 void hf_answer_queue(struct hf_engine *engine, struct hf_handshake *handshake, uint32_t slot);

@@ -332,6 +332,7 @@ struct hf_engine {
     struct hf_listener listeners[HF_LISTENERS_MAX];
     struct hf_dialer dialers[HF_DIALERS_MAX];
     struct hf_key_source source;
+    uint8_t first_rows[HF_STATE_COUNT + 1]; /**< of the machine's table, by state */
     uint64_t now_us;
     int64_t wall_s;
     uint32_t now_tick;

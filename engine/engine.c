@@ -183,6 +183,7 @@ enum hf_status hf_engine_open(struct hf_engine **out, const struct hf_config *co
     engine->spoiled_head = engine->spoiled_tail = HF_NONE;
     engine->rearm_index = HF_NONE;
     hf_quota_init(engine, config);
+    hf_machine_index(engine->first_rows);
     make_keys(engine, config);
     *out = engine;
     return HF_OK;

@@ -4,32 +4,14 @@
 #include "hello.h"
 
 #include "authority.h"
+#include "certify.h"
 
 enum {
-    EXTENSION_SERVER_NAME = 0,
-    EXTENSION_MAX_FRAGMENT_LENGTH = 1,
-    EXTENSION_SUPPORTED_GROUPS = 10,
-    EXTENSION_EC_POINT_FORMATS = 11,
-    EXTENSION_SIGNATURE_ALGORITHMS = 13,
-    EXTENSION_CLIENT_CERTIFICATE_TYPE = 19,
-    EXTENSION_SERVER_CERTIFICATE_TYPE = 20,
-    EXTENSION_ENCRYPT_THEN_MAC = 22,
-    EXTENSION_EXTENDED_MASTER_SECRET = 23,
-    EXTENSION_RECORD_SIZE_LIMIT = 28,
-    EXTENSION_SESSION_TICKET = 35,
-    EXTENSION_RENEGOTIATION_INFO = 0xFF01,
-
     SUITE_EMPTY_RENEGOTIATION_INFO_SCSV = 0x00FF, /* RFC 5746 3.3 */
     SUITE_FALLBACK_SCSV = 0x5600,                 /* RFC 7507 */
 
     EXTENSIONS_MAX = 64, /* a hello with more is hostile */
     RECORD_SIZE_LIMIT_MIN = 64,
-
-    GROUP_SECP256R1 = 23,
-    POINT_UNCOMPRESSED = 0,
-    SIGNATURE_ECDSA_SHA256 = 0x0403,
-    CERTIFICATE_TYPE_X509 = 0,
-    CERTIFICATE_TYPE_RAW = 2,
 };
 
 static bool has_u16(struct hf_bytes list, uint16_t wanted)
@@ -73,19 +55,19 @@ static void keep_extension(struct hf_hello *hello, uint16_t type, struct hf_byte
 {
     const struct hf_offered offered = {true, body};
     switch (type) {
-    case EXTENSION_SUPPORTED_GROUPS:
+    case HF_EXTENSION_SUPPORTED_GROUPS:
         hello->groups = offered;
         break;
-    case EXTENSION_EC_POINT_FORMATS:
+    case HF_EXTENSION_EC_POINT_FORMATS:
         hello->point_formats = offered;
         break;
-    case EXTENSION_SIGNATURE_ALGORITHMS:
+    case HF_EXTENSION_SIGNATURE_ALGORITHMS:
         hello->signature_algorithms = offered;
         break;
-    case EXTENSION_CLIENT_CERTIFICATE_TYPE:
+    case HF_EXTENSION_CLIENT_CERTIFICATE_TYPE:
         hello->client_types = offered;
         break;
-    case EXTENSION_SERVER_CERTIFICATE_TYPE:
+    case HF_EXTENSION_SERVER_CERTIFICATE_TYPE:
         hello->server_types = offered;
         break;
     default:
@@ -97,32 +79,32 @@ static enum hf_status read_extension(struct hf_hello *hello, uint16_t type, stru
 {
     struct hf_reader reader = hf_reader_of(body);
     switch (type) {
-    case EXTENSION_SERVER_NAME:
+    case HF_EXTENSION_SERVER_NAME:
         return read_server_name(hello, body);
-    case EXTENSION_MAX_FRAGMENT_LENGTH:
+    case HF_EXTENSION_MAX_FRAGMENT_LENGTH:
         hello->max_fragment_code = hf_reader_u8(&reader);
         if (!hf_reader_done(&reader))
             return HF_E_DECODE;
         return hello->max_fragment_code >= 1 && hello->max_fragment_code <= 4
                    ? HF_OK
                    : HF_E_ILLEGAL_PARAMETER;
-    case EXTENSION_RECORD_SIZE_LIMIT:
+    case HF_EXTENSION_RECORD_SIZE_LIMIT:
         hello->has_record_size_limit = true;
         hello->record_size_limit = hf_reader_u16(&reader);
         if (!hf_reader_done(&reader))
             return HF_E_DECODE;
         return hello->record_size_limit >= RECORD_SIZE_LIMIT_MIN ? HF_OK : HF_E_ILLEGAL_PARAMETER;
-    case EXTENSION_ENCRYPT_THEN_MAC:
+    case HF_EXTENSION_ENCRYPT_THEN_MAC:
         hello->has_encrypt_then_mac = true;
         return body.len == 0 ? HF_OK : HF_E_DECODE;
-    case EXTENSION_EXTENDED_MASTER_SECRET:
+    case HF_EXTENSION_EXTENDED_MASTER_SECRET:
         hello->has_extended_master_secret = true;
         return body.len == 0 ? HF_OK : HF_E_DECODE;
-    case EXTENSION_SESSION_TICKET:
+    case HF_EXTENSION_SESSION_TICKET:
         hello->has_ticket = true;
         hello->ticket = body;
         return HF_OK;
-    case EXTENSION_RENEGOTIATION_INFO:
+    case HF_EXTENSION_RENEGOTIATION_INFO:
         hello->has_renegotiation_info = true;
         hello->renegotiation_info = hf_reader_vector(&reader, 1);
         return hf_reader_done(&reader) ? HF_OK : HF_E_DECODE;
@@ -208,8 +190,8 @@ static enum hf_status agree_type(bool *is_raw, const struct hf_offered *offered,
     if (!offered->is_offered)
         return has_x509 ? HF_OK : HF_E_CERTIFICATE_TYPE;
     for (size_t i = 0; i < list.len; i++) {
-        *is_raw = list.data[i] == CERTIFICATE_TYPE_RAW;
-        if ((*is_raw && has_raw) || (list.data[i] == CERTIFICATE_TYPE_X509 && has_x509))
+        *is_raw = list.data[i] == HF_CERTIFICATE_TYPE_RAW;
+        if ((*is_raw && has_raw) || (list.data[i] == HF_CERTIFICATE_TYPE_X509 && has_x509))
             return HF_OK;
     }
     return HF_E_CERTIFICATE_TYPE;
@@ -223,11 +205,11 @@ static enum hf_status agree_curve(const struct hf_hello *hello)
     HF_TRY(read_list(&groups, &hello->groups, 2, 2));
     HF_TRY(read_list(&formats, &hello->point_formats, 1, 1));
     HF_TRY(read_list(&algorithms, &hello->signature_algorithms, 2, 2));
-    if (groups.len > 0 && !has_u16(groups, GROUP_SECP256R1))
+    if (groups.len > 0 && !has_u16(groups, HF_GROUP_SECP256R1))
         return HF_E_NO_COMMON_GROUP;
-    if (formats.len > 0 && !memchr(formats.data, POINT_UNCOMPRESSED, formats.len))
+    if (formats.len > 0 && !memchr(formats.data, HF_POINT_FORMAT_UNCOMPRESSED, formats.len))
         return HF_E_ILLEGAL_PARAMETER; /* RFC 8422 5.1.2 */
-    return has_u16(algorithms, SIGNATURE_ECDSA_SHA256) ? HF_OK : HF_E_NO_COMMON_SIGNATURE;
+    return has_u16(algorithms, HF_SIGNATURE_ECDSA_SHA256) ? HF_OK : HF_E_NO_COMMON_SIGNATURE;
 }
 
 /** Whether a suite with certificates can be had with this peer. */
@@ -318,39 +300,39 @@ static void write_type(struct hf_writer *writer, uint16_t extension, bool is_raw
 {
     hf_writer_u16(writer, extension);
     hf_writer_u16(writer, 1);
-    hf_writer_u8(writer, is_raw ? CERTIFICATE_TYPE_RAW : CERTIFICATE_TYPE_X509);
+    hf_writer_u8(writer, is_raw ? HF_CERTIFICATE_TYPE_RAW : HF_CERTIFICATE_TYPE_X509);
 }
 
 static void write_extensions(struct hf_writer *writer, const struct hf_terms *terms)
 {
     if (terms->is_secure_renegotiation) {
-        hf_writer_u16(writer, EXTENSION_RENEGOTIATION_INFO);
+        hf_writer_u16(writer, HF_EXTENSION_RENEGOTIATION_INFO);
         hf_writer_u16(writer, 1);
         hf_writer_u8(writer, 0);
     }
     if (terms->is_ems)
-        hf_writer_uint(writer, (uint64_t)EXTENSION_EXTENDED_MASTER_SECRET << 16, 4);
+        hf_writer_uint(writer, (uint64_t)HF_EXTENSION_EXTENDED_MASTER_SECRET << 16, 4);
     if (terms->is_etm)
-        hf_writer_uint(writer, (uint64_t)EXTENSION_ENCRYPT_THEN_MAC << 16, 4);
+        hf_writer_uint(writer, (uint64_t)HF_EXTENSION_ENCRYPT_THEN_MAC << 16, 4);
     if (terms->is_ticket_following)
-        hf_writer_uint(writer, (uint64_t)EXTENSION_SESSION_TICKET << 16, 4);
+        hf_writer_uint(writer, (uint64_t)HF_EXTENSION_SESSION_TICKET << 16, 4);
     if (terms->is_name_known)
-        hf_writer_uint(writer, (uint64_t)EXTENSION_SERVER_NAME << 16, 4);
+        hf_writer_uint(writer, (uint64_t)HF_EXTENSION_SERVER_NAME << 16, 4);
     if (terms->has_point_formats) { /* RFC 8422 5.2 */
-        hf_writer_u16(writer, EXTENSION_EC_POINT_FORMATS);
-        hf_writer_uint(writer, 2 << 16 | 1 << 8 | POINT_UNCOMPRESSED, 4);
+        hf_writer_u16(writer, HF_EXTENSION_EC_POINT_FORMATS);
+        hf_writer_uint(writer, 2 << 16 | 1 << 8 | HF_POINT_FORMAT_UNCOMPRESSED, 4);
     }
     if (terms->has_client_type)
-        write_type(writer, EXTENSION_CLIENT_CERTIFICATE_TYPE, terms->is_client_raw);
+        write_type(writer, HF_EXTENSION_CLIENT_CERTIFICATE_TYPE, terms->is_client_raw);
     if (terms->has_server_type)
-        write_type(writer, EXTENSION_SERVER_CERTIFICATE_TYPE, terms->is_server_raw);
+        write_type(writer, HF_EXTENSION_SERVER_CERTIFICATE_TYPE, terms->is_server_raw);
     if (terms->max_fragment_code) {
-        hf_writer_u16(writer, EXTENSION_MAX_FRAGMENT_LENGTH);
+        hf_writer_u16(writer, HF_EXTENSION_MAX_FRAGMENT_LENGTH);
         hf_writer_u16(writer, 1);
         hf_writer_u8(writer, terms->max_fragment_code);
     }
     if (terms->record_size_limit) {
-        hf_writer_u16(writer, EXTENSION_RECORD_SIZE_LIMIT);
+        hf_writer_u16(writer, HF_EXTENSION_RECORD_SIZE_LIMIT);
         hf_writer_u16(writer, 2);
         hf_writer_u16(writer, HF_PLAINTEXT_LEN_MAX);
     }

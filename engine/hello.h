@@ -9,6 +9,26 @@
 
 #include "core.h"
 
+/** Numbers of a hello's extensions. */
+enum {
+    HF_EXTENSION_SERVER_NAME = 0,             /* RFC 6066 3 */
+    HF_EXTENSION_MAX_FRAGMENT_LENGTH = 1,     /* RFC 6066 4 */
+    HF_EXTENSION_SUPPORTED_GROUPS = 10,       /* RFC 8422 5.1.1 */
+    HF_EXTENSION_EC_POINT_FORMATS = 11,       /* RFC 8422 5.1.2 */
+    HF_EXTENSION_SIGNATURE_ALGORITHMS = 13,   /* RFC 5246 7.4.1.4.1 */
+    HF_EXTENSION_CLIENT_CERTIFICATE_TYPE = 19, /* RFC 7250 3 */
+    HF_EXTENSION_SERVER_CERTIFICATE_TYPE = 20,
+    HF_EXTENSION_ENCRYPT_THEN_MAC = 22,       /* RFC 7366 */
+    HF_EXTENSION_EXTENDED_MASTER_SECRET = 23, /* RFC 7627 5.1 */
+    HF_EXTENSION_RECORD_SIZE_LIMIT = 28,      /* RFC 8449 4 */
+    HF_EXTENSION_SESSION_TICKET = 35,         /* RFC 5077 3.2 */
+    HF_EXTENSION_RENEGOTIATION_INFO = 0xFF01, /* RFC 5746 3.2 */
+
+    HF_POINT_FORMAT_UNCOMPRESSED = 0,
+    HF_CERTIFICATE_TYPE_X509 = 0,
+    HF_CERTIFICATE_TYPE_RAW = 2,
+};
+
 /** An extension as it came. */
 struct hf_offered {
     bool is_offered;

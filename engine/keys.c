@@ -103,3 +103,14 @@ void hf_keys_verify_data(uint8_t out[HF_VERIFY_DATA_LEN], const struct hf_handsh
     const struct hf_bytes seed = {digest, sizeof digest};
     hf_prf(out, HF_VERIFY_DATA_LEN, &handshake->master, label, &seed, 1);
 }
+
+enum hf_status hf_keys_check_finished(const struct hf_handshake *handshake, const char *label,
+                                      struct hf_bytes body)
+{
+    uint8_t expected[HF_VERIFY_DATA_LEN];
+    if (body.len != HF_VERIFY_DATA_LEN)
+        return HF_E_DECODE;
+    hf_keys_verify_data(expected, handshake, label);
+    return hf_ct_equal(expected, body.data, HF_VERIFY_DATA_LEN) || HF_FUZZ_ACCEPT ? HF_OK
+                                                                                 : HF_E_FINISHED;
+}

@@ -23,4 +23,8 @@ void hf_keys_session_hash(struct hf_handshake *handshake);
 void hf_keys_verify_data(uint8_t out[HF_VERIFY_DATA_LEN], const struct hf_handshake *handshake,
                          const char *label);
 
+/** hf_keys_check_finished judges the peer's Finished. Errors: HF_E_DECODE, HF_E_FINISHED. */
+HF_MUST_USE enum hf_status hf_keys_check_finished(const struct hf_handshake *handshake,
+                                                  const char *label, struct hf_bytes body);
+
 #endif

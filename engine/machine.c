@@ -64,8 +64,6 @@ static const struct hf_row rows[] = {
      "RFC 5077 3.3", HF_WAY_ANY},
     {HF_STATE_CL_RESUMED_AWAIT_CCS, HF_MACHINE_CHANGE_CIPHER_SPEC, hf_keys_ccs,
      HF_STATE_CL_AWAIT_FINISHED, "RFC 5246 7.1", HF_WAY_ANY},
-    {HF_STATE_CL_AWAIT_CCS, HF_MACHINE_NEW_SESSION_TICKET, hf_recall_new_ticket, SAME,
-     "RFC 5077 3.3", HF_WAY_ANY},
     {HF_STATE_CL_AWAIT_EXCHANGE, HF_MACHINE_SERVER_KEY_EXCHANGE, hf_client_hint,
      HF_STATE_CL_AWAIT_DONE, "RFC 4279 2", HF_WAY_ANY},
     {HF_STATE_CL_AWAIT_EXCHANGE, HF_MACHINE_SERVER_HELLO_DONE, hf_client_done,
@@ -86,6 +84,8 @@ static const struct hf_row rows[] = {
      "TS-0003 8.1.2", HF_WAY_ANY},
     {HF_STATE_CL_AWAIT_SIGN, HF_MACHINE_JOB, hf_prove_sign, HF_STATE_CL_AWAIT_CCS, "RFC 5246 7.4.8",
      HF_WAY_ANY},
+    {HF_STATE_CL_AWAIT_CCS, HF_MACHINE_NEW_SESSION_TICKET, hf_recall_new_ticket, SAME,
+     "RFC 5077 3.3", HF_WAY_ANY},
     {HF_STATE_CL_AWAIT_CCS, HF_MACHINE_CHANGE_CIPHER_SPEC, hf_keys_ccs, HF_STATE_CL_AWAIT_FINISHED,
      "RFC 5246 7.1", HF_WAY_ANY},
     {HF_STATE_CL_AWAIT_FINISHED, HF_MACHINE_FINISHED, hf_client_finished,
@@ -219,13 +219,35 @@ static const struct hf_row *row_of_way(const struct hf_row *row, enum hf_way way
     return row;
 }
 
-static const struct hf_row *row_for(enum hf_state state, enum hf_machine_event_kind event)
+void hf_machine_index(uint8_t first_rows[HF_STATE_COUNT + 1])
 {
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (rows[i].event == event && (rows[i].state == state || rows[i].state == ANY))
-            return &rows[i];
+    size_t count = sizeof rows / sizeof rows[0];
+    memset(first_rows, (int)count, HF_STATE_COUNT + 1);
+    for (size_t i = count; i-- > 0;) {
+        bool is_together = first_rows[rows[i].state] == count || rows[i + 1].state == rows[i].state;
+        HF_ASSERT(is_together);
+        first_rows[rows[i].state] = (uint8_t)i;
+    }
+}
+
+/** Among the rows of one state, which lie together. */
+static const struct hf_row *row_among(const struct hf_engine *engine, enum hf_state state,
+                                      enum hf_machine_event_kind event)
+{
+    const struct hf_row *end = rows + sizeof rows / sizeof rows[0];
+    for (const struct hf_row *row = rows + engine->first_rows[state];
+         row < end && row->state == state; row++) {
+        if (row->event == event)
+            return row;
     }
     return NULL;
+}
+
+static const struct hf_row *row_for(const struct hf_engine *engine, enum hf_state state,
+                                    enum hf_machine_event_kind event)
+{
+    const struct hf_row *row = row_among(engine, state, event);
+    return row ? row : row_among(engine, ANY, event);
 }
 
 /** Anyone who knows a DTLS peer's address could have sent it: a hello has shown its cookie, and
@@ -284,7 +306,7 @@ enum hf_status hf_machine_fail(struct hf_engine *engine, struct hf_association *
 enum hf_status hf_machine_run(struct hf_engine *engine, struct hf_association *association,
                               const struct hf_machine_event *event)
 {
-    const struct hf_row *row = row_for((enum hf_state)association->state, event->kind);
+    const struct hf_row *row = row_for(engine, (enum hf_state)association->state, event->kind);
     enum hf_status status = row ? row->step(engine, association, event) : HF_E_UNEXPECTED_MESSAGE;
     const char *clause = row ? row->clause : "";
     if (status == HF_OK) {

@@ -54,6 +54,10 @@ struct hf_row {
                           state and event differ in nothing but way and next */
 };
 
+/** hf_machine_index notes where each state's rows begin, those of every state last: an event looks
+ *  at a handful of rows, however many there are. */
+void hf_machine_index(uint8_t first_rows[HF_STATE_COUNT + 1]);
+
 /** hf_machine_run finds the row and takes its step. DTLS input without a row, or that does not
  *  parse, is dropped and counted: whoever can spoof an address must not end a handshake with it.
  *  Returns HF_OK, HF_DROPPED, or the failure with which the association has ended. */

@@ -6,24 +6,6 @@
 #include "certify.h"
 #include "hello.h"
 
-enum {
-    EXTENSION_SERVER_NAME = 0,
-    EXTENSION_MAX_FRAGMENT_LENGTH = 1,
-    EXTENSION_SUPPORTED_GROUPS = 10,
-    EXTENSION_EC_POINT_FORMATS = 11,
-    EXTENSION_SIGNATURE_ALGORITHMS = 13,
-    EXTENSION_CLIENT_CERTIFICATE_TYPE = 19,
-    EXTENSION_SERVER_CERTIFICATE_TYPE = 20,
-    EXTENSION_ENCRYPT_THEN_MAC = 22,
-    EXTENSION_EXTENDED_MASTER_SECRET = 23,
-    EXTENSION_SESSION_TICKET = 35,
-    EXTENSION_RENEGOTIATION_INFO = 0xFF01,
-
-    POINT_FORMAT_UNCOMPRESSED = 0,
-    CERTIFICATE_TYPE_X509 = 0, /* RFC 7250 3 */
-    CERTIFICATE_TYPE_RAW = 2,
-};
-
 /** What is offered: the dialer's part, and what this handshake has. */
 struct offer {
     const struct hf_dialer *dialer;
@@ -111,7 +93,7 @@ static bool offers_certificates(const struct offer *offer)
 
 static void write_server_name(struct hf_writer *writer, const struct hf_terms *terms)
 {
-    hf_writer_u16(writer, EXTENSION_SERVER_NAME);
+    hf_writer_u16(writer, HF_EXTENSION_SERVER_NAME);
     size_t body = hf_writer_open(writer, 2);
     size_t list = hf_writer_open(writer, 2);
     hf_writer_u8(writer, 0); /* host_name */
@@ -136,26 +118,28 @@ static void write_types(struct hf_writer *writer, uint16_t extension, bool has_x
 {
     if (!has_raw)
         return;
-    write_list(writer, extension, 1,
-               has_x509 ? CERTIFICATE_TYPE_X509 << 8 | CERTIFICATE_TYPE_RAW : CERTIFICATE_TYPE_RAW,
-               has_x509 ? 2 : 1);
+    if (has_x509)
+        write_list(writer, extension, 1,
+                   HF_CERTIFICATE_TYPE_X509 << 8 | HF_CERTIFICATE_TYPE_RAW, 2);
+    else
+        write_list(writer, extension, 1, HF_CERTIFICATE_TYPE_RAW, 1);
 }
 
 static void write_curve_extensions(struct hf_writer *writer, const struct offer *offer)
 {
-    write_list(writer, EXTENSION_SUPPORTED_GROUPS, 2, HF_GROUP_SECP256R1, 2);
-    write_list(writer, EXTENSION_EC_POINT_FORMATS, 1, POINT_FORMAT_UNCOMPRESSED, 1);
-    write_list(writer, EXTENSION_SIGNATURE_ALGORITHMS, 2, HF_SIGNATURE_ECDSA_SHA256, 2);
-    write_types(writer, EXTENSION_CLIENT_CERTIFICATE_TYPE, offer->dialer->x509 != NULL,
+    write_list(writer, HF_EXTENSION_SUPPORTED_GROUPS, 2, HF_GROUP_SECP256R1, 2);
+    write_list(writer, HF_EXTENSION_EC_POINT_FORMATS, 1, HF_POINT_FORMAT_UNCOMPRESSED, 1);
+    write_list(writer, HF_EXTENSION_SIGNATURE_ALGORITHMS, 2, HF_SIGNATURE_ECDSA_SHA256, 2);
+    write_types(writer, HF_EXTENSION_CLIENT_CERTIFICATE_TYPE, offer->dialer->x509 != NULL,
                 offer->dialer->raw != NULL);
-    write_types(writer, EXTENSION_SERVER_CERTIFICATE_TYPE, offer->has_server_x509,
+    write_types(writer, HF_EXTENSION_SERVER_CERTIFICATE_TYPE, offer->has_server_x509,
                 offer->has_server_raw);
 }
 
 /** The ticket itself is the message's tail: all lengths count it. */
 static void write_ticket(struct hf_writer *writer, size_t mark, uint16_t len)
 {
-    hf_writer_u16(writer, EXTENSION_SESSION_TICKET);
+    hf_writer_u16(writer, HF_EXTENSION_SESSION_TICKET);
     hf_writer_u16(writer, len);
     size_t block_len = writer->len - mark + len;
     if (writer->is_failed)
@@ -172,19 +156,19 @@ static void write_extensions(struct hf_writer *writer, const struct offer *offer
     size_t mark = hf_writer_open(writer, 2);
     if (terms->server_name_len > 0)
         write_server_name(writer, terms);
-    hf_writer_uint(writer, (uint64_t)EXTENSION_EXTENDED_MASTER_SECRET << 16, 4);
+    hf_writer_uint(writer, (uint64_t)HF_EXTENSION_EXTENDED_MASTER_SECRET << 16, 4);
     if (offers_encrypt_then_mac(offer))
-        hf_writer_uint(writer, (uint64_t)EXTENSION_ENCRYPT_THEN_MAC << 16, 4);
+        hf_writer_uint(writer, (uint64_t)HF_EXTENSION_ENCRYPT_THEN_MAC << 16, 4);
     if (offers_certificates(offer))
         write_curve_extensions(writer, offer);
     if (code) {
-        hf_writer_u16(writer, EXTENSION_MAX_FRAGMENT_LENGTH);
+        hf_writer_u16(writer, HF_EXTENSION_MAX_FRAGMENT_LENGTH);
         hf_writer_u16(writer, 1);
         hf_writer_u8(writer, code);
     }
     if (offer->dialer->sessions && handshake->ticket_len == 0)
-        hf_writer_uint(writer, (uint64_t)EXTENSION_SESSION_TICKET << 16, 4);
-    hf_writer_u16(writer, EXTENSION_RENEGOTIATION_INFO); /* last: some choke on an empty end */
+        hf_writer_uint(writer, (uint64_t)HF_EXTENSION_SESSION_TICKET << 16, 4);
+    hf_writer_u16(writer, HF_EXTENSION_RENEGOTIATION_INFO); /* last: some choke on an empty end */
     hf_writer_u16(writer, 1);
     hf_writer_u8(writer, 0);
     hf_writer_close(writer, mark, 2);
@@ -224,8 +208,8 @@ static enum hf_status take_type(bool *has_type, bool *is_raw, struct hf_bytes bo
     if (body.len != 1)
         return HF_E_DECODE;
     *has_type = true;
-    *is_raw = body.data[0] == CERTIFICATE_TYPE_RAW;
-    return *is_raw || (body.data[0] == CERTIFICATE_TYPE_X509 && has_x509) ? HF_OK
+    *is_raw = body.data[0] == HF_CERTIFICATE_TYPE_RAW;
+    return *is_raw || (body.data[0] == HF_CERTIFICATE_TYPE_X509 && has_x509) ? HF_OK
                                                                           : HF_E_ILLEGAL_PARAMETER;
 }
 
@@ -238,7 +222,7 @@ static enum hf_status take_point_formats(struct hf_terms *terms, struct hf_bytes
     if (!hf_reader_done(&reader) || formats.len == 0)
         return HF_E_DECODE;
     for (size_t i = 0; i < formats.len; i++)
-        is_found |= formats.data[i] == POINT_FORMAT_UNCOMPRESSED;
+        is_found |= formats.data[i] == HF_POINT_FORMAT_UNCOMPRESSED;
     terms->has_point_formats = true;
     return is_found ? HF_OK : HF_E_ILLEGAL_PARAMETER;
 }
@@ -249,12 +233,12 @@ static enum hf_status take_curve_extension(struct hf_terms *terms, const struct 
     if (!offers_certificates(offer))
         return HF_E_UNSUPPORTED_EXTENSION;
     switch (type) {
-    case EXTENSION_EC_POINT_FORMATS:
+    case HF_EXTENSION_EC_POINT_FORMATS:
         return take_point_formats(terms, body);
-    case EXTENSION_CLIENT_CERTIFICATE_TYPE:
+    case HF_EXTENSION_CLIENT_CERTIFICATE_TYPE:
         return take_type(&terms->has_client_type, &terms->is_client_raw, body,
                          offer->dialer->x509 != NULL, offer->dialer->raw != NULL);
-    case EXTENSION_SERVER_CERTIFICATE_TYPE:
+    case HF_EXTENSION_SERVER_CERTIFICATE_TYPE:
         return take_type(&terms->has_server_type, &terms->is_server_raw, body,
                          offer->has_server_x509, offer->has_server_raw);
     default:
@@ -268,31 +252,31 @@ static enum hf_status take_extension(struct hf_terms *terms, const struct offer 
 {
     uint8_t code = fragment_code(offer->dialer);
     switch (type) {
-    case EXTENSION_SERVER_NAME:
+    case HF_EXTENSION_SERVER_NAME:
         if (terms->server_name_len == 0)
             return HF_E_UNSUPPORTED_EXTENSION;
         return body.len == 0 ? HF_OK : HF_E_DECODE;
-    case EXTENSION_EXTENDED_MASTER_SECRET:
+    case HF_EXTENSION_EXTENDED_MASTER_SECRET:
         terms->is_ems = true;
         return body.len == 0 ? HF_OK : HF_E_DECODE;
-    case EXTENSION_ENCRYPT_THEN_MAC:
+    case HF_EXTENSION_ENCRYPT_THEN_MAC:
         if (!offers_encrypt_then_mac(offer))
             return HF_E_UNSUPPORTED_EXTENSION;
         terms->is_etm = true;
         return body.len == 0 ? HF_OK : HF_E_DECODE;
-    case EXTENSION_MAX_FRAGMENT_LENGTH:
+    case HF_EXTENSION_MAX_FRAGMENT_LENGTH:
         if (!code)
             return HF_E_UNSUPPORTED_EXTENSION;
         if (body.len != 1)
             return HF_E_DECODE;
         terms->max_fragment_code = body.data[0];
         return body.data[0] == code ? HF_OK : HF_E_ILLEGAL_PARAMETER;
-    case EXTENSION_SESSION_TICKET:
+    case HF_EXTENSION_SESSION_TICKET:
         if (!offer->dialer->sessions)
             return HF_E_UNSUPPORTED_EXTENSION;
         terms->is_ticket_following = true;
         return body.len == 0 ? HF_OK : HF_E_DECODE;
-    case EXTENSION_RENEGOTIATION_INFO: /* RFC 5746 3.4: empty, or it is not our first handshake */
+    case HF_EXTENSION_RENEGOTIATION_INFO: /* RFC 5746 3.4: empty, or not our first handshake */
         terms->is_secure_renegotiation = true;
         return body.len == 1 && body.data[0] == 0 ? HF_OK : HF_E_RENEGOTIATION;
     default:

@@ -55,20 +55,6 @@ static void bind_to(uint8_t out[HF_SESSION_BINDING_LEN], const struct hf_engine 
     memcpy(out, digest, HF_SESSION_BINDING_LEN);
 }
 
-static bool is_revoked(const struct hf_session *session, const struct hf_trust *trust)
-{
-    if (session->framework != HF_FRAMEWORK_CERTIFICATE)
-        return false;
-    if (!trust)
-        return true;
-    for (size_t at = 0; at + HF_REVOCATION_HANDLE_LEN <= session->revocation.len;
-         at += HF_REVOCATION_HANDLE_LEN) {
-        if (hf_trust_is_revoked(trust, session->revocation.data + at))
-            return true;
-    }
-    return false;
-}
-
 static bool is_equal(struct hf_bytes a, const char *b, size_t b_len)
 {
     return a.len == b_len && (b_len == 0 || hf_bytes_equal_public(a.data, b, b_len));
@@ -92,11 +78,9 @@ static bool is_fitting(const struct hf_session *session, const struct hf_engine 
     const struct hf_dialer *dialer = hf_dialer_of(engine, association);
     uint8_t binding[HF_SESSION_BINDING_LEN];
     bind_to(binding, engine, association, handshake);
-    return engine->wall_s < (int64_t)session->until_s &&
-           (!session->expires_s || engine->wall_s < (int64_t)session->expires_s) &&
+    return hf_session_is_standing(session, dialer->trust, engine->wall_s) &&
            session->is_ems && (!session->is_etm || dialer->encrypt_then_mac) &&
            hf_offer_is_offered(dialer, handshake, session->suite) &&
-           !is_revoked(session, dialer->trust) &&
            is_with(session, engine, association, handshake) &&
            hf_bytes_equal_public(binding, session->binding, sizeof binding);
 }
@@ -137,23 +121,13 @@ static enum hf_status adopt(struct hf_engine *engine, struct hf_association *ass
                             const struct hf_session *session)
 {
     const struct hf_terms *terms = &hf_handshake_of(engine, association)->terms;
-    const struct hf_identity identity = {
-        .entity_id = session->entity_id,
-        .credential_id = session->credential_id,
-        .server_name = {terms->server_name, terms->server_name_len},
-        .handles = session->revocation,
-    };
+    const struct hf_identity identity = hf_session_identity(session, terms);
     uint32_t head;
     HF_TRY(hf_identity_keep(&head, engine, &identity));
     hf_identity_drop(engine, association->identity);
     association->identity = head;
-    association->flags |= HF_ASSOCIATION_RESUMED;
-    association->suid = session->suid;
-    association->framework = session->framework;
-    association->entity_kind = session->entity_kind;
-    association->expires_s = session->expires_s;
     association->context = session->context;
-    memcpy(association->master_secret, session->master_secret, HF_MASTER_SECRET_LEN);
+    hf_session_adopt(association, session);
     return HF_OK;
 }
 
@@ -203,29 +177,13 @@ static enum hf_status pack(uint8_t out[HF_SESSION_LEN_MAX], size_t *out_len,
 {
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
     struct hf_association_info info = {0};
-    uint8_t handles[HF_CHAIN_DEPTH_MAX * HF_REVOCATION_HANDLE_LEN];
+    uint8_t binding[HF_SESSION_BINDING_LEN];
     uint32_t life_s = handshake->ticket_life_s ? handshake->ticket_life_s : LIFE_S;
+    uint32_t until_s =
+        (uint32_t)engine->wall_s + (life_s < LIFE_S_MAX ? life_s : LIFE_S_MAX);
     hf_identity_copy(&info, engine, association->identity);
-    struct hf_session session = {
-        .suite = association->suite,
-        .suid = association->suid,
-        .framework = association->framework,
-        .entity_kind = association->entity_kind,
-        .is_ems = association->flags & HF_ASSOCIATION_EMS,
-        .is_etm = association->flags & HF_ASSOCIATION_ETM,
-        .until_s = (uint32_t)engine->wall_s + (life_s < LIFE_S_MAX ? life_s : LIFE_S_MAX),
-        .expires_s = association->expires_s,
-        .context = association->context,
-        .entity_id = {(const uint8_t *)info.entity_id, info.entity_id_len},
-        .credential_id = {(const uint8_t *)info.credential_id, info.credential_id_len},
-        .revocation = {handles, HF_REVOCATION_HANDLE_LEN *
-                                    hf_identity_handles(handles, engine, association->identity)},
-    };
-    bind_to(session.binding, engine, association, handshake);
-    memcpy(session.master_secret, association->master_secret, HF_MASTER_SECRET_LEN);
-    enum hf_status status = hf_session_pack(out, out_len, &session);
-    hf_wipe(&session, sizeof session);
-    return status;
+    bind_to(binding, engine, association, handshake);
+    return hf_session_save(out, out_len, engine, association, &info, binding, until_s);
 }
 
 void hf_recall_emit(struct hf_engine *engine, struct hf_association *association)

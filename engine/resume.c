@@ -13,7 +13,6 @@
 #include "steps.h"
 
 #define UNTIL_SHIFT 10 /* a session's end is kept in units of 1,024 s */
-#define CONTEXT_NONE 0
 
 _Static_assert(HF_SESSION_LEN_MAX <= HF_FLIGHT_LEN_MAX, "a session waits in the flight");
 _Static_assert(HF_SESSION_REVOCATION_MAX >= HF_CHAIN_DEPTH_MAX * HF_REVOCATION_HANDLE_LEN,
@@ -74,21 +73,6 @@ static bool fetch(uint8_t packed[HF_SESSION_LEN_MAX], size_t *len, struct hf_eng
                                 (uint32_t)engine->wall_s);
 }
 
-static bool is_revoked(const struct hf_session *session,
-                       const struct hf_listener_authority *authority)
-{
-    if (session->framework != HF_FRAMEWORK_CERTIFICATE)
-        return false;
-    if (!authority || !authority->trust)
-        return true;
-    for (size_t at = 0; at + HF_REVOCATION_HANDLE_LEN <= session->revocation.len;
-         at += HF_REVOCATION_HANDLE_LEN) {
-        if (hf_trust_is_revoked(authority->trust, session->revocation.data + at))
-            return true;
-    }
-    return false;
-}
-
 static bool has_suite(const struct hf_listener *listener, const struct hf_hello *hello,
                       uint16_t suite)
 {
@@ -115,24 +99,10 @@ static bool is_fitting(const struct hf_session *session, const struct hf_engine 
     uint8_t binding[HF_SESSION_BINDING_LEN];
     bind_to(binding, engine, association,
             (struct hf_bytes){terms->server_name, terms->server_name_len}, authority);
-    return engine->wall_s < (int64_t)session->until_s &&
-           (!session->expires_s || engine->wall_s < (int64_t)session->expires_s) &&
+    return hf_session_is_standing(session, authority ? authority->trust : NULL, engine->wall_s) &&
            session->is_ems && session->is_etm == is_etm &&
-           has_suite(listener, hello, session->suite) && !is_revoked(session, authority) &&
+           has_suite(listener, hello, session->suite) &&
            hf_bytes_equal_public(binding, session->binding, sizeof binding);
-}
-
-/** The session's names become the association's: the source is asked by them. */
-static bool lend_names(struct hf_engine *engine, struct hf_association *association,
-                       const struct hf_terms *terms, const struct hf_session *session)
-{
-    const struct hf_identity identity = {
-        .entity_id = session->entity_id,
-        .credential_id = session->credential_id,
-        .server_name = {terms->server_name, terms->server_name_len},
-        .handles = session->revocation,
-    };
-    return hf_identity_keep(&association->identity, engine, &identity) == HF_OK;
 }
 
 enum hf_status hf_resume_find(bool *is_found, struct hf_engine *engine,
@@ -144,6 +114,8 @@ enum hf_status hf_resume_find(bool *is_found, struct hf_engine *engine,
     struct hf_session session = {0};
     enum hf_status status = HF_OK;
     *is_found = false;
+    if (!engine->config.tickets && !engine->config.sessions)
+        return HF_OK;
     if (!fetch(packed, &len, engine, hello) ||
         hf_session_unpack(&session, (struct hf_bytes){packed, len}) != HF_OK)
         goto done;
@@ -153,7 +125,9 @@ enum hf_status hf_resume_find(bool *is_found, struct hf_engine *engine,
         status = HF_E_RESUMED_WITHOUT; /* RFC 7627 5.3: abort */
         goto done;
     }
-    if (!lend_names(engine, association, &handshake->terms, &session))
+    /* The names become the association's: the source is asked by them. */
+    const struct hf_identity identity = hf_session_identity(&session, &handshake->terms);
+    if (hf_identity_keep(&association->identity, engine, &identity) != HF_OK)
         goto done;
     association->context = session.context;
     memcpy(handshake->flight, packed, len);
@@ -177,14 +151,9 @@ static void adopt(const struct hf_engine *engine, struct hf_association *associa
                              HF_ASSOCIATION_CACHED;
     association->flags &= (uint16_t)~settled;
     association->flags |= (uint16_t)((session->is_ems ? HF_ASSOCIATION_EMS : 0) |
-                                     (session->is_etm ? HF_ASSOCIATION_ETM : 0) |
-                                     HF_ASSOCIATION_RESUMED);
+                                     (session->is_etm ? HF_ASSOCIATION_ETM : 0));
     association->suite = session->suite;
-    association->suid = session->suid;
-    association->framework = session->framework;
-    association->entity_kind = session->entity_kind;
-    association->expires_s = session->expires_s;
-    memcpy(association->master_secret, session->master_secret, HF_MASTER_SECRET_LEN);
+    hf_session_adopt(association, session);
     terms->suite = session->suite;
     terms->is_etm = session->is_etm;
     terms->is_ticket_following = false;
@@ -241,7 +210,7 @@ enum hf_status hf_resume_answer(struct hf_engine *engine, struct hf_association 
     } else { /* as if no session had been offered */
         hf_identity_drop(engine, association->identity);
         association->identity = HF_NONE;
-        association->context = CONTEXT_NONE;
+        association->context = 0;
         handshake->terms.session_id_len = 0;
         status = hf_server_full(engine, association);
     }
@@ -304,7 +273,6 @@ static enum hf_status pack(uint8_t out[HF_SESSION_LEN_MAX], size_t *out_len,
                            const struct hf_association *association)
 {
     struct hf_association_info info = {0};
-    uint8_t handles[HF_CHAIN_DEPTH_MAX * HF_REVOCATION_HANDLE_LEN];
     const struct hf_listener_authority *authority = NULL;
     bool is_known = false;
     uint8_t index = 0;
@@ -314,26 +282,10 @@ static enum hf_status pack(uint8_t out[HF_SESSION_LEN_MAX], size_t *out_len,
     if (hf_authority_find(&index, &is_known, listener, server_name) == HF_OK &&
         index < listener->authority_count)
         authority = &listener->authorities[index];
-    struct hf_session session = {
-        .suite = association->suite,
-        .suid = association->suid,
-        .framework = association->framework,
-        .entity_kind = association->entity_kind,
-        .is_ems = association->flags & HF_ASSOCIATION_EMS,
-        .is_etm = association->flags & HF_ASSOCIATION_ETM,
-        .until_s = until_of(engine, association),
-        .expires_s = association->expires_s,
-        .context = association->context,
-        .entity_id = {(const uint8_t *)info.entity_id, info.entity_id_len},
-        .credential_id = {(const uint8_t *)info.credential_id, info.credential_id_len},
-        .revocation = {handles, HF_REVOCATION_HANDLE_LEN *
-                                    hf_identity_handles(handles, engine, association->identity)},
-    };
-    bind_to(session.binding, engine, association, server_name, authority);
-    memcpy(session.master_secret, association->master_secret, HF_MASTER_SECRET_LEN);
-    enum hf_status status = hf_session_pack(out, out_len, &session);
-    hf_wipe(&session, sizeof session);
-    return status;
+    uint8_t binding[HF_SESSION_BINDING_LEN];
+    bind_to(binding, engine, association, server_name, authority);
+    return hf_session_save(out, out_len, engine, association, &info, binding,
+                           until_of(engine, association));
 }
 
 size_t hf_resume_ticket(uint8_t out[HF_TICKET_BODY_MAX], const struct hf_engine *engine,

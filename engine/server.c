@@ -154,12 +154,7 @@ enum hf_status hf_server_finished(struct hf_engine *engine, struct hf_associatio
                                   const struct hf_machine_event *event)
 {
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
-    uint8_t expected[HF_VERIFY_DATA_LEN];
-    if (event->body.len != HF_VERIFY_DATA_LEN)
-        return HF_E_DECODE;
-    hf_keys_verify_data(expected, handshake, "client finished");
-    if (!hf_ct_equal(expected, event->body.data, HF_VERIFY_DATA_LEN) && !HF_FUZZ_ACCEPT)
-        return HF_E_FINISHED;
+    HF_TRY(hf_keys_check_finished(handshake, "client finished", event->body));
     if (handshake->refusal != HF_OK && !HF_FUZZ_ACCEPT)
         return handshake->refusal; /* nobody knows a decoy key; and if: it opens nothing */
     hf_flight_answered(handshake);
@@ -195,13 +190,8 @@ enum hf_status hf_server_bind(struct hf_engine *engine, struct hf_association *a
 {
     (void)event;
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
-    hf_answer_taken(engine, handshake);
-    if (handshake->answer_kind == HF_ANSWER_UNAVAILABLE)
-        return HF_E_SOURCE_UNAVAILABLE;
-    if (!hf_is_datagram(association) && handshake->assembly.received > 0)
-        return HF_E_UNEXPECTED_MESSAGE; /* bytes behind Finished, in its record */
-    if (handshake->answer_kind != HF_ANSWER_IDENTITY ||
-        !hf_certify_is_admitted(engine, association))
+    HF_TRY(hf_answer_bound(engine, association));
+    if (!hf_certify_is_admitted(engine, association))
         return HF_E_IDENTITY_REFUSED;
     HF_TRY(hf_stream_keep(engine, association));
     if (handshake->way == HF_WAY_RESUMED)

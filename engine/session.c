@@ -1,5 +1,6 @@
 /**
- * session.c - see session.h: the compact form. Version, then fixed fields, then three texts.
+ * session.c - see session.h: the compact form - version, fixed fields, three texts - and
+ * what both roles do with it.
  */
 #include "session.h"
 
@@ -71,4 +72,70 @@ enum hf_status hf_session_unpack(struct hf_session *out, struct hf_bytes packed)
     *out = session;
     hf_wipe(session.master_secret, sizeof session.master_secret);
     return HF_OK;
+}
+
+bool hf_session_is_standing(const struct hf_session *session, const struct hf_trust *trust,
+                            int64_t wall_s)
+{
+    bool is_certificate = session->framework == HF_FRAMEWORK_CERTIFICATE;
+    if (wall_s >= (int64_t)session->until_s ||
+        (session->expires_s && wall_s >= (int64_t)session->expires_s) ||
+        (is_certificate && !trust))
+        return false;
+    for (size_t at = 0; is_certificate && at + HF_REVOCATION_HANDLE_LEN <= session->revocation.len;
+         at += HF_REVOCATION_HANDLE_LEN) {
+        if (hf_trust_is_revoked(trust, session->revocation.data + at))
+            return false;
+    }
+    return true;
+}
+
+struct hf_identity hf_session_identity(const struct hf_session *session,
+                                       const struct hf_terms *terms)
+{
+    return (struct hf_identity){
+        .entity_id = session->entity_id,
+        .credential_id = session->credential_id,
+        .server_name = {terms->server_name, terms->server_name_len},
+        .handles = session->revocation,
+    };
+}
+
+void hf_session_adopt(struct hf_association *association, const struct hf_session *session)
+{
+    association->flags |= HF_ASSOCIATION_RESUMED;
+    association->suid = session->suid;
+    association->framework = session->framework;
+    association->entity_kind = session->entity_kind;
+    association->expires_s = session->expires_s;
+    memcpy(association->master_secret, session->master_secret, HF_MASTER_SECRET_LEN);
+}
+
+enum hf_status hf_session_save(uint8_t out[HF_SESSION_LEN_MAX], size_t *out_len,
+                               const struct hf_engine *engine,
+                               const struct hf_association *association,
+                               const struct hf_association_info *info,
+                               const uint8_t binding[HF_SESSION_BINDING_LEN], uint32_t until_s)
+{
+    uint8_t handles[HF_CHAIN_DEPTH_MAX * HF_REVOCATION_HANDLE_LEN];
+    size_t handle_count = hf_identity_handles(handles, engine, association->identity);
+    struct hf_session session = {
+        .suite = association->suite,
+        .suid = association->suid,
+        .framework = association->framework,
+        .entity_kind = association->entity_kind,
+        .is_ems = association->flags & HF_ASSOCIATION_EMS,
+        .is_etm = association->flags & HF_ASSOCIATION_ETM,
+        .until_s = until_s,
+        .expires_s = association->expires_s,
+        .context = association->context,
+        .entity_id = {(const uint8_t *)info->entity_id, info->entity_id_len},
+        .credential_id = {(const uint8_t *)info->credential_id, info->credential_id_len},
+        .revocation = {handles, handle_count * HF_REVOCATION_HANDLE_LEN},
+    };
+    memcpy(session.binding, binding, HF_SESSION_BINDING_LEN);
+    memcpy(session.master_secret, association->master_secret, HF_MASTER_SECRET_LEN);
+    enum hf_status status = hf_session_pack(out, out_len, &session);
+    hf_wipe(&session, sizeof session);
+    return status;
 }

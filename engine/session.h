@@ -7,6 +7,7 @@
 #define HF_SESSION_H
 
 #include "core.h"
+#include "identity.h"
 
 #include <handfast/session.h>
 
@@ -40,6 +41,27 @@ HF_MUST_USE enum hf_status hf_session_pack(uint8_t out[HF_SESSION_LEN_MAX], size
 
 /** hf_session_unpack reads it; the views in `out` point into `packed`. Errors: HF_E_DECODE. */
 HF_MUST_USE enum hf_status hf_session_unpack(struct hf_session *out, struct hf_bytes packed);
+
+/** hf_session_is_standing tells whether its own time and its credential's are not over, and nothing
+ *  in its certificate's chain is revoked. `trust` may be NULL: no certificate is believed then. */
+HF_MUST_USE bool hf_session_is_standing(const struct hf_session *session,
+                                        const struct hf_trust *trust, int64_t wall_s);
+
+/** hf_session_identity gives the names a resumed association has; views into `session`. */
+struct hf_identity hf_session_identity(const struct hf_session *session,
+                                       const struct hf_terms *terms);
+
+/** hf_session_adopt has an association take over all but names and context. */
+void hf_session_adopt(struct hf_association *association, const struct hf_session *session);
+
+/** hf_session_save packs what an association leaves to resume; `info` holds its names. Errors:
+ *  HF_E_TOO_LONG. Secret: wipe `out`. */
+HF_MUST_USE enum hf_status hf_session_save(uint8_t out[HF_SESSION_LEN_MAX], size_t *out_len,
+                                           const struct hf_engine *engine,
+                                           const struct hf_association *association,
+                                           const struct hf_association_info *info,
+                                           const uint8_t binding[HF_SESSION_BINDING_LEN],
+                                           uint32_t until_s);
 
 /** hf_session_cache_put stores a packed session under `id`, in place of one with that id. False:
  *  too long, or every place for it is being written to. Thread: any. */

@@ -4,12 +4,13 @@
  */
 #include "maf_text.h"
 
+#include "calendar.h"
 #include "crypto.h"
 #include "keytext.h"
 
 #include <string.h>
 
-#define DAY_S 86400
+_Static_assert(HF_MAF_TIMESTAMP_LEN == HF_CALENDAR_LEN, "the same format");
 
 struct hf_bytes hf_maf_text_view(const char *text)
 {
@@ -193,50 +194,6 @@ bool hf_maf_text_is_identifier(struct hf_bytes text)
 
 /* ---- m2m:timestamp ------------------------------------------------------------------------ */
 
-/* Days from 1970-01-01 in the Gregorian calendar; years begin in March, so that the leap day is
- * last. */
-static int64_t days_from_civil(int64_t year, int64_t month, int64_t day)
-{
-    year -= month <= 2;
-    int64_t era = year / 400;
-    int64_t of_era = year - era * 400;
-    int64_t of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
-    return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
-}
-
-static void civil_from_days(int64_t *year, int64_t *month, int64_t *day, int64_t days)
-{
-    days += 719468;
-    int64_t era = days / 146097;
-    int64_t of_era = days - era * 146097;
-    int64_t year_of_era =
-        (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
-    int64_t of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    int64_t shifted = (5 * of_year + 2) / 153;
-    *day = of_year - (153 * shifted + 2) / 5 + 1;
-    *month = shifted < 10 ? shifted + 3 : shifted - 9;
-    *year = year_of_era + era * 400 + (*month <= 2);
-}
-
-static bool take_number(int64_t *out, struct hf_bytes text, size_t at, size_t digits)
-{
-    *out = 0;
-    for (size_t i = at; i < at + digits; i++) {
-        if (!is_digit(text.data[i]))
-            return false;
-        *out = *out * 10 + (text.data[i] - '0');
-    }
-    return true;
-}
-
-static int64_t days_of_month(int64_t year, int64_t month)
-{
-    bool is_leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    if (month == 2)
-        return is_leap ? 29 : 28;
-    return month == 4 || month == 6 || month == 9 || month == 11 ? 30 : 31;
-}
-
 static bool is_fraction(struct hf_bytes text)
 {
     if (text.len == HF_MAF_TIMESTAMP_LEN)
@@ -252,46 +209,14 @@ static bool is_fraction(struct hf_bytes text)
 
 bool hf_maf_text_read_time(int64_t *out_s, struct hf_bytes text)
 {
-    int64_t year;
-    int64_t month;
-    int64_t day;
-    int64_t hour;
-    int64_t minute;
-    int64_t second;
-    if (text.len < HF_MAF_TIMESTAMP_LEN || text.data[8] != 'T' || !is_fraction(text) ||
-        !take_number(&year, text, 0, 4) || !take_number(&month, text, 4, 2) ||
-        !take_number(&day, text, 6, 2) || !take_number(&hour, text, 9, 2) ||
-        !take_number(&minute, text, 11, 2) || !take_number(&second, text, 13, 2))
-        return false;
-    if (year < 1970 || month < 1 || month > 12 || day < 1 || day > days_of_month(year, month) ||
-        hour > 23 || minute > 59 || second > 59)
-        return false;
-    *out_s = days_from_civil(year, month, day) * DAY_S + hour * 3600 + minute * 60 + second;
-    return true;
-}
-
-static void put_number(char *out, int64_t number, size_t digits)
-{
-    for (size_t i = digits; i > 0; i--) {
-        out[i - 1] = (char)('0' + number % 10);
-        number /= 10;
-    }
+    return text.len >= HF_MAF_TIMESTAMP_LEN && is_fraction(text) &&
+           text.data[HF_MAF_TIMESTAMP_LEN - 2] < '6' && /* TS-0004 6.3.3 knows no leap second */
+           hf_calendar_read(out_s, (const char *)text.data);
 }
 
 void hf_maf_text_write_time(char out[HF_MAF_TIMESTAMP_LEN + 1], int64_t s)
 {
-    int64_t year;
-    int64_t month;
-    int64_t day;
-    civil_from_days(&year, &month, &day, s / DAY_S);
-    put_number(out, year, 4);
-    put_number(out + 4, month, 2);
-    put_number(out + 6, day, 2);
-    out[8] = 'T';
-    put_number(out + 9, s % DAY_S / 3600, 2);
-    put_number(out + 11, s % 3600 / 60, 2);
-    put_number(out + 13, s % 60, 2);
-    out[HF_MAF_TIMESTAMP_LEN] = '\0';
+    hf_calendar_print(out, s);
 }
 
 /* ---- key values --------------------------------------------------------------------------- */
