@@ -331,7 +331,7 @@ bool hf_daemon_config_settle(struct hf_daemon_config *config, char error[HF_OPTI
     take_common(config);
     if (!settle_authorities(config, error))
         return false;
-    if (!hf_maf_config_settle(&config->mafs, text, sizeof(text)))
+    if (!hf_maf_config_settle(&config->mafs, text, sizeof(text), config->shared_secrets))
         return refuse(error, config, 0, text);
     for (uint32_t i = 0; i < config->socket_count; i++)
         if (!settle_listener(config, error, i))
@@ -447,7 +447,7 @@ bool hf_daemon_config_fixed(char error[HF_OPTIONS_ERROR_MAX],
     if (what == NULL && running->authority_count != wanted->authority_count)
         what = "the number of authorities";
     if (what == NULL && !hf_maf_config_is_same(&running->mafs, &wanted->mafs))
-        what = "maf blocks";
+        what = "maf blocks, but for credentials, and maf-cache";
     for (uint32_t i = 0; what == NULL && i < running->authority_count; i++) {
         line = wanted->authorities[i].line;
         if (strcmp(running->authorities[i].name, wanted->authorities[i].name) != 0)

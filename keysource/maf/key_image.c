@@ -321,7 +321,8 @@ bool hf_key_image_open(struct hf_key_service *service, struct hf_key_image_repor
 {
     struct hf_key_image image = {0};
     *report = (struct hf_key_image_report){0};
-    if (sealed.len < HF_KEY_IMAGE_HEAD_LEN || !hf_bytes_equal_public(sealed.data, MAGIC, MAGIC_LEN)) {
+    if (sealed.len < HF_KEY_IMAGE_HEAD_LEN ||
+        !hf_bytes_equal_public(sealed.data, MAGIC, MAGIC_LEN)) {
         report->why = "it is no image of keys";
         return false;
     }

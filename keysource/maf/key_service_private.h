@@ -128,8 +128,8 @@ void hf_key_service__fill(struct hf_key_service *service, uint32_t index,
 
 /* ---- key_service_keep.c ---- */
 
-/** hf_key_service__keep_revoked goes on refusing an identity that was revoked. False: not ours, over,
- *  or known otherwise. */
+/** hf_key_service__keep_revoked goes on refusing an identity that was revoked. False: not ours,
+ *  over, or known otherwise. */
 bool hf_key_service__keep_revoked(struct hf_key_service *service, struct hf_bytes psk_identity,
                                   int64_t until_s);
 
