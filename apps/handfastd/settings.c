@@ -466,6 +466,8 @@ static const struct hf_setting settings[] = {
      HF_SHARDS_MAX, NULL, false, false, "threads that serve; default: one a CPU"},
     {HF_SECTION_PROCESS, "io", "io", "HOW", take_choice, CONFIG(io), 0, 0, ios, false, false,
      "uring, epoll, or auto (default): io_uring unless it is refused"},
+    {HF_SECTION_PROCESS, "linger", "linger", "US", take_number, CONFIG(linger_us), 0, 200, NULL,
+     false, false, "microseconds to wait for fuller batches, under load only; default 0"},
     {HF_SECTION_PROCESS, "user", "user", "NAME", take_text, CONFIG(user), 0, HF_NAME_MAX, NULL,
      false, false, "become this user once every address is bound"},
     {HF_SECTION_PROCESS, "seccomp", "seccomp", NULL, take_bool, CONFIG(is_seccomp), 0, 0, NULL,
