@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool hf_setting_refuse(char *reason, const char *value, const char *expected)
+bool hf_setting_refuse(char reason[HF_SETTING_REASON_MAX], const char *value, const char *expected)
 {
     snprintf(reason, HF_SETTING_REASON_MAX, "\"%.100s\" is not %s", value, expected);
     return false;
