@@ -186,7 +186,7 @@ enum hf_status hf_association_open(struct hf_association **out, struct hf_engine
     }
     struct hf_association *association = hf_association_at(engine, record);
     uint32_t generation = association->generation + 1;
-    uint16_t flags = association->flags & HF_ASSOCIATION_REST_DUE;
+    uint32_t flags = association->flags & HF_ASSOCIATION_REST_DUE;
     memset(association, 0, sizeof *association);
     association->generation = generation ? generation : 1;
     association->flags = flags;
@@ -300,7 +300,7 @@ void hf_association_end(struct hf_engine *engine, struct hf_association *associa
     uint32_t index = hf_association_index(engine, association);
     hf_wheel_disarm(&engine->wheel, index);
     uint32_t generation = association->generation;
-    uint16_t flags = association->flags & HF_ASSOCIATION_REST_DUE;
+    uint32_t flags = association->flags & HF_ASSOCIATION_REST_DUE;
     hf_wipe(association, sizeof *association);
     association->generation = generation;
     association->flags = flags;

@@ -172,8 +172,8 @@ struct hf_association {
     uint32_t generation;
     uint8_t state;
     uint8_t listener_index;
-    uint16_t flags;
     uint16_t suite;
+    uint32_t flags;
     uint8_t framework;
     uint8_t entity_kind;
     uint16_t suid;
