@@ -116,12 +116,11 @@ static void nothing_is_replayed_before_the_first(void **state)
 
 static void random_keys(enum hf_cipher cipher)
 {
-    memset(&association->write_key, 0, sizeof association->write_key);
-    association->write_key.cipher = (uint8_t)cipher;
-    hf_random(association->write_key.fixed_iv, 4);
-    hf_random(association->write_key.key, 16);
-    hf_random(association->write_key.mac_key, 32);
-    association->read_key = association->write_key; /* what we seal, we open */
+    struct hf_record_key key = {.cipher = (uint8_t)cipher};
+    hf_random(key.fixed_iv, sizeof key.fixed_iv);
+    hf_random(key.key, sizeof key.key);
+    hf_random(key.mac_key, sizeof key.mac_key);
+    hf_record_keys_keep(engine, association, &key, &key); /* what we seal, we open */
 }
 
 /** Opens every record of an output and gives the plaintext, joined. */
