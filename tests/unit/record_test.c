@@ -146,7 +146,7 @@ static size_t open_all(uint8_t *out, const struct hf_output *output, uint64_t *s
             association->read_seq = *seq;
         }
         (*seq)++;
-        enum hf_status status = hf_record_unprotect(&record, association);
+        enum hf_status status = hf_record_unprotect(&record, engine, association);
         assert_int_equal(status, HF_OK);
         assert_true(record.len <= association->plaintext_len_max);
         memcpy(out + len, record.body, record.len);
@@ -228,7 +228,7 @@ static void longer_than_agreed_is_refused(void **state)
             HF_OK);
         struct hf_record record;
         assert_true(hf_record_datagram_read(&record, packet.data, packet.len));
-        assert_int_equal(hf_record_unprotect(&record, association),
+        assert_int_equal(hf_record_unprotect(&record, engine, association),
                          len > 512 ? HF_E_RECORD_OVERFLOW : HF_OK);
     }
     hf_engine_close(engine);
