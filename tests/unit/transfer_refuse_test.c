@@ -159,8 +159,8 @@ static void so_is_one_with_a_flag_of_a_later_version(void **state)
 /* What an earlier version did not write has its default: associations of it go on. */
 static void an_earlier_version_is_read(void **state)
 {
-    static const uint32_t optional[] = {7, 10, 11, 12, 13, 14, 15, 18, 57, 58, 59,
-                                        65, 66, 67, 68, 69, 81, 82};
+    static const uint32_t optional[] = {7,  10, 11, 12, 13, 14, 15, 18, 57,
+                                        58, 59, 65, 66, 67, 68, 69, 81, 82};
     struct engine_fixture *fixture = *state;
     for (size_t i = 0; i < sizeof optional / sizeof optional[0]; i++) {
         uint8_t chunk[HF_TRANSFER_CHUNK_MIN], other[HF_TRANSFER_CHUNK_MIN];
@@ -182,12 +182,12 @@ static void an_earlier_version_is_read(void **state)
 static void nonsense_is_refused(void **state)
 {
     static const struct change changes[] = {
-        {1, 4, 0},         {2, 4, 0},        {3, 1, 7},       {3, 1, 0xFF},   {4, 2, 0},
-        {4, 2, 0xC02B},    {5, 1, 9},        {6, 1, 9},       {8, 2, 0},      {8, 2, 63},
-        {8, 2, 16385},     {9, 2, 0},        {9, 2, 20000},   {10, 1, 200},   {13, 1, 77},
-        {16, 8, UINT64_MAX}, {17, 8, UINT64_MAX}, {32, 1, 0}, {32, 1, 9},     {40, 1, 0},
-        {40, 1, 77},       {4, -1, 0},       {16, -1, 0},     {32, -1, 0},    {2, -1, 0},
-        {3, 0, 0},         {34, 3, 0},       {48, 0, 0},
+        {1, 4, 0},           {2, 4, 0},           {3, 1, 7},     {3, 1, 0xFF}, {4, 2, 0},
+        {4, 2, 0xC02B},      {5, 1, 9},           {6, 1, 9},     {8, 2, 0},    {8, 2, 63},
+        {8, 2, 16385},       {9, 2, 0},           {9, 2, 20000}, {10, 1, 200}, {13, 1, 77},
+        {16, 8, UINT64_MAX}, {17, 8, UINT64_MAX}, {32, 1, 0},    {32, 1, 9},   {40, 1, 0},
+        {40, 1, 77},         {4, -1, 0},          {16, -1, 0},   {32, -1, 0},  {2, -1, 0},
+        {3, 0, 0},           {34, 3, 0},          {48, 0, 0},
     };
     struct engine_fixture *fixture = *state;
     uint8_t chunk[HF_TRANSFER_CHUNK_MIN], other[HF_TRANSFER_CHUNK_MIN];

@@ -94,20 +94,20 @@ static const struct {
     bool is_tls, has_etm;
     uint16_t suite;
 } kinds[] = {
-    {false, false, HF_SUITE_PSK_AES_128_CCM_8},   {false, false, HF_SUITE_PSK_AES_128_CCM},
-    {false, false, HF_SUITE_PSK_AES_128_GCM_SHA256},
-    {false, true, HF_SUITE_PSK_AES_128_CBC_SHA256}, {false, false, HF_SUITE_PSK_AES_128_CBC_SHA256},
-    {true, false, HF_SUITE_PSK_AES_128_CBC_SHA256}, {true, true, HF_SUITE_PSK_AES_128_CBC_SHA256},
-    {true, false, HF_SUITE_PSK_AES_128_GCM_SHA256}, {true, false, HF_SUITE_PSK_AES_128_CCM_8},
+    {false, false, HF_SUITE_PSK_AES_128_CCM_8},      {false, false, HF_SUITE_PSK_AES_128_CCM},
+    {false, false, HF_SUITE_PSK_AES_128_GCM_SHA256}, {false, true, HF_SUITE_PSK_AES_128_CBC_SHA256},
+    {false, false, HF_SUITE_PSK_AES_128_CBC_SHA256}, {true, false, HF_SUITE_PSK_AES_128_CBC_SHA256},
+    {true, true, HF_SUITE_PSK_AES_128_CBC_SHA256},   {true, false, HF_SUITE_PSK_AES_128_GCM_SHA256},
+    {true, false, HF_SUITE_PSK_AES_128_CCM_8},
 };
 
 #define KINDS (sizeof kinds / sizeof kinds[0])
 
 static void use_all_suites(struct hf_listener *listener)
 {
-    static const uint16_t suites[] = {
-        HF_SUITE_PSK_AES_128_CCM_8, HF_SUITE_PSK_AES_128_CCM, HF_SUITE_PSK_AES_128_GCM_SHA256,
-        HF_SUITE_PSK_AES_128_CBC_SHA256};
+    static const uint16_t suites[] = {HF_SUITE_PSK_AES_128_CCM_8, HF_SUITE_PSK_AES_128_CCM,
+                                      HF_SUITE_PSK_AES_128_GCM_SHA256,
+                                      HF_SUITE_PSK_AES_128_CBC_SHA256};
     memcpy(listener->suites, suites, sizeof suites);
     listener->suite_count = 4;
     listener->encrypt_then_mac = true;
@@ -136,9 +136,9 @@ static void look(struct view *out, const struct engine_fixture *fixture, hf_asso
     static const struct hf_bytes label = {(const uint8_t *)"EXPORTER-test", 13};
     memset(out, 0, sizeof *out);
     assert_int_equal(hf_engine_association_info(&out->info, fixture->engine, id), HF_OK);
-    assert_int_equal(hf_engine_export(out->exported, sizeof out->exported, fixture->engine, id,
-                                      label, NULL),
-                     HF_OK);
+    assert_int_equal(
+        hf_engine_export(out->exported, sizeof out->exported, fixture->engine, id, label, NULL),
+        HF_OK);
 }
 
 static void every_kind_goes_on(void **state)
@@ -317,9 +317,9 @@ static void a_half_closed_stream_stays_so(void **state)
     size_t received = peer->received.count;
     move(fixture);
     hf_engine_begin_turn(fixture->engine, fixture->now_us, fixture->wall_s);
-    assert_int_equal(hf_engine_send(fixture->engine, peer->id,
-                                    (struct hf_bytes){(const uint8_t *)"bye", 3}),
-                     HF_OK);
+    assert_int_equal(
+        hf_engine_send(fixture->engine, peer->id, (struct hf_bytes){(const uint8_t *)"bye", 3}),
+        HF_OK);
     engine_fixture_run(fixture);
     assert_true(peer->received.count > received);
     end_all(&peer, 1);
@@ -429,15 +429,13 @@ int main(void)
                                         engine_fixture_teardown),
         cmocka_unit_test_setup_teardown(a_record_must_still_come_in_time, setup,
                                         engine_fixture_teardown),
-        cmocka_unit_test_setup_teardown(idle_time_goes_on_counting, setup,
-                                        engine_fixture_teardown),
+        cmocka_unit_test_setup_teardown(idle_time_goes_on_counting, setup, engine_fixture_teardown),
         cmocka_unit_test_setup_teardown(a_half_closed_stream_stays_so, setup,
                                         engine_fixture_teardown),
         cmocka_unit_test_setup_teardown(a_later_pass_has_only_what_has_changed, setup,
                                         engine_fixture_teardown),
         cmocka_unit_test_setup_teardown(a_path_that_changes_hands, setup, engine_fixture_teardown),
-        cmocka_unit_test_setup_teardown(half_open_ones_stay_behind, setup,
-                                        engine_fixture_teardown),
+        cmocka_unit_test_setup_teardown(half_open_ones_stay_behind, setup, engine_fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
