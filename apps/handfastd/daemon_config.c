@@ -392,6 +392,8 @@ static const char *fixed_in_process(const struct hf_daemon_config *running,
         return "shards";
     if (running->io != wanted->io)
         return "io";
+    if (running->linger_us != wanted->linger_us)
+        return "linger";
     if (strcmp(running->user, wanted->user) != 0)
         return "user";
     if (running->is_seccomp != wanted->is_seccomp)
@@ -567,6 +569,7 @@ void hf_daemon_config_loop(struct hf_loop_config *out, const struct hf_daemon_co
     out->sockets = config->sockets;
     out->socket_count = config->socket_count;
     out->io = config->io;
+    out->batch_linger_us = config->linger_us;
     out->is_dtls_notified_on_stop = config->is_dtls_notified_on_stop;
     if (config->associations_max != HF_OPTIONS_UNSET)
         out->connections_max = share(config->associations_max, config->shard_count);

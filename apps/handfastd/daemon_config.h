@@ -119,6 +119,7 @@ struct hf_daemon_config {
     uint64_t shard_count;
     enum hf_loop_io io;
     char user[HF_NAME_MAX];
+    uint64_t linger_us; /**< for fuller batches of crypto jobs; 0: never */
     bool is_seccomp;
     char keylog_file[HF_PATH_TEXT_MAX];
     bool is_dtls_notified_on_stop;

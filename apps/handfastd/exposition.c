@@ -64,6 +64,8 @@ static const struct metric counters[] = {
     {"handfast_io_datagrams_dropped_total", "cause=\"unsendable\"", NULL, IO(datagrams_unsendable)},
     {"handfast_io_datagrams_dropped_total", "cause=\"receive_queue\"", NULL,
      IO(receive_queue_drops)},
+    {"handfast_io_batch_lingers_total", "", "Turns put off for fuller batches of crypto jobs.",
+     IO(batch_lingers)},
     {"handfast_io_receive_rearms_total", "", "Multishot receives armed again.", IO(receive_rearms)},
     {"handfast_io_receive_buffers_empty_total", "", "Times all receive buffers were in use.",
      IO(receive_buffers_empty)},
