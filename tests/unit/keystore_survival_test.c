@@ -4,8 +4,8 @@
  */
 #include "keystore_fixture.h"
 
-/* A process may serve before its keeper has come to say which it is; and a signal to process 0 would
- * be one to ourselves, and to whoever runs us. */
+/* A process may serve before its keeper has come to say which it is; and a signal to process 0
+ * would be one to ourselves, and to whoever runs us. */
 static int process_of(const struct hf_keystore_service *service)
 {
     for (int i = 0; i < 500 && hf_keystore_service_process(service) <= 0; i++)
