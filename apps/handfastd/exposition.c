@@ -40,6 +40,8 @@ struct metric {
 
 static const struct metric counters[] = {
     {"handfast_cookies_sent_total", "", "HelloVerifyRequests sent.", ENGINE(cookies_sent)},
+    {"handfast_cookies_waived_total", "", "DTLS handshakes begun without a cookie.",
+     ENGINE(cookies_waived)},
     {"handfast_retransmissions_total", "", "DTLS flights sent again.", ENGINE(retransmissions)},
     {"handfast_final_flights_again_total", "",
      "Repeated client Finished answered from the cold record.", ENGINE(final_flights_again)},
