@@ -75,6 +75,7 @@ static const struct metric counters[] = {
     {"handfast_connection_errors_total", "cause=\"accept\"", "TCP connections not served.",
      IO(accept_errors)},
     {"handfast_connection_errors_total", "cause=\"limit\"", NULL, IO(connections_refused)},
+    {"handfast_proxy_headers_total", "", "Peers named by trusted balancers.", IO(proxy_headers)},
     {"handfast_upstream_datagrams_total", "direction=\"in\"", "Datagrams from and to upstreams.",
      IO(upstream_datagrams_in)},
     {"handfast_upstream_datagrams_total", "direction=\"out\"", NULL, IO(upstream_datagrams_out)},
