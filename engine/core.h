@@ -163,6 +163,18 @@ enum {
     HF_ASSOCIATION_CACHED = 1 << 14,     /**< the session has an ID, and is in the cache */
 };
 
+/** Of one direction, what every cipher needs: see hf_record_key_of(). */
+struct hf_cold_key {
+    uint8_t fixed_iv[4];
+    uint8_t key[16];
+};
+
+/** What CBC suites need besides, in a block of their own, so that the others do not pay for it. */
+struct hf_mac_keys {
+    uint8_t write[32]; /* the pool's link lies in it while the block is free */
+    uint8_t read[32];
+};
+
 /**
  * The cold record: all that an idle association costs, besides its identity and one table slot.
  * Raw keys, not expanded contexts: the AES schedule takes 0.04 us to make again.
@@ -183,6 +195,8 @@ struct hf_association {
     uint8_t quota_index;        /**< whose share it uses up */
     uint16_t session_until;     /**< when the session ends: resume.c */
     uint8_t leaving;            /**< enum hf_leave that waits for room for its event, or 0 */
+    uint8_t cipher;             /**< enum hf_cipher: of both directions */
+    uint32_t mac_keys;          /**< block index, or HF_NONE */
     uint32_t handshake;         /**< slot index, or HF_NONE */
     uint32_t identity;          /**< head of a chain of identity blocks, or HF_NONE */
     uint32_t expires_s;
@@ -209,15 +223,15 @@ struct hf_association {
             uint16_t local_port; /**< client: one of many, so it is not interned with the address */
         } stream;
     };
-    struct hf_record_key write_key;
-    struct hf_record_key read_key;
+    struct hf_cold_key write_key;
+    struct hf_cold_key read_key;
     uint8_t master_secret[HF_MASTER_SECRET_LEN];
     uint8_t client_random[HF_RANDOM_LEN];
     uint8_t server_random[HF_RANDOM_LEN];
     uint8_t verify_data[HF_VERIFY_DATA_LEN]; /**< of our Finished, to send it again */
 };
 
-_Static_assert(sizeof(struct hf_association) <= 376, "an idle association costs too much");
+_Static_assert(sizeof(struct hf_association) <= 312, "an idle association costs too much");
 
 /** What both hellos together amount to. */
 struct hf_terms {
@@ -346,6 +360,7 @@ struct hf_engine {
     struct hf_pool handshakes;
     struct hf_pool proofs;
     struct hf_pool identities;
+    struct hf_pool mac_keys;
     struct hf_pool streams;
     struct hf_slot_layout slot;
     struct hf_table table;

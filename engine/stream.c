@@ -97,7 +97,7 @@ static enum hf_status unprotect(struct hf_engine *engine, struct hf_association 
 {
     if (association->read_seq >= HF_RECORDS_PER_KEY_MAX)
         return HF_E_SEQUENCE_LIMIT;
-    enum hf_status status = hf_record_unprotect(record, association);
+    enum hf_status status = hf_record_unprotect(record, engine, association);
     if (status == HF_E_BAD_RECORD_MAC)
         return mac_failure(engine, association);
     HF_TRY(status);

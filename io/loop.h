@@ -93,6 +93,8 @@ struct hf_loop_config {
     uint32_t send_queue_len_high; /**< stop reading above this; 64 KiB */
     uint32_t send_queue_len_max;  /**< per connection; at least 4 times the above; 256 KiB */
     uint32_t socket_receive_len;  /**< SO_RCVBUF asked for; 4 MiB */
+    uint64_t batch_linger_us; /**< after a turn with half a batch of crypto jobs: wait so long for 8
+                                   completions; at most a second; 0, off */
     uint64_t stop_us_max;         /**< from hf_loop_stop() to the return of hf_loop_run(); 5 s */
     bool is_ecn_read; /**< ECN bits of datagrams for HF_EVENT_DATA: 0.1 us each; off */
     bool is_dtls_notified_on_stop; /**< close_notify to DTLS peers too: wakes every device */
@@ -171,6 +173,7 @@ HF_MUST_USE bool hf_loop_post(struct hf_loop *loop, hf_loop_task *task, void *ar
 /** Counters of the I/O side, written by the loop and readable from any thread at any time. */
 struct hf_loop_counters {
     uint64_t turns;
+    uint64_t batch_lingers; /**< turns that waited for a fuller batch */
     uint64_t datagrams_in, datagrams_out;
     uint64_t datagrams_truncated;   /**< longer than a receive buffer: dropped */
     uint64_t datagrams_unsendable;  /**< the kernel refused (no route, full buffer ...) */

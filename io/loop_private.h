@@ -149,6 +149,8 @@ struct hf_loop {
     struct hf_buffers streams;
     uint64_t now_us;
     uint64_t second_us; /* the next */
+    uint64_t linger_batches; /* full enough, ever */
+    bool is_linger_due;
     bool is_turn_due;  /* something waits for nothing but the next turn */
     bool is_in_turn;
     bool is_wake_armed;
@@ -191,6 +193,18 @@ struct hf_loop {
 #define HF_COUNT(loop, field, n)                                                                   \
     __atomic_store_n(&(loop)->counters.field, (loop)->counters.field + (uint64_t)(n),              \
                      __ATOMIC_RELAXED)
+
+/* ---- loop.c ---- */
+
+uint64_t hf_loop_now_us(void);
+
+/* ---- linger.c ---- */
+
+/** hf_linger_note looks, at the end of a turn, whether the next one may be put off. */
+void hf_linger_note(struct hf_loop *loop);
+/** hf_linger_wait waits for completions as the back end does, at most `timeout_us`, and first for a
+ *  batch of them if that was noted. */
+HF_MUST_USE enum hf_status hf_linger_wait(struct hf_loop *loop, uint64_t timeout_us);
 
 /* ---- buffers.c ---- */
 

@@ -282,6 +282,8 @@ static const char *fault_of(const struct hf_daemon_authority *authority, bool ha
                        : "client-ca and client-rpk need a certificate or an rpk-key of our own";
     if (authority->crl[0] != '\0' && authority->client_ca[0] == '\0')
         return "crl needs client-ca";
+    if (authority->entity_map[0] != '\0' && !has_own)
+        return "entity-map is for certificates and raw keys: it needs client-ca or client-rpk";
     return NULL;
 }
 
@@ -455,6 +457,7 @@ void hf_daemon_config_loop(struct hf_loop_config *out, const struct hf_daemon_co
     out->sockets = config->sockets;
     out->socket_count = config->socket_count;
     out->io = config->io;
+    out->batch_linger_us = config->linger_us;
     out->is_dtls_notified_on_stop = config->is_dtls_notified_on_stop;
     if (config->associations_max != HF_OPTIONS_UNSET)
         out->connections_max = share(config->associations_max, config->shard_count);

@@ -96,7 +96,8 @@ struct hf_daemon_authority {
     char client_ca[HF_PATH_TEXT_MAX];
     char crl[HF_PATH_TEXT_MAX];
     char client_rpk[HF_PATH_TEXT_MAX];
-    char names[HF_PATH_TEXT_MAX]; /**< CSE-IDs and their public domain names */
+    char names[HF_PATH_TEXT_MAX];      /**< CSE-IDs and their public domain names */
+    char entity_map[HF_PATH_TEXT_MAX]; /**< Credential-IDs and whose they are */
     uint64_t flavours; /**< set of enum hf_flavour; 0: cse-id, ae-id, and raw with pins */
     int crl_expired;   /**< enum hf_crl_policy */
     bool is_crl_required, is_name_constraint_required;
@@ -123,6 +124,7 @@ struct hf_daemon_config {
     uint64_t shard_count;
     enum hf_loop_io io;
     char user[HF_NAME_MAX];
+    uint64_t linger_us; /**< for fuller batches of crypto jobs; 0: never */
     bool is_seccomp;
     char keylog_file[HF_PATH_TEXT_MAX];
     bool is_dtls_notified_on_stop;

@@ -46,6 +46,8 @@ static const char *fixed_in_process(const struct hf_daemon_config *running,
         return "shards";
     if (running->io != wanted->io)
         return "io";
+    if (running->linger_us != wanted->linger_us)
+        return "linger";
     if (strcmp(running->user, wanted->user) != 0)
         return "user";
     if (running->is_seccomp != wanted->is_seccomp)

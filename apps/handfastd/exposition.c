@@ -66,6 +66,8 @@ static const struct metric counters[] = {
     {"handfast_io_datagrams_dropped_total", "cause=\"unsendable\"", NULL, IO(datagrams_unsendable)},
     {"handfast_io_datagrams_dropped_total", "cause=\"receive_queue\"", NULL,
      IO(receive_queue_drops)},
+    {"handfast_io_batch_lingers_total", "", "Turns put off for fuller batches of crypto jobs.",
+     IO(batch_lingers)},
     {"handfast_io_receive_rearms_total", "", "Multishot receives armed again.", IO(receive_rearms)},
     {"handfast_io_receive_buffers_empty_total", "", "Times all receive buffers were in use.",
      IO(receive_buffers_empty)},
@@ -342,6 +344,10 @@ static void write_keys(FILE *out, const struct hf_daemon *daemon)
     for (uint32_t i = 0; i < config->authority_count; i++)
         fprintf(out, "handfast_keys{authority=\"%s\"} %" PRIu64 "\n", config->authorities[i].name,
                 keys[i].keys);
+    head(out, "handfast_entity_map_credentials", "gauge", "Credentials in the entity map.");
+    for (uint32_t i = 0; i < config->authority_count; i++)
+        fprintf(out, "handfast_entity_map_credentials{authority=\"%s\"} %" PRIu64 "\n",
+                config->authorities[i].name, keys[i].entities);
     head(out, "handfast_key_reloads_total", "counter", "Times the keys were read again.");
     for (uint32_t i = 0; i < config->authority_count; i++)
         fprintf(out,

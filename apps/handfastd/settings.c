@@ -267,6 +267,9 @@ static const struct hf_setting settings[] = {
      "raw public keys of peers, one a line: digest (RFC 6920), entity-id or -"},
     {HF_SECTION_AUTHORITY, "names", "names", "FILE", take_text, AUTHORITY(names), 0,
      HF_PATH_TEXT_MAX, NULL, false, false, "CSE-IDs and their domain names, one pair a line"},
+    {HF_SECTION_AUTHORITY, "entity-map", "entity-map", "FILE", take_text, AUTHORITY(entity_map), 0,
+     HF_PATH_TEXT_MAX, NULL, false, false,
+     "whose devices, nodes and raw keys are: Credential-ID and entity-ids, one a line"},
 
     {HF_SECTION_LISTENER, "transport", NULL, NULL, take_transport, LISTENER(transport), 0, 0,
      transports, false, false, ""},
@@ -324,6 +327,8 @@ static const struct hf_setting settings[] = {
                     1, HF_SHARDS_MAX, NULL, false, false, "threads that serve; default: one a CPU"},
     {HF_SECTION_PROCESS, "io", "io", "HOW", take_choice, CONFIG(io), 0, 0, ios, false, false,
      "uring, epoll, or auto (default): io_uring unless it is refused"},
+    {HF_SECTION_PROCESS, "linger", "linger", "US", take_number, CONFIG(linger_us), 0, 200, NULL,
+     false, false, "microseconds to wait for fuller batches, under load only; default 0"},
     {HF_SECTION_PROCESS, "user", "user", "NAME", take_text, CONFIG(user), 0, HF_NAME_MAX, NULL,
      false, false, "become this user once every address is bound"},
     {HF_SECTION_PROCESS, "seccomp", "seccomp", NULL, take_bool, CONFIG(is_seccomp), 0, 0, NULL,
