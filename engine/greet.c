@@ -250,7 +250,7 @@ static void answer_again(struct hf_engine *engine, struct hf_association *associ
                          const struct hf_fragment *fragment)
 {
     const struct hf_handshake *handshake = hf_handshake_of(engine, association);
-    if (fragment->body.len < handshake->unproven_len) {
+    if (handshake && fragment->body.len < handshake->unproven_len) {
         hf_drop_count(engine, HF_DROP_COOKIE); /* a smaller one, so that the answer is larger */
         return;
     }
