@@ -3,6 +3,7 @@
 #define HANDFAST_HANDFAST_H
 
 #include <handfast/engine.h>
+#include <handfast/entitymap.h>
 #include <handfast/job.h>
 #include <handfast/keyfile.h>
 #include <handfast/pair.h>
