@@ -140,7 +140,8 @@ log {{ level = warning }}
         return subprocess.Popen(
             [self.load, "load", "--quiet", "--dtls", f"127.0.0.1:{self.port}", "--psk-file",
              self.path(keys), "--suite", "PSK-AES128-CCM8", "--count", str(count),
-             "--warmup", str(warmup), "--in-flight", str(in_flight), "--server-pid", str(self.front.pid), "--json"],
+             "--warmup", str(warmup), "--in-flight", str(in_flight), "--server-pid",
+             str(self.front.pid), "--json"],
             stdout=subprocess.PIPE, text=True)
 
     def run(self, parked):
