@@ -268,6 +268,8 @@ static const char *fault_of(const struct hf_daemon_authority *authority, bool ha
                        : "client-ca and client-rpk need a certificate or an rpk-key of our own";
     if (authority->crl[0] != '\0' && authority->client_ca[0] == '\0')
         return "crl needs client-ca";
+    if (authority->entity_map[0] != '\0' && !has_own)
+        return "entity-map is for certificates and raw keys: it needs client-ca or client-rpk";
     return NULL;
 }
 

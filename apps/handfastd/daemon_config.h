@@ -91,7 +91,8 @@ struct hf_daemon_authority {
     char client_ca[HF_PATH_TEXT_MAX];
     char crl[HF_PATH_TEXT_MAX];
     char client_rpk[HF_PATH_TEXT_MAX];
-    char names[HF_PATH_TEXT_MAX]; /**< CSE-IDs and their public domain names */
+    char names[HF_PATH_TEXT_MAX];      /**< CSE-IDs and their public domain names */
+    char entity_map[HF_PATH_TEXT_MAX]; /**< Credential-IDs and whose they are */
     uint64_t flavours; /**< set of enum hf_flavour; 0: cse-id, ae-id, and raw with pins */
     int crl_expired;   /**< enum hf_crl_policy */
     bool is_crl_required, is_name_constraint_required;

@@ -341,6 +341,10 @@ static void write_keys(FILE *out, const struct hf_daemon *daemon)
     for (uint32_t i = 0; i < config->authority_count; i++)
         fprintf(out, "handfast_keys{authority=\"%s\"} %" PRIu64 "\n", config->authorities[i].name,
                 keys[i].keys);
+    head(out, "handfast_entity_map_credentials", "gauge", "Credentials in the entity map.");
+    for (uint32_t i = 0; i < config->authority_count; i++)
+        fprintf(out, "handfast_entity_map_credentials{authority=\"%s\"} %" PRIu64 "\n",
+                config->authorities[i].name, keys[i].entities);
     head(out, "handfast_key_reloads_total", "counter", "Times the keys were read again.");
     for (uint32_t i = 0; i < config->authority_count; i++)
         fprintf(out,

@@ -267,6 +267,9 @@ static const struct hf_setting settings[] = {
      "raw public keys of peers, one a line: digest (RFC 6920), entity-id or -"},
     {HF_SECTION_AUTHORITY, "names", "names", "FILE", take_text, AUTHORITY(names), 0,
      HF_PATH_TEXT_MAX, NULL, false, false, "CSE-IDs and their domain names, one pair a line"},
+    {HF_SECTION_AUTHORITY, "entity-map", "entity-map", "FILE", take_text, AUTHORITY(entity_map), 0,
+     HF_PATH_TEXT_MAX, NULL, false, false,
+     "whose devices, nodes and raw keys are: Credential-ID and entity-ids, one a line"},
 
     {HF_SECTION_LISTENER, "transport", NULL, NULL, take_transport, LISTENER(transport), 0, 0,
      transports, false, false, ""},

@@ -12,7 +12,7 @@ ECDHE_CCM = "ECDHE-ECDSA-AES128-CCM8"
 ECDHE_CBC = "ECDHE-ECDSA-AES128-SHA256"
 SHARED_KEY = "0123456789abcdef"  # of all clients, where a server knows one key only
 
-FEW = 128  # devices that resume; more than are in flight: one at a time each
+DEVICES = 63  # with a certificate each, dealt out in turn; as many as the load client takes
 LIBRARIES = ["gnutls", "openssl"]
 ALONE = ["handfast", "handfast@nolanes"]
 
@@ -66,7 +66,7 @@ CASES = {
     "tls-resumed": Case(
         "tls", ECDHE_CBC, "TLS ECDHE-ECDSA-CBC-SHA256, resumed by ticket",
         ["handfast", *LIBRARIES, "mbedtls", "wolfssl", *TERMINATORS, *TUNED], 0.75,
-        folder="few", is_resumed=True),
+        is_resumed=True),
     "dtls-openssl-client": Case(
         "dtls", ECDHE_CCM, DTLS_CERTIFICATE + ", OpenSSL client",
         ["handfast", *LIBRARIES], 1 / 4, client="openssl"),
@@ -127,8 +127,8 @@ def is_there(name, build):
 
 # ---- certificates -----------------------------------------------------------------------------
 
-def make_certificates(folder, build, count):
-    """Authorities, a server's certificate and key, and those of `count` devices: directly below
+def make_certificates(folder, build):
+    """Authorities, a server's certificate and key, and those of devices: directly below
     their authority in devices/, below an intermediate one in chains/. Unconstrained authorities:
     Mbed TLS refuses the others."""
     tool = str(build / "apps/handfast/handfast")
@@ -140,17 +140,14 @@ def make_certificates(folder, build, count):
     pki("cse-id", "server", "//sp.example/in-cse", "--issuer", "ca")
     pki("ca", "device-ca", "--name", "devices", "--unconstrained")
     pki("ca", "middle", "--name", "middle", "--issuer", "device-ca", "--unconstrained")
-    wanted = [("devices", "device-ca", number) for number in range(count)]
-    wanted += [("chains", "middle", number) for number in range(min(count, 64))]
-    for part in ("devices", "chains", "few"):
+    wanted = [(part, issuer, number) for number in range(DEVICES)
+              for part, issuer in (("devices", "device-ca"), ("chains", "middle"))]
+    for part in ("devices", "chains"):
         os.mkdir(f"{folder}/{part}")
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda one: pki(
             "device", f"{one[0]}/{one[2]}", f"0.2.481.1.100.3030.{10000 + one[2]}", "--issuer",
             one[1]), wanted))
-    for number in range(min(count, FEW)):
-        for end in ("pem", "key"):
-            os.symlink(f"../devices/{number}.{end}", f"{folder}/few/{number}.{end}")
     with open(os.open(f"{folder}/both.pem", os.O_WRONLY | os.O_CREAT, 0o600), "w",
               encoding="ascii") as both:
         for end in ("pem", "key"):
@@ -256,7 +253,8 @@ def client_credentials(name, case, keys):
     """What the load shows: files beside the key file."""
     if case.kind == "psk":
         return ["--psk-file", keys + ".shared" if name in COAP else keys]
-    return ["--certs", f"{os.path.dirname(keys)}/{case.folder}",
+    folder = os.path.dirname(keys)
+    return ["--certs", f"{folder}/{case.folder}", "--ca", f"{folder}/ca.pem",
             *(["--resume"] if case.is_resumed else [])]
 
 

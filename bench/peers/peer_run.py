@@ -118,7 +118,7 @@ def load_command(server, case, keys):
         folder = os.path.dirname(keys)
         return [str(build / "bench/peers/openssl_client"), *place, "--certs",
                 f"{folder}/{case.folder}", "--ca", f"{folder}/ca.pem"]
-    return [str(build / "bench/load/bench_load"), "--json", *place,
+    return [str(build / "apps/handfast/handfast"), "load", "--json", "--quiet", *place,
             *peer_cases.client_credentials(server.name, case, keys)]
 
 
