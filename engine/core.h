@@ -349,6 +349,9 @@ struct hf_engine {
     struct hf_wheel wheel;
     struct hf_outbox outbox;
 
+    uint8_t *early; /**< within an answer's step: records kept until the association is open */
+    uint32_t early_len;
+
     uint32_t *answers; /**< ring of handshake slots with an answer to take */
     uint32_t answers_head, answers_count, answers_max;
     uint32_t *jobs; /**< ring of proof slots whose job is to be taken */
