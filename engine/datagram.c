@@ -202,17 +202,15 @@ static bool is_before_change(const struct hf_association *association)
            association->state == HF_STATE_CL_RESUMED_AWAIT_CCS;
 }
 
-/** The peer may talk from its Finished on. To whom, is not known before the identity is: its words
- *  wait for that, and its goodbye behind them (TS-0003 8.2.1). */
-static bool is_before_open(const struct hf_association *association, const struct hf_record *record)
+/** The peer may talk from its Finished on; who it is, is not known at once. Its words wait for that,
+ *  and its goodbye behind them (TS-0003 8.2.1). */
+static bool is_before_open(const struct hf_association *association,
+                           const struct hf_record *record)
 {
-    bool is_identity_due = association->state == HF_STATE_SV_AWAIT_IDENTITY ||
-                           association->state == HF_STATE_CL_AWAIT_IDENTITY;
-    bool is_finished_due = association->state == HF_STATE_SV_AWAIT_FINISHED ||
-                           association->state == HF_STATE_CL_AWAIT_FINISHED;
-    return record->type == HF_TYPE_APPLICATION_DATA
-               ? is_identity_due || is_finished_due
-               : record->type == HF_TYPE_ALERT && is_identity_due;
+    bool is_waiting = association->state == HF_STATE_SV_AWAIT_IDENTITY ||
+                      association->state == HF_STATE_CL_AWAIT_IDENTITY;
+    return is_waiting &&
+           (record->type == HF_TYPE_APPLICATION_DATA || record->type == HF_TYPE_ALERT);
 }
 
 static enum hf_status keep(struct hf_engine *engine, struct hf_association *association,
