@@ -202,10 +202,9 @@ static bool is_before_change(const struct hf_association *association)
            association->state == HF_STATE_CL_RESUMED_AWAIT_CCS;
 }
 
-/** The peer may talk from its Finished on; who it is, is not known at once. Its words wait for that,
- *  and its goodbye behind them (TS-0003 8.2.1). */
-static bool is_before_open(const struct hf_association *association,
-                           const struct hf_record *record)
+/** The peer may talk from its Finished on; who it is, is not known at once. Its words wait for
+ * that, and its goodbye behind them (TS-0003 8.2.1). */
+static bool is_before_open(const struct hf_association *association, const struct hf_record *record)
 {
     bool is_waiting = association->state == HF_STATE_SV_AWAIT_IDENTITY ||
                       association->state == HF_STATE_CL_AWAIT_IDENTITY;

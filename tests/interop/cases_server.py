@@ -32,7 +32,7 @@ def dial(bench, kind, order):
 
 
 def resume(bench, kind, order):
-    """In full, then twice by what was kept; and a server that has forgotten it shakes hands anew."""
+    """In full, then twice by what was kept; a server that has forgotten it shakes hands anew."""
     session = SessionFile(bench).name
     server = serve(bench, kind, order)
     for is_resumed in (False, True, True):

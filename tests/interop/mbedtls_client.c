@@ -336,7 +336,8 @@ static void client_handshake(struct client *client)
             is_resumed = false;
         }
         result = mbedtls_ssl_handshake_step(&client->ssl);
-        if (result != 0 && !(client_is_transient(result) && client_now_ms() < client->deadline_ms)) {
+        bool is_early = client_now_ms() < client->deadline_ms;
+        if (result != 0 && !(client_is_transient(result) && is_early)) {
             client_fail("handshake", result);
         }
     }
@@ -454,6 +455,11 @@ static void client_close(struct client *client)
     mbedtls_ctr_drbg_free(&client->random);
     mbedtls_entropy_free(&client->entropy);
     mbedtls_net_free(&client->net);
+    if (client->options->cert != NULL) {
+        mbedtls_x509_crt_free(&client->cert);
+        mbedtls_x509_crt_free(&client->ca);
+        mbedtls_pk_free(&client->key);
+    }
 }
 
 int main(int argc, char **argv)
@@ -473,6 +479,9 @@ int main(int argc, char **argv)
             client_keep_session(&client);
         }
         client_close(&client);
+    }
+    if (client.has_session) {
+        mbedtls_ssl_session_free(&client.session);
     }
     return 0;
 }

@@ -1,5 +1,5 @@
-"""servers.py - our client, `handfast connect`, and other people's servers: how each is started, told
-what to do, and read."""
+"""servers.py - our client, `handfast connect`, and other people's servers: how each is started,
+told what to do, and read."""
 import json
 import os
 import tempfile

@@ -7,7 +7,8 @@
  *
  * Prints "listening PORT", then for each association "connected VERSION SUITE full|resumed", and
  * "closed" once the client has said close_notify; "failed ..." ends an association, not the
- * program. Sessions are resumed by what the last argument says and no other way. Runs until it is killed.
+ * program. Sessions are resumed by what the last argument says and no other way. Runs until it is
+ * killed.
  */
 #include <wolfssl/options.h>
 

@@ -390,7 +390,7 @@ static void line_43_session_id_of_another_association(void **state)
     }
 }
 
-/* Within one handshake it must not (RFC 6347 4.2.1), but then no ticket of its would ever resume. */
+/* It must not (RFC 6347 4.2.1), but otherwise no ticket of its would ever resume. */
 static void line_47_mbedtls_another_session_id_behind_the_cookie(void **state)
 {
     struct engine_fixture *fixture = *state;

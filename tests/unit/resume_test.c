@@ -473,8 +473,7 @@ static void test_shared_secrets(void **state)
 
     /* Another node, which knows a newer secret already. */
     engine_fixture_init(&world->fixture);
-    assert_int_equal(
-        hf_shared_secrets_rotate(&secrets, world->fixture.wall_s - 2000, 0), HF_OK);
+    assert_int_equal(hf_shared_secrets_rotate(&secrets, world->fixture.wall_s - 2000, 0), HF_OK);
     world->fixture.config.tickets = true;
     world->fixture.config.secrets = secrets;
     engine_fixture_open(&world->fixture);
