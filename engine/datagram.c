@@ -144,14 +144,14 @@ static enum hf_status take_forgery(struct hf_engine *engine, struct hf_associati
 static enum hf_status open_record(struct hf_engine *engine, struct hf_association *association,
                                   struct hf_record *record)
 {
-    enum hf_cipher cipher = (enum hf_cipher)association->read_key.cipher;
+    enum hf_cipher cipher = (enum hf_cipher)association->cipher;
     if (hf_record_replayed(association, record->seq))
         return drop(engine, HF_DROP_REPLAY);
     if (record->len < hf_record_len_min(cipher))
         return drop(engine, HF_DROP_RECORD_LENGTH);
     if (!hf_limits_trial_allowed(engine, association, record->seq))
         return drop(engine, HF_DROP_TRIAL_RATE);
-    enum hf_status status = hf_record_unprotect(record, association);
+    enum hf_status status = hf_record_unprotect(record, engine, association);
     if (status == HF_E_BAD_RECORD_MAC)
         return take_forgery(engine, association);
     hf_record_received(association, record->seq);

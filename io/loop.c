@@ -34,7 +34,7 @@ void hf_loop_config_init(struct hf_loop_config *config)
     };
 }
 
-static uint64_t loop_now_us(void)
+uint64_t hf_loop_now_us(void)
 {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
@@ -47,7 +47,7 @@ static void loop_begin(struct hf_loop *loop)
 {
     struct timespec wall;
     (void)clock_gettime(CLOCK_REALTIME_COARSE, &wall);
-    loop->now_us = loop_now_us();
+    loop->now_us = hf_loop_now_us();
     hf_engine_begin_turn(loop->engine, loop->now_us, (int64_t)wall.tv_sec);
     hf_tcp_resume(loop);
 }
@@ -105,7 +105,7 @@ static void loop_run_jobs(struct hf_loop *loop)
     size_t count;
     while ((count = hf_engine_take_jobs(loop->engine, jobs, JOBS_PER_ROUND)) > 0) {
         hf_job_run(jobs, count);
-        uint64_t done_us = loop_now_us();
+        uint64_t done_us = hf_loop_now_us();
         loop_count_wait(loop, done_us - begun_us, count);
         begun_us = done_us;
         for (size_t i = 0; i < count; ++i)
@@ -260,6 +260,7 @@ static void loop_turn(struct hf_loop *loop)
         loop_begin(loop);
         loop_finish(loop);
     }
+    hf_linger_note(loop);
     loop_recycle(loop);
     loop_arm(loop);
     loop->is_in_turn = false;
@@ -341,15 +342,15 @@ enum hf_status hf_loop_run(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX])
 {
     enum hf_status status = HF_OK;
     loop->error = error;
-    loop->now_us = loop_now_us();
+    loop->now_us = hf_loop_now_us();
     loop->second_us = loop->now_us + HF_SECOND_US;
     loop_arm(loop);
     while (status == HF_OK && !loop_is_stopped(loop)) {
-        status = loop->backend->wait(loop, loop_timeout_us(loop));
+        status = hf_linger_wait(loop, loop_timeout_us(loop));
         if (status != HF_OK)
             break;
         if (!loop->is_stopping && __atomic_load_n(&loop->stop_requested, __ATOMIC_ACQUIRE)) {
-            loop->now_us = loop_now_us();
+            loop->now_us = hf_loop_now_us();
             loop_begin_stop(loop);
         }
         loop_turn(loop);
@@ -368,6 +369,8 @@ static const char *check_socket(const struct hf_loop_socket *socket, const struc
         return "a socket names a listener that does not exist";
     if (engine->listeners[socket->listener_index].transport != socket->transport)
         return "a socket and its listener differ in transport";
+    if (socket->trusted_proxy_count > HF_LOOP_TRUSTED_MAX)
+        return "a socket trusts too many proxies";
     return NULL;
 }
 
@@ -392,6 +395,8 @@ static enum hf_status loop_check(char error[HF_LOOP_ERROR_MAX], const struct hf_
         why = "more than 256 sockets";
     else if (buffers < 2 || buffers > 32768 || (buffers & (buffers - 1)) != 0)
         why = "receive_buffers: a power of two from 2 to 32768";
+    else if (config->batch_linger_us > HF_SECOND_US)
+        why = "batch_linger_us: at most a second";
     else if (config->connections_max == 0 || config->connections_max > 1u << 24)
         why = "connections_max: 1 to 2^24";
     else if (config->send_queue_len_high < 4096 || config->send_queue_len_max > 1u << 30 ||

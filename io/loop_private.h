@@ -5,6 +5,7 @@
  *     uring.c, epoll.c, buffers.c   behind backend.h: requests, completions, receive buffers
  *     socket.c   opening sockets, addresses  udp.c      datagrams in and out
  *     tcp.c      streams in and out          connection.c  their records, lists and ends
+ *     proxy.c    what a balancer says first
  *     backlog.c  bytes that have to wait     counters.c    the view from outside
  *     dial.c     outgoing connections
  *     post.c     tasks from other threads    upstream*.c   forwarding: upstream.h
@@ -55,6 +56,8 @@ struct hf_socket {
     bool is_armed;
     bool is_v6_only;
     bool is_client; /* listener_index is a dialer's */
+    uint32_t trusted_count;
+    struct hf_prefix trusted[HF_LOOP_TRUSTED_MAX];
 };
 
 /** Bytes that outlive a turn. */
@@ -87,6 +90,7 @@ struct hf_connection {
     uint8_t socket_index;
     uint8_t end_how; /* enum hf_close, when is_ending */
     bool is_used : 1;
+    bool is_masked : 1; /* a balancer's, and its PROXY header has yet to come */
     bool is_new : 1; /* the engine has not had room for it yet */
     bool is_receive_armed : 1;
     bool is_more_there : 1;  /* a receive will find bytes at once */
@@ -145,6 +149,8 @@ struct hf_loop {
     struct hf_buffers streams;
     uint64_t now_us;
     uint64_t second_us; /* the next */
+    uint64_t linger_batches; /* full enough, ever */
+    bool is_linger_due;
     bool is_turn_due;  /* something waits for nothing but the next turn */
     bool is_in_turn;
     bool is_wake_armed;
@@ -187,6 +193,18 @@ struct hf_loop {
 #define HF_COUNT(loop, field, n)                                                                   \
     __atomic_store_n(&(loop)->counters.field, (loop)->counters.field + (uint64_t)(n),              \
                      __ATOMIC_RELAXED)
+
+/* ---- loop.c ---- */
+
+uint64_t hf_loop_now_us(void);
+
+/* ---- linger.c ---- */
+
+/** hf_linger_note looks, at the end of a turn, whether the next one may be put off. */
+void hf_linger_note(struct hf_loop *loop);
+/** hf_linger_wait waits for completions as the back end does, at most `timeout_us`, and first for a
+ *  batch of them if that was noted. */
+HF_MUST_USE enum hf_status hf_linger_wait(struct hf_loop *loop, uint64_t timeout_us);
 
 /* ---- buffers.c ---- */
 

@@ -17,6 +17,7 @@ struct hf_authority {
     struct hf_keystore *file; /* one of the two, or none */
     struct hf_keystore_service *store;
     struct hf_credentials credentials, prepared;
+    struct hf_entities *entities;
     pthread_mutex_t expiry_lock; /* metrics read it on a thread of their own */
     struct hf_credentials_expiry expiry;
     struct hf_authority_embedder embedder;
@@ -182,7 +183,10 @@ bool hf_authority_open(struct hf_authority **out, char error[HF_KEYSTORE_ERROR_M
     pthread_mutex_init(&authority->expiry_lock, NULL);
     sem_init(&authority->answered, 0, 0);
     authority->index = authority_index;
-    bool is_open = open_credentials(authority, error, config);
+    _Static_assert(HF_ENTITIES_ERROR_MAX <= HF_KEYSTORE_ERROR_MAX, "one error fits the other");
+    bool is_open = open_credentials(authority, error, config) &&
+                   hf_entities_open(&authority->entities, error, config->entity_map, config->name,
+                                    shard_count);
     if (is_open && config->key_store[0] != '\0')
         is_open = open_store(authority, error, config, shard_count, sandbox);
     else if (is_open && config->psk_file[0] != '\0')
@@ -202,6 +206,7 @@ void hf_authority_close(struct hf_authority *authority)
     hf_keystore_close(authority->file);
     hf_credentials_free(&authority->credentials);
     hf_credentials_free(&authority->prepared);
+    hf_entities_close(authority->entities);
     pthread_mutex_destroy(&authority->expiry_lock);
     sem_destroy(&authority->answered);
     free(authority);
@@ -258,12 +263,21 @@ void hf_authority_drain(struct hf_authority *authority, uint32_t shard_index,
         (void)hf_keystore_service_drain(authority->store, shard_index, engine);
 }
 
+void hf_authority_identify(struct hf_authority *authority, uint32_t shard_index,
+                           struct hf_engine *engine, const struct hf_request *request)
+{
+    hf_entities_answer(authority->entities, shard_index, engine, request);
+}
+
 bool hf_authority_prepare(struct hf_authority *authority, struct hf_keystore_change *out,
+                          struct hf_entities_change *out_entities,
                           char error[HF_KEYSTORE_ERROR_MAX],
                           const struct hf_daemon_authority *config)
 {
     struct hf_keystore_service_counters counters;
     memset(out, 0, sizeof(*out));
+    if (!hf_entities_prepare(authority->entities, out_entities, error, config->entity_map))
+        return false;
     hf_credentials_free(&authority->prepared);
     if (!hf_credentials_load(&authority->prepared, error, config))
         return false;
@@ -288,6 +302,7 @@ void hf_authority_commit(struct hf_authority *authority)
     authority->credentials = authority->prepared;
     memset(&authority->prepared, 0, sizeof(authority->prepared));
     note_expiry(authority);
+    hf_entities_commit(authority->entities);
     if (authority->file != NULL)
         hf_keystore_commit(authority->file);
     else if (authority->store != NULL)
@@ -297,6 +312,7 @@ void hf_authority_commit(struct hf_authority *authority)
 void hf_authority_abandon(struct hf_authority *authority)
 {
     hf_credentials_free(&authority->prepared);
+    hf_entities_abandon(authority->entities);
     if (authority->file != NULL)
         hf_keystore_abandon(authority->file);
 }
@@ -315,6 +331,7 @@ void hf_authority_counters_get(struct hf_authority_counters *out,
     struct hf_keystore_counters file;
     struct hf_keystore_service_counters store;
     memset(out, 0, sizeof(*out));
+    out->entities = hf_entities_count(authority->entities);
     if (authority->file != NULL) {
         hf_keystore_counters_get(&file, authority->file);
         out->keys = file.keys;

@@ -1,11 +1,13 @@
 /**
  * authority.h - where the keys of one authority come from: a key file, held in memory, or a key
- * store in LMDB, asked through its service, or neither; and its certificates.
+ * store in LMDB, asked through its service, or neither; its certificates; and whose the credentials
+ * of peers are.
  */
 #ifndef HF_AUTHORITY_H
 #define HF_AUTHORITY_H
 
 #include "credentials.h"
+#include "entities.h"
 #include "keystore.h"
 #include "sandbox.h"
 
@@ -50,6 +52,11 @@ void hf_authority_expiry(struct hf_credentials_expiry *out, struct hf_authority 
 HF_MUST_USE bool hf_authority_try(struct hf_authority *authority, uint32_t shard_index,
                                   struct hf_engine *engine, const struct hf_request *request);
 
+/** hf_authority_identify answers whose a certificate or raw key is, or whether its session still
+ *  stands: hf_entities_answer(). Thread: the shard's. */
+void hf_authority_identify(struct hf_authority *authority, uint32_t shard_index,
+                           struct hf_engine *engine, const struct hf_request *request);
+
 /** hf_authority_drain hands over the answers that have come. Thread: the shard's. */
 void hf_authority_drain(struct hf_authority *authority, uint32_t shard_index,
                         struct hf_engine *engine);
@@ -58,6 +65,7 @@ void hf_authority_drain(struct hf_authority *authority, uint32_t shard_index,
  *  its own, key by key: a reload only has it look at once, and tells no difference. */
 HF_MUST_USE bool hf_authority_prepare(struct hf_authority *authority,
                                       struct hf_keystore_change *out,
+                                      struct hf_entities_change *out_entities,
                                       char error[HF_KEYSTORE_ERROR_MAX],
                                       const struct hf_daemon_authority *config);
 void hf_authority_each(const struct hf_authority *authority, hf_keyfile_differ *differ, void *arg);
@@ -82,7 +90,8 @@ enum hf_authority_knows hf_authority_knows(struct hf_authority *authority,
                                            struct hf_bytes psk_identity);
 
 struct hf_authority_counters {
-    uint64_t keys; /**< gauge */
+    uint64_t keys;     /**< gauge */
+    uint64_t entities; /**< gauge: credentials in the entity map */
     uint64_t reloads, reloads_failed;
     bool is_store; /**< the rest is of a store */
     bool is_serving;
