@@ -271,9 +271,11 @@ enum hf_status hf_socket_open(struct hf_socket *out, char error[HF_LOOP_ERROR_MA
         .is_v6 = !socket_is_v4(&what->address),
         .is_wildcard = socket_is_wildcard(&what->address),
     };
-    int code = what->is_adopted ? socket_adopt(out, what, config) : socket_bind(out, what, config);
+    int code =
+        what->is_adopted ? socket_adopt(out, what, config) : socket_bind(out, what, config);
     const char *step = what->is_adopted ? "cannot take over" : "cannot bind";
-    if (code == 0 && !what->is_adopted && what->transport == HF_TRANSPORT_TLS && listen(out->fd, BACKLOG) != 0) {
+    if (code == 0 && !what->is_adopted && what->transport == HF_TRANSPORT_TLS &&
+        listen(out->fd, BACKLOG) != 0) {
         code = errno;
         step = "cannot listen";
     }

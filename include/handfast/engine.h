@@ -295,7 +295,7 @@ HF_API uint32_t hf_engine_end_unfit(struct hf_engine *engine, uint32_t *cursor,
                                     uint32_t cursor_end, uint32_t ends_max);
 
 /** hf_engine_drain, with true, has the engine begin no new association with whoever comes: a
- *  ClientHello with a good cookie is dropped, a rebooted client's, too; for TLS the embedder accepts
+ *  ClientHello with a good cookie is dropped, a rebooted client's too; for TLS the embedder accepts
  *  no more. Handshakes under way go on. False: as before. */
 HF_API void hf_engine_drain(struct hf_engine *engine, bool is_draining);
 
@@ -359,7 +359,7 @@ HF_API HF_MUST_USE enum hf_status hf_engine_export(uint8_t *out, size_t out_len,
     X(MALFORMED, "malformed", "an authenticated record with nonsense inside")                      \
     X(RATE, "rate", "a repeat that was already answered")                                          \
     X(LOCAL_ADDRESS, "local_address", "more local addresses than configured")                      \
-    X(DRAINING, "draining", "a hello while no new associations are begun")                          \
+    X(DRAINING, "draining", "a hello while no new associations are begun")                         \
     X(NO_ROOM, "no_room", "events or output full")
 
 enum hf_drop {
