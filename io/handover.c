@@ -41,6 +41,7 @@ enum {
     FLAG_ENDING = 1 << 6,
     FLAG_CLOSING = 1 << 7,
     FLAG_SHUT = 1 << 8,
+    FLAG_MASKED = 1 << 9,
 
     STREAM_RETRYING = 1 << 0,
     STREAM_OWED = 1 << 1,
@@ -98,7 +99,8 @@ static uint64_t connection_flags(const struct hf_connection *connection)
            (connection->is_at_end ? FLAG_AT_END : 0u) |
            (connection->is_end_told ? FLAG_END_TOLD : 0u) |
            (connection->is_broken ? FLAG_BROKEN : 0u) | (connection->is_ending ? FLAG_ENDING : 0u) |
-           (connection->is_closing ? FLAG_CLOSING : 0u) | (connection->is_shut ? FLAG_SHUT : 0u);
+           (connection->is_closing ? FLAG_CLOSING : 0u) | (connection->is_shut ? FLAG_SHUT : 0u) |
+           (connection->is_masked ? FLAG_MASKED : 0u);
 }
 
 static void put_connection(uint8_t **at, const struct hf_loop *loop,
@@ -146,7 +148,7 @@ static bool can_go(const struct hf_loop *loop, const struct hf_connection *conne
     if (!connection->is_used || connection->fd < 0 || connection->is_doomed || connection->dial)
         return false;
     if (connection->association == 0)
-        return connection->is_new || connection->is_closing;
+        return connection->is_new || connection->is_masked || connection->is_closing;
     return is_established(loop, connection->association);
 }
 
@@ -262,6 +264,7 @@ static void set_flags(struct hf_connection *connection, uint64_t flags)
     connection->is_ending = (flags & FLAG_ENDING) != 0;
     connection->is_closing = (flags & FLAG_CLOSING) != 0;
     connection->is_shut = (flags & FLAG_SHUT) != 0;
+    connection->is_masked = (flags & FLAG_MASKED) != 0;
 }
 
 static enum hf_status take_connection(struct hf_connection **out, struct hf_loop *loop,
@@ -303,7 +306,7 @@ static enum hf_status take_connection(struct hf_connection **out, struct hf_loop
     connection->is_broken |= !is_whole;
     connection->is_at_end |= !is_whole;
     hf_connection_touch(loop, connection);
-    if (connection->is_new)
+    if (connection->is_new || connection->is_masked)
         hf_connection_resume(loop, connection);
     return HF_OK;
 }
