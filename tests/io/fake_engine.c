@@ -307,16 +307,6 @@ enum hf_status hf_engine_association_info(struct hf_association_info *out,
                                                                                      : HF_E_STALE;
 }
 
-bool hf_engine_next_association(struct hf_association_entry *out, uint32_t *cursor,
-                                const struct hf_engine *engine, uint32_t cursor_end)
-{
-    (void)out;
-    (void)cursor;
-    (void)engine;
-    (void)cursor_end;
-    return false;
-}
-
 void hf_engine_drain(struct hf_engine *engine, bool is_draining)
 {
     (void)engine;
