@@ -28,7 +28,7 @@ class CacheTest(FrontTest):
 
     def start(self, *options):
         front = self.start_front(self.proxy.port, "--maf-cache", self.cache, "--maf-cache-key",
-                                 self.secrets, "--seccomp", *options)
+                                 self.secrets, *options)
         self.wait_for_cache(0)
         return front
 
@@ -48,7 +48,7 @@ class CacheTest(FrontTest):
 
     def test_restart_while_the_maf_is_down(self):
         name, other = self.register(self.maf), self.register(self.maf)
-        front = self.start()
+        front = self.start("--seccomp")
         empty = os.path.getsize(self.cache)
         self.assertEqual(front.whoami(name)["entity_id"], SOURCE[2])
         front.stop()
@@ -58,7 +58,7 @@ class CacheTest(FrontTest):
             content = file.read()
         for plain in (name.encode(), bytes(range(32)), SOURCE[2].encode()):
             self.assertNotIn(plain, content)
-        front = self.start()
+        front = self.start("--seccomp")
         front.wait_for("event=maf_cache_loaded")
         self.assertEqual(front.whoami(name)["entity_id"], SOURCE[2])  # served on
         self.assertTrue(front.dtls(name))
@@ -66,7 +66,7 @@ class CacheTest(FrontTest):
         self.assertEqual(front.whoami(LOCAL[0], key=LOCAL[1], at="")["entity_id"],
                          "/in-cse/Clocal")
         front.kill()  # once more, without a chance to write
-        front = self.start()
+        front = self.start("--seccomp")
         self.assertEqual(front.whoami(name)["entity_id"], SOURCE[2])
         self.maf_up()
         self.eventually(front, other)
