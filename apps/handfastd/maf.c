@@ -343,11 +343,14 @@ void hf_maf_abandon(struct hf_maf *maf)
 static void take_logins(struct hf_maf *maf)
 {
     struct hf_maf_login_set *old = maf->logins;
-    maf->logins = maf->prepared;
+    struct hf_maf_login_set *set = maf->prepared;
+    if (set == NULL)
+        return;
+    maf->logins = set;
     maf->prepared = NULL;
-    for (uint32_t i = 0; i < maf->logins->count; i++) {
+    for (uint32_t i = 0; i < set->count; i++) {
         struct hf_maf_login login;
-        hf_maf_login_set_view(&login, maf->logins, i, maf->config.mafs->mafs[i].fqdn);
+        hf_maf_login_set_view(&login, set, i, maf->config.mafs->mafs[i].fqdn);
         enum hf_status status = hf_maf_link_set_login(maf->link, i, &login);
         if (status != HF_OK)
             maf->config.log(true, "reload_failed", hf_status_text(status), maf->config.arg);
