@@ -194,5 +194,6 @@ int main(int argc, char **argv)
     save_finished();
     fuzz_corpus_handshakes();
     fuzz_corpus_chains();
+    fuzz_corpus_duels();
     return 0;
 }
