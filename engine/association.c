@@ -9,6 +9,7 @@
 #include "machine.h"
 #include "proof.h"
 #include "quota.h"
+#include "record.h"
 #include "stream.h"
 
 uint32_t hf_association_index(const struct hf_engine *engine,
@@ -157,6 +158,7 @@ static void init_record(struct hf_association *association, const struct hf_engi
         association->flags |= HF_ASSOCIATION_CLIENT;
     association->listener_index = (uint8_t)index;
     association->identity = HF_NONE;
+    association->mac_keys = HF_NONE;
     association->heard_tick = engine->now_tick;
     association->plaintext_len_max = HF_PLAINTEXT_LEN_MAX;
     association->receive_len_max = HF_PLAINTEXT_LEN_MAX;
@@ -186,7 +188,7 @@ enum hf_status hf_association_open(struct hf_association **out, struct hf_engine
     }
     struct hf_association *association = hf_association_at(engine, record);
     uint32_t generation = association->generation + 1;
-    uint16_t flags = association->flags & HF_ASSOCIATION_REST_DUE;
+    uint32_t flags = association->flags & HF_ASSOCIATION_REST_DUE;
     memset(association, 0, sizeof *association);
     association->generation = generation ? generation : 1;
     association->flags = flags;
@@ -297,10 +299,11 @@ void hf_association_end(struct hf_engine *engine, struct hf_association *associa
     }
     hf_stream_abandon(engine, association);
     hf_identity_drop(engine, association->identity);
+    hf_record_keys_drop(engine, association);
     uint32_t index = hf_association_index(engine, association);
     hf_wheel_disarm(&engine->wheel, index);
     uint32_t generation = association->generation;
-    uint16_t flags = association->flags & HF_ASSOCIATION_REST_DUE;
+    uint32_t flags = association->flags & HF_ASSOCIATION_REST_DUE;
     hf_wipe(association, sizeof *association);
     association->generation = generation;
     association->flags = flags;

@@ -163,6 +163,18 @@ enum {
     HF_ASSOCIATION_CACHED = 1 << 14,     /**< the session has an ID, and is in the cache */
 };
 
+/** Of one direction, what every cipher needs: see hf_record_key_of(). */
+struct hf_cold_key {
+    uint8_t fixed_iv[4];
+    uint8_t key[16];
+};
+
+/** What CBC suites need besides, in a block of their own, so that the others do not pay for it. */
+struct hf_mac_keys {
+    uint8_t write[32]; /* the pool's link lies in it while the block is free */
+    uint8_t read[32];
+};
+
 /**
  * The cold record: all that an idle association costs, besides its identity and one table slot.
  * Raw keys, not expanded contexts: the AES schedule takes 0.04 us to make again.
@@ -172,8 +184,8 @@ struct hf_association {
     uint32_t generation;
     uint8_t state;
     uint8_t listener_index;
-    uint16_t flags;
     uint16_t suite;
+    uint32_t flags;
     uint8_t framework;
     uint8_t entity_kind;
     uint16_t suid;
@@ -183,6 +195,8 @@ struct hf_association {
     uint8_t quota_index;        /**< whose share it uses up */
     uint16_t session_until;     /**< when the session ends: resume.c */
     uint8_t leaving;            /**< enum hf_leave that waits for room for its event, or 0 */
+    uint8_t cipher;             /**< enum hf_cipher: of both directions */
+    uint32_t mac_keys;          /**< block index, or HF_NONE */
     uint32_t handshake;         /**< slot index, or HF_NONE */
     uint32_t identity;          /**< head of a chain of identity blocks, or HF_NONE */
     uint32_t expires_s;
@@ -209,15 +223,15 @@ struct hf_association {
             uint16_t local_port; /**< client: one of many, so it is not interned with the address */
         } stream;
     };
-    struct hf_record_key write_key;
-    struct hf_record_key read_key;
+    struct hf_cold_key write_key;
+    struct hf_cold_key read_key;
     uint8_t master_secret[HF_MASTER_SECRET_LEN];
     uint8_t client_random[HF_RANDOM_LEN];
     uint8_t server_random[HF_RANDOM_LEN];
     uint8_t verify_data[HF_VERIFY_DATA_LEN]; /**< of our Finished, to send it again */
 };
 
-_Static_assert(sizeof(struct hf_association) <= 376, "an idle association costs too much");
+_Static_assert(sizeof(struct hf_association) <= 312, "an idle association costs too much");
 
 /** What both hellos together amount to. */
 struct hf_terms {
@@ -290,6 +304,9 @@ struct hf_handshake {
     uint32_t proof;  /**< slot of a certificate handshake, or HF_NONE */
     uint8_t way;     /**< enum hf_way */
     uint8_t pending; /**< enum hf_pending */
+    uint16_t unproven_len; /**< the hello's length if it came without a cookie: nobody has shown yet
+                                that it receives what we send; otherwise 0 */
+    bool is_cookieless;    /**< the hello came without, and was let in: greet.c */
     bool is_answered;
     bool is_queued;  /**< in the ring of answers to take; outlives the handshake in its slot */
     bool is_spoiled; /**< a protected record did not authenticate */
@@ -319,6 +336,7 @@ struct hf_slot_layout {
 };
 
 #define HF_PREFIX_CELLS 4096
+#define HF_SMALL_IDENTITIES 2 /* pools of blocks that hold one identity each */
 #define HF_SERVER_NAME_MAX 256 /* with its NUL */
 
 /** What is left of a quota's rate. */
@@ -338,16 +356,24 @@ struct hf_engine {
     uint32_t now_tick;
     uint8_t *memory;
     size_t memory_len;
+    bool is_draining;  /**< strangers are turned away */
+    bool is_importing; /**< between hf_engine_import_begin() and _end() */
+    uint32_t import_left_out;
 
     struct hf_pool associations;
     struct hf_pool handshakes;
     struct hf_pool proofs;
     struct hf_pool identities;
+    struct hf_pool small_identities[HF_SMALL_IDENTITIES];
+    struct hf_pool mac_keys;
     struct hf_pool streams;
     struct hf_slot_layout slot;
     struct hf_table table;
     struct hf_wheel wheel;
     struct hf_outbox outbox;
+
+    uint8_t *early; /**< within an answer's step: records kept until the association is open */
+    uint32_t early_len;
 
     uint32_t *answers; /**< ring of handshake slots with an answer to take */
     uint32_t answers_head, answers_count, answers_max;

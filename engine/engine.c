@@ -101,6 +101,12 @@ static void lay_out(struct layout *layout, const struct hf_config *config)
                  proof_count);
     hf_pool_init(&engine->identities, place(layout, (size_t)count * 3 * HF_IDENTITY_BLOCK_LEN),
                  HF_IDENTITY_BLOCK_LEN, count * 3);
+    for (size_t i = 0; i < HF_SMALL_IDENTITIES; i++)
+        hf_pool_init(&engine->small_identities[i],
+                     place(layout, count * hf_identity_small_lens[i]), hf_identity_small_lens[i],
+                     count);
+    hf_pool_init(&engine->mac_keys, place(layout, (size_t)count * sizeof(struct hf_mac_keys)),
+                 sizeof(struct hf_mac_keys), count);
     hf_pool_init(&engine->streams,
                  place(layout, config->stream_buffers_max * sizeof(struct hf_stream_buffer)),
                  sizeof(struct hf_stream_buffer), config->stream_buffers_max);
@@ -208,6 +214,9 @@ void hf_engine_close(struct hf_engine *engine)
     wipe_pool(&engine->handshakes);
     wipe_pool(&engine->proofs);
     wipe_pool(&engine->identities);
+    for (size_t i = 0; i < HF_SMALL_IDENTITIES; i++)
+        wipe_pool(&engine->small_identities[i]);
+    wipe_pool(&engine->mac_keys);
     wipe_pool(&engine->streams);
     hf_wipe(engine->outbox.events, engine->outbox.event_max * sizeof *engine->outbox.events);
     uint8_t *memory = engine->memory;
@@ -220,7 +229,7 @@ void hf_engine_begin_turn(struct hf_engine *engine, uint64_t now_us, int64_t wal
 {
     const struct hf_machine_event event = {.kind = HF_MACHINE_TIMEOUT};
     uint32_t index;
-    HF_ASSERT(now_us >= engine->now_us);
+    HF_ASSERT(now_us >= engine->now_us && !engine->is_importing);
     engine->now_us = now_us;
     engine->wall_s = wall_s;
     engine->now_tick = (uint32_t)(now_us / HF_TICK_US);

@@ -4,8 +4,10 @@
 #include "keys.h"
 
 #include "association.h"
+#include "flight.h"
 #include "fragment.h"
 #include "hello.h"
+#include "record.h"
 #include "steps.h"
 
 /** The key of an identity nobody knows: the same each time it is asked for, known to no one. */
@@ -60,17 +62,19 @@ void hf_keys_begin(struct hf_engine *engine, struct hf_association *association)
 {
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
     bool is_client = hf_is_client(association);
+    struct hf_record_key keys[2]; /* client's, server's */
     hf_hmac_key_init(&handshake->master,
                      (struct hf_bytes){association->master_secret, HF_MASTER_SECRET_LEN});
     hf_record_keys_derive(
-        is_client ? &association->write_key : &association->read_key,
-        is_client ? &association->read_key : &association->write_key,
+        &keys[0], &keys[1],
         hf_hello_cipher(association->suite, association->flags & HF_ASSOCIATION_ETM),
         &handshake->master, association->client_random, association->server_random);
+    hf_record_keys_keep(engine, association, &keys[!is_client], &keys[is_client]);
+    hf_wipe(keys, sizeof keys);
     association->write_seq = hf_is_datagram(association) ? UINT64_C(1) << 48 : 0;
     queue_keylog(engine, association);
     if (hf_is_datagram(association) && !is_client) /* until the rest of the peer's flight is here */
-        handshake->retransmit_us = engine->now_us + handshake->retransmit_after;
+        hf_flight_schedule(engine, handshake);
     hf_association_arm(engine, association);
 }
 

@@ -44,7 +44,54 @@ void hf_record_received(struct hf_association *association, uint64_t seq)
     }
 }
 
-enum hf_status hf_record_unprotect(struct hf_record *record,
+void hf_record_keys_keep(struct hf_engine *engine, struct hf_association *association,
+                         const struct hf_record_key *write_key,
+                         const struct hf_record_key *read_key)
+{
+    const struct hf_record_key *keys[2] = {write_key, read_key};
+    struct hf_cold_key *cold[2] = {&association->write_key, &association->read_key};
+    for (size_t i = 0; i < 2; i++) {
+        memcpy(cold[i]->fixed_iv, keys[i]->fixed_iv, sizeof cold[i]->fixed_iv);
+        memcpy(cold[i]->key, keys[i]->key, sizeof cold[i]->key);
+    }
+    association->cipher = write_key->cipher;
+    if (association->cipher != HF_CIPHER_AES_128_CBC_SHA256 &&
+        association->cipher != HF_CIPHER_AES_128_CBC_SHA256_ETM)
+        return;
+    if (association->mac_keys == HF_NONE)
+        association->mac_keys = hf_pool_take(&engine->mac_keys);
+    HF_ASSERT(association->mac_keys != HF_NONE); /* there is one for each association */
+    struct hf_mac_keys *block = hf_pool_at(&engine->mac_keys, association->mac_keys);
+    memcpy(block->write, write_key->mac_key, sizeof block->write);
+    memcpy(block->read, read_key->mac_key, sizeof block->read);
+}
+
+void hf_record_keys_drop(struct hf_engine *engine, struct hf_association *association)
+{
+    if (association->mac_keys == HF_NONE)
+        return;
+    hf_wipe(hf_pool_at(&engine->mac_keys, association->mac_keys), sizeof(struct hf_mac_keys));
+    hf_pool_give(&engine->mac_keys, association->mac_keys);
+    association->mac_keys = HF_NONE;
+}
+
+void hf_record_key_of(struct hf_record_key *out, const struct hf_engine *engine,
+                      const struct hf_association *association, bool is_write)
+{
+    const struct hf_cold_key *cold = is_write ? &association->write_key : &association->read_key;
+    out->cipher = association->cipher;
+    memset(out->zero, 0, sizeof out->zero);
+    memcpy(out->fixed_iv, cold->fixed_iv, sizeof out->fixed_iv);
+    memcpy(out->key, cold->key, sizeof out->key);
+    if (association->mac_keys == HF_NONE) {
+        memset(out->mac_key, 0, sizeof out->mac_key);
+        return;
+    }
+    const struct hf_mac_keys *block = hf_pool_at(&engine->mac_keys, association->mac_keys);
+    memcpy(out->mac_key, is_write ? block->write : block->read, sizeof out->mac_key);
+}
+
+enum hf_status hf_record_unprotect(struct hf_record *record, const struct hf_engine *engine,
                                    const struct hf_association *association)
 {
     uint64_t seq = hf_is_datagram(association) ? (uint64_t)record->epoch << 48 | record->seq
@@ -52,8 +99,12 @@ enum hf_status hf_record_unprotect(struct hf_record *record,
     const struct hf_record_header header = {
         .seq = seq, .version = record->version, .type = record->type};
     size_t offset, len;
-    HF_TRY(
-        hf_record_open(&offset, &len, &association->read_key, &header, record->body, record->len));
+    struct hf_record_key key;
+    hf_record_key_of(&key, engine, association, false);
+    enum hf_status status =
+        hf_record_open(&offset, &len, &key, &header, record->body, record->len);
+    hf_wipe(&key, sizeof key);
+    HF_TRY(status);
     record->body += offset;
     record->len = len;
     return len > association->receive_len_max ? HF_E_RECORD_OVERFLOW : HF_OK;
@@ -73,7 +124,7 @@ struct hf_packet hf_packet_open(struct hf_engine *engine, struct hf_association 
 
 static size_t record_overhead(const struct hf_association *association, bool is_protected)
 {
-    size_t expansion = hf_record_expansion((enum hf_cipher)association->write_key.cipher);
+    size_t expansion = hf_record_expansion((enum hf_cipher)association->cipher);
     return header_len(association) + (is_protected ? expansion : 0);
 }
 
@@ -84,6 +135,18 @@ size_t hf_packet_room(const struct hf_packet *packet, bool is_protected)
     size_t room = left > overhead ? left - overhead : 0;
     size_t limit = packet->association->plaintext_len_max;
     return room < limit ? room : limit;
+}
+
+static enum hf_status seal(uint8_t *out, size_t *out_len, size_t out_max,
+                           const struct hf_packet *packet, const struct hf_record_header *header,
+                           struct hf_bytes plaintext)
+{
+    struct hf_record_key key;
+    hf_record_key_of(&key, packet->engine, packet->association, true);
+    enum hf_status status =
+        hf_record_seal(out, out_len, out_max, &key, header, plaintext.data, plaintext.len);
+    hf_wipe(&key, sizeof key);
+    return status;
 }
 
 /** Takes the number of the next record, epoch included. */
@@ -114,8 +177,8 @@ enum hf_status hf_packet_add(struct hf_packet *packet, uint8_t type, bool is_pro
     uint8_t *body = packet->data + packet->len + front;
     size_t body_len = plaintext.len;
     if (is_protected)
-        HF_TRY(hf_record_seal(body, &body_len, packet->max - packet->len - front,
-                              &association->write_key, &header, plaintext.data, plaintext.len));
+        HF_TRY(seal(body, &body_len, packet->max - packet->len - front, packet, &header,
+                    plaintext));
     else if (plaintext.len > 0)
         memcpy(body, plaintext.data, plaintext.len);
     struct hf_writer writer = hf_writer_of(packet->data + packet->len, front);

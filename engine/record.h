@@ -26,9 +26,22 @@ HF_MUST_USE bool hf_record_replayed(const struct hf_association *association, ui
 /** hf_record_received moves the window. Only for a record that authenticated. */
 void hf_record_received(struct hf_association *association, uint64_t seq);
 
+/** hf_record_keys_keep puts both directions' keys into the record. */
+void hf_record_keys_keep(struct hf_engine *engine, struct hf_association *association,
+                         const struct hf_record_key *write_key,
+                         const struct hf_record_key *read_key);
+
+/** hf_record_keys_drop gives back what keys have outside of the record. */
+void hf_record_keys_drop(struct hf_engine *engine, struct hf_association *association);
+
+/** hf_record_key_of gives the key of one direction as the crypto takes it. Secret: wipe. */
+void hf_record_key_of(struct hf_record_key *out, const struct hf_engine *engine,
+                      const struct hf_association *association, bool is_write);
+
 /** hf_record_unprotect opens a protected record in place; body and len become the plaintext.
  *  Errors: HF_E_BAD_RECORD_MAC, HF_E_RECORD_OVERFLOW. */
 HF_MUST_USE enum hf_status hf_record_unprotect(struct hf_record *record,
+                                               const struct hf_engine *engine,
                                                const struct hf_association *association);
 
 /** A datagram or a stretch of stream being filled with records. */

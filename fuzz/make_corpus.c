@@ -61,6 +61,21 @@ static void save_keyfiles(void)
     save_texts("keyfile", "", 0, texts, COUNT(texts));
 }
 
+static void save_entitymaps(void)
+{
+    static const char *const texts[] = {
+        "31-0.2.481.1.100.3030.10011 //sp.example/S1,//sp.example/S2\n",
+        "# comment\n\n31-1.2.3-00ff /mn-cse\r\n34-urn:gsma:imei:9-0\t//sp.example/in-cse",
+        "30-sha-256-128-AAAAAAAAAAAAAAAAAAAAAA //sp.example/S7\n \t\n#\n",
+        "31-1 /a\n31-1 /b\n",
+        "31-1 S1,/cse\n",
+        "32-in-cse.sp.example /a\n",
+        "31-1 S1,\n",
+        "\xef\xbb\xbf#\n",
+    };
+    save_texts("entitymap", "", 0, texts, COUNT(texts));
+}
+
 static void save_http(void)
 {
     static const char *const texts[] = {
@@ -186,6 +201,7 @@ int main(int argc, char **argv)
     directory = argv[1];
     (void)mkdir(directory, 0777);
     save_keyfiles();
+    save_entitymaps();
     save_http();
     save_coap();
     save_endpoints();
@@ -195,5 +211,6 @@ int main(int argc, char **argv)
     fuzz_corpus_handshakes();
     fuzz_corpus_chains();
     fuzz_corpus_duels();
+    fuzz_corpus_transfers();
     return 0;
 }

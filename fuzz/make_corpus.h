@@ -18,4 +18,7 @@ void fuzz_corpus_chains(void);
 /** fuzz_corpus_duels writes those of client_dtls, client_tls, certificate and ticket. */
 void fuzz_corpus_duels(void);
 
+/** fuzz_corpus_transfers writes those of the target transfer. */
+void fuzz_corpus_transfers(void);
+
 #endif

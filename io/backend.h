@@ -64,8 +64,9 @@ struct hf_backend {
      *  close() is still to be called. */
     enum hf_status (*open)(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX]);
     void (*close)(struct hf_loop *loop);
-    /** wait passes requests on and sleeps until something completes, at most `timeout_us`. */
-    enum hf_status (*wait)(struct hf_loop *loop, uint64_t timeout_us);
+    /** wait passes requests on and sleeps until `count_min` completions are there, as far as it can
+     *  tell, at most `timeout_us`. */
+    enum hf_status (*wait)(struct hf_loop *loop, uint64_t timeout_us, uint32_t count_min);
     /** next gives a completion; false: there is none. */
     bool (*next)(struct hf_completion *out, struct hf_loop *loop);
     /** is_pending: next() has something to give, without another wait. */

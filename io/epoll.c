@@ -203,17 +203,28 @@ static bool epoll_is_pending(const struct hf_loop *loop)
     return loop->epoll->first >= 0 || loop->epoll->batch_next < loop->epoll->batch_count;
 }
 
-static enum hf_status epoll_wait_for(struct hf_loop *loop, uint64_t timeout_us)
+/* What can be counted without a call is edges: one for each connection, but for datagrams only one
+ * for all that came meanwhile. So a wait for several may take its whole time; never longer. */
+static enum hf_status epoll_wait_for(struct hf_loop *loop, uint64_t timeout_us, uint32_t count_min)
 {
     struct hf_epoll *epoll = loop->epoll;
-    int count = epoll_sleep(epoll, epoll_is_pending(loop) ? 0 : timeout_us);
-    if (count < 0 && errno != EINTR) {
-        snprintf(loop->error, HF_LOOP_ERROR_MAX, "epoll_wait: %s", strerror(errno));
-        return HF_E_STATE;
+    bool is_now = epoll_is_pending(loop) || (epoll->is_coarse && count_min > 1);
+    uint64_t left_us = is_now ? 0 : timeout_us;
+    uint64_t until_us = count_min > 1 ? hf_loop_now_us() + left_us : 0;
+    for (uint32_t noted = 0;;) {
+        int count = epoll_sleep(epoll, left_us);
+        if (count < 0 && errno != EINTR) {
+            snprintf(loop->error, HF_LOOP_ERROR_MAX, "epoll_wait: %s", strerror(errno));
+            return HF_E_STATE;
+        }
+        for (int i = 0; i < count; ++i)
+            epoll_note(epoll, &epoll->events[i]);
+        noted += count > 0 ? (uint32_t)count : 0;
+        uint64_t now_us = count_min > 1 ? hf_loop_now_us() : 0;
+        if (noted >= count_min || now_us >= until_us || epoll->is_coarse)
+            return HF_OK;
+        left_us = until_us - now_us;
     }
-    for (int i = 0; i < count; ++i)
-        epoll_note(epoll, &epoll->events[i]);
-    return HF_OK;
 }
 
 /* ---- receiving ---------------------------------------------------------------------------- */

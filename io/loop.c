@@ -21,6 +21,7 @@
 #define ROUNDS_MAX 4
 #define JOBS_PER_ROUND 256
 #define STOPS_PER_TURN 1024u
+#define FREEZE_WAIT_US 1000u
 
 void hf_loop_config_init(struct hf_loop_config *config)
 {
@@ -34,7 +35,7 @@ void hf_loop_config_init(struct hf_loop_config *config)
     };
 }
 
-static uint64_t loop_now_us(void)
+uint64_t hf_loop_now_us(void)
 {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
@@ -47,7 +48,7 @@ static void loop_begin(struct hf_loop *loop)
 {
     struct timespec wall;
     (void)clock_gettime(CLOCK_REALTIME_COARSE, &wall);
-    loop->now_us = loop_now_us();
+    loop->now_us = hf_loop_now_us();
     hf_engine_begin_turn(loop->engine, loop->now_us, (int64_t)wall.tv_sec);
     hf_tcp_resume(loop);
 }
@@ -70,6 +71,18 @@ static void loop_note(struct hf_loop *loop, const struct hf_event *event)
         loop->notified[loop->notified_count++] = event->association;
 }
 
+void hf_loop_note_all(struct hf_loop *loop)
+{
+    struct hf_event event = {.kind = HF_EVENT_ESTABLISHED};
+    struct hf_association_entry entry;
+    uint32_t cursor = 0;
+    while (loop->notified &&
+           hf_engine_next_association(&entry, &cursor, loop->engine, UINT32_MAX)) {
+        event.association = entry.association;
+        loop_note(loop, &event);
+    }
+}
+
 static void loop_second(struct hf_loop *loop)
 {
     if (loop->now_us < loop->second_us)
@@ -77,6 +90,7 @@ static void loop_second(struct hf_loop *loop)
     loop->second_us = loop->now_us + HF_SECOND_US;
     hf_counters_publish(loop);
     hf_upstream_second(loop);
+    hf_freeze_second(loop);
     if (loop->config.handlers.second)
         loop->config.handlers.second(loop, loop->config.handlers.arg);
 }
@@ -105,7 +119,7 @@ static void loop_run_jobs(struct hf_loop *loop)
     size_t count;
     while ((count = hf_engine_take_jobs(loop->engine, jobs, JOBS_PER_ROUND)) > 0) {
         hf_job_run(jobs, count);
-        uint64_t done_us = loop_now_us();
+        uint64_t done_us = hf_loop_now_us();
         loop_count_wait(loop, done_us - begun_us, count);
         begun_us = done_us;
         for (size_t i = 0; i < count; ++i)
@@ -260,6 +274,7 @@ static void loop_turn(struct hf_loop *loop)
         loop_begin(loop);
         loop_finish(loop);
     }
+    hf_linger_note(loop);
     loop_recycle(loop);
     loop_arm(loop);
     loop->is_in_turn = false;
@@ -337,19 +352,39 @@ static void loop_shut_sockets(struct hf_loop *loop)
     hf_upstream_close(loop);
 }
 
+/* Turns as ever, but for new requests, until the last of the old ones has ended: what had been
+ * received by then is dealt with, and nothing waits to be sent but what peers do not take. */
+static enum hf_status loop_freeze(struct hf_loop *loop)
+{
+    enum hf_status status = HF_OK;
+    loop->is_freezing = true;
+    while (status == HF_OK && (hf_freeze_call_off(loop) || loop->backend->is_pending(loop))) {
+        status = loop->backend->wait(loop, FREEZE_WAIT_US, 1);
+        loop_turn(loop);
+    }
+    hf_counters_publish(loop);
+    return status == HF_OK ? HF_WAITING : status;
+}
+
 enum hf_status hf_loop_run(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX])
 {
     enum hf_status status = HF_OK;
     loop->error = error;
-    loop->now_us = loop_now_us();
+    loop->now_us = hf_loop_now_us();
     loop->second_us = loop->now_us + HF_SECOND_US;
+    hf_freeze_thaw(loop);
     loop_arm(loop);
     while (status == HF_OK && !loop_is_stopped(loop)) {
-        status = loop->backend->wait(loop, loop_timeout_us(loop));
+        if (!loop->is_stopping && __atomic_exchange_n(&loop->freeze_requested, 0, __ATOMIC_ACQ_REL))
+            status = loop_freeze(loop);
+        if (status == HF_WAITING)
+            return status;
+        if (status == HF_OK)
+            status = hf_linger_wait(loop, loop_timeout_us(loop));
         if (status != HF_OK)
             break;
         if (!loop->is_stopping && __atomic_load_n(&loop->stop_requested, __ATOMIC_ACQUIRE)) {
-            loop->now_us = loop_now_us();
+            loop->now_us = hf_loop_now_us();
             loop_begin_stop(loop);
         }
         loop_turn(loop);
@@ -368,6 +403,8 @@ static const char *check_socket(const struct hf_loop_socket *socket, const struc
         return "a socket names a listener that does not exist";
     if (engine->listeners[socket->listener_index].transport != socket->transport)
         return "a socket and its listener differ in transport";
+    if (socket->trusted_proxy_count > HF_LOOP_TRUSTED_MAX)
+        return "a socket trusts too many proxies";
     return NULL;
 }
 
@@ -392,6 +429,8 @@ static enum hf_status loop_check(char error[HF_LOOP_ERROR_MAX], const struct hf_
         why = "more than 256 sockets";
     else if (buffers < 2 || buffers > 32768 || (buffers & (buffers - 1)) != 0)
         why = "receive_buffers: a power of two from 2 to 32768";
+    else if (config->batch_linger_us > HF_SECOND_US)
+        why = "batch_linger_us: at most a second";
     else if (config->connections_max == 0 || config->connections_max > 1u << 24)
         why = "connections_max: 1 to 2^24";
     else if (config->send_queue_len_high < 4096 || config->send_queue_len_max > 1u << 30 ||
@@ -515,10 +554,12 @@ enum hf_status hf_loop_open(struct hf_loop **out, char error[HF_LOOP_ERROR_MAX],
     loop->config.engine = NULL; /* the caller's; not kept */
     loop->config.sockets = NULL;
     loop->config.upstreams = NULL;
+    loop->config.upstream_fds = NULL;
     if (status != HF_OK) {
         hf_loop_close(loop);
         return status;
     }
+    loop->now_us = hf_loop_now_us();
     hf_counters_publish(loop); /* whoever asks before the first second sees what there is */
     *out = loop;
     return HF_OK;

@@ -19,12 +19,20 @@ struct hf_loop;
 
 /** A socket to open. `listener_index` names the entry of config->engine.listeners it serves, or
  *  with `is_client`, which is for DTLS only, that of config->engine.dialers. */
+#define HF_LOOP_TRUSTED_MAX 8
+
 struct hf_loop_socket {
     struct hf_address address; /**< port 0: the kernel chooses; see hf_loop_address() */
     enum hf_transport transport;
     uint32_t listener_index;
     bool is_v6_only; /**< [::] otherwise takes IPv4 too */
     bool is_client;  /**< to dial from only: no stranger is answered here */
+    bool is_adopted; /**< `fd` is bound to `address` (and listens) already: another process's */
+    int fd;          /**< is_adopted; duplicated */
+    /** TLS: balancers. A connection from there must begin with a PROXY protocol header of version
+     *  2, and its peer is who that names; from elsewhere there is none. Copied. */
+    const struct hf_prefix *trusted_proxies;
+    uint32_t trusted_proxy_count; /**< at most HF_LOOP_TRUSTED_MAX */
 };
 
 /** Where the plaintext of a listener's associations goes, and what comes back goes to them, for as
@@ -81,12 +89,16 @@ struct hf_loop_config {
     uint32_t upstream_count;
     struct hf_address upstream_prefix; /**< /64 of the associations' addresses towards IPv6
                                             upstreams of datagrams, a local route; port 0: none */
+    const int *upstream_fds; /**< sockets to adopt towards upstreams of datagrams, as
+                                  hf_loop_descriptors() gives them; duplicated; NULL: none */
     struct hf_loop_handlers handlers;
     uint32_t receive_buffers;     /**< datagram buffers, 2 KiB each; power of two; 1,024 */
     uint32_t connections_max;     /**< TLS connections; 4,096 */
     uint32_t send_queue_len_high; /**< stop reading above this; 64 KiB */
     uint32_t send_queue_len_max;  /**< per connection; at least 4 times the above; 256 KiB */
     uint32_t socket_receive_len;  /**< SO_RCVBUF asked for; 4 MiB */
+    uint64_t batch_linger_us; /**< after a turn with half a batch of crypto jobs: wait so long for 8
+                                   completions; at most a second; 0, off */
     uint64_t stop_us_max;         /**< from hf_loop_stop() to the return of hf_loop_run(); 5 s */
     bool is_ecn_read; /**< ECN bits of datagrams for HF_EVENT_DATA: 0.1 us each; off */
     bool is_dtls_notified_on_stop; /**< close_notify to DTLS peers too: wakes every device */
@@ -107,6 +119,7 @@ HF_MUST_USE enum hf_status hf_loop_open(struct hf_loop **out, char error[HF_LOOP
                                         const struct hf_loop_config *config);
 
 /** hf_loop_run serves until hf_loop_stop(); then closes associations and returns, in bounded time.
+ *  HF_WAITING: hf_loop_freeze() has stopped it for now (handover.h).
  *  Errors: HF_E_STATE with `error` filled if the ring itself fails. */
 HF_MUST_USE enum hf_status hf_loop_run(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX]);
 
@@ -165,6 +178,7 @@ HF_MUST_USE bool hf_loop_post(struct hf_loop *loop, hf_loop_task *task, void *ar
 /** Counters of the I/O side, written by the loop and readable from any thread at any time. */
 struct hf_loop_counters {
     uint64_t turns;
+    uint64_t batch_lingers; /**< turns that waited for a fuller batch */
     uint64_t datagrams_in, datagrams_out;
     uint64_t datagrams_truncated;   /**< longer than a receive buffer: dropped */
     uint64_t datagrams_unsendable;  /**< the kernel refused (no route, full buffer ...) */
@@ -174,7 +188,8 @@ struct hf_loop_counters {
     uint64_t completions_overflowed; /**< turns that found the completion queue overflown */
     uint64_t dials, dials_failed; /**< hf_loop_connect(): handshakes begun; connections failed */
     uint64_t accepts, accept_errors; /**< EMFILE and the like; accepting pauses for 100 ms */
-    uint64_t connections_refused;    /**< over connections_max */
+    uint64_t connections_refused;    /**< over connections_max; a balancer's without its header */
+    uint64_t proxy_headers;          /**< peers that balancers have named */
     uint64_t connections;            /**< gauge: open now */
     uint64_t connections_paused;     /**< gauge: not read from, their peer does not read */
     uint64_t send_queue_len;         /**< gauge: bytes queued on all connections */

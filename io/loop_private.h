@@ -5,8 +5,10 @@
  *     uring.c, epoll.c, buffers.c   behind backend.h: requests, completions, receive buffers
  *     socket.c   opening sockets, addresses  udp.c      datagrams in and out
  *     tcp.c      streams in and out          connection.c  their records, lists and ends
+ *     proxy.c    what a balancer says first
  *     backlog.c  bytes that have to wait     counters.c    the view from outside
  *     dial.c     outgoing connections
+ *     freeze.c   falling silent             handover.c  sockets and connections for another process
  *     post.c     tasks from other threads    upstream*.c   forwarding: upstream.h
  *
  * Invariant: kernel memory is named by indices and generations, never by pointers that could
@@ -55,6 +57,8 @@ struct hf_socket {
     bool is_armed;
     bool is_v6_only;
     bool is_client; /* listener_index is a dialer's */
+    uint32_t trusted_count;
+    struct hf_prefix trusted[HF_LOOP_TRUSTED_MAX];
 };
 
 /** Bytes that outlive a turn. */
@@ -87,6 +91,7 @@ struct hf_connection {
     uint8_t socket_index;
     uint8_t end_how; /* enum hf_close, when is_ending */
     bool is_used : 1;
+    bool is_masked : 1; /* a balancer's, and its PROXY header has yet to come */
     bool is_new : 1; /* the engine has not had room for it yet */
     bool is_receive_armed : 1;
     bool is_more_there : 1;  /* a receive will find bytes at once */
@@ -145,10 +150,16 @@ struct hf_loop {
     struct hf_buffers streams;
     uint64_t now_us;
     uint64_t second_us; /* the next */
+    uint64_t linger_batches; /* full enough, ever */
+    bool is_linger_due;
     bool is_turn_due;  /* something waits for nothing but the next turn */
     bool is_in_turn;
     bool is_wake_armed;
     bool is_stopping;
+    bool is_freezing;     /* nothing is asked of the kernel any more */
+    bool is_draining;     /* nobody is accepted */
+    bool is_closing_idle; /* and TLS connections end one by one */
+    int freeze_requested; /* atomic */
     uint64_t stop_until_us;
     uint32_t stop_cursor; /* connections below have been told */
     int wake_fd;
@@ -187,6 +198,18 @@ struct hf_loop {
 #define HF_COUNT(loop, field, n)                                                                   \
     __atomic_store_n(&(loop)->counters.field, (loop)->counters.field + (uint64_t)(n),              \
                      __ATOMIC_RELAXED)
+
+/* ---- loop.c ---- */
+
+uint64_t hf_loop_now_us(void);
+
+/* ---- linger.c ---- */
+
+/** hf_linger_note looks, at the end of a turn, whether the next one may be put off. */
+void hf_linger_note(struct hf_loop *loop);
+/** hf_linger_wait waits for completions as the back end does, at most `timeout_us`, and first for a
+ *  batch of them if that was noted. */
+HF_MUST_USE enum hf_status hf_linger_wait(struct hf_loop *loop, uint64_t timeout_us);
 
 /* ---- buffers.c ---- */
 
@@ -301,6 +324,20 @@ void hf_tcp_end(struct hf_loop *loop, struct hf_connection *connection, enum hf_
 void hf_tcp_settle(struct hf_loop *loop);
 /** hf_tcp_own copies unread bytes out of the receive buffers, which then can go back. */
 void hf_tcp_own(struct hf_loop *loop);
+
+/* ---- freeze.c ---- */
+
+/** hf_freeze_call_off has every request end; false: there was none. */
+bool hf_freeze_call_off(struct hf_loop *loop);
+/** hf_freeze_thaw has everything looked at again. */
+void hf_freeze_thaw(struct hf_loop *loop);
+/** hf_freeze_second ends TLS connections that are idle, if that is wanted. */
+void hf_freeze_second(struct hf_loop *loop);
+
+/* ---- loop.c ---- */
+
+/** hf_loop_note_all notes every DTLS association, for a stop that tells them. */
+void hf_loop_note_all(struct hf_loop *loop);
 
 /* ---- post.c ---- */
 

@@ -207,7 +207,7 @@ static void uring_close(struct hf_loop *loop)
     hf_buffers_unmap(&loop->streams);
 }
 
-static enum hf_status uring_wait(struct hf_loop *loop, uint64_t timeout_us)
+static enum hf_status uring_wait(struct hf_loop *loop, uint64_t timeout_us, uint32_t count_min)
 {
     struct io_uring *ring = &loop->uring->ring;
     int code;
@@ -219,7 +219,7 @@ static enum hf_status uring_wait(struct hf_loop *loop, uint64_t timeout_us)
             .tv_nsec = (long long)(timeout_us % 1000000u) * 1000,
         };
         struct io_uring_cqe *cqe;
-        code = io_uring_submit_and_wait_timeout(ring, &cqe, 1, &timeout, NULL);
+        code = io_uring_submit_and_wait_timeout(ring, &cqe, count_min, &timeout, NULL);
     }
     if (io_uring_cq_has_overflow(ring))
         HF_COUNT(loop, completions_overflowed, 1);

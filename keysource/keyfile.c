@@ -1,54 +1,31 @@
 /**
  * keyfile.c - parses a text file of provisioned keys into one immutable table, and answers from it.
  *
- * The table is one mapping: records {header, identity, key, entity-id} one after the other, found
- * through an open-addressed array of hashes keyed afresh for every file (peers choose identities).
- * A record is never longer than the line it came from, so the length of the text bounds it all.
+ * A record is never longer than its line: hexadecimal digits become half as many bytes.
  * Invariant: no error text ever holds a byte of the file. Not here: reading the file, reloading.
  */
 #include <handfast/keyfile.h>
 
 #include "crypto.h"
 #include "keytext.h"
+#include "texttable.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define KEY_LEN_MIN 16
 #define IDENTITY_LEN_MAX 1024
 #define SUID_PROVISIONED_KEY_FOR_SAEF 12 /* TS-0004 6.3.4.2.39 */
-#define RECORD_ALIGN 4
 #define CREDENTIAL_PREFIX "12-" /* TS-0003 10.4: a provisioned key for SAEF */
 
-/* Followed by identity, key and entity-id. */
-struct record {
-    uint32_t line;
-    uint16_t identity_len;
-    uint16_t entity_len;
-    uint8_t key_len;
-    uint8_t entity_kind;
-    uint16_t zero;
-};
-
-/* `offset` is 0 in an empty slot: records begin at RECORD_ALIGN. */
-struct slot {
-    uint32_t offset;
-    uint32_t hash;
-};
+/* A record's name is the identity; its value the key, then the entity-id. */
+enum tag { TAG_KEY_LEN = 0, TAG_ENTITY_KIND };
 
 struct hf_keyfile {
-    uint64_t hash_key[2];
+    struct hf_texttable table;
     uint64_t context_key[2];
     bool has_context;
-    uint8_t *arena;
-    size_t arena_len; /* mapped */
-    size_t used;
-    struct slot *slots;
-    size_t slots_len; /* mapped */
-    size_t slot_mask;
-    size_t count;
 };
 
 /* Where the parser stands. `reason` is static text, set once by whoever refuses. */
@@ -67,96 +44,16 @@ struct fields {
     bool has_entity_id;
 };
 
-/* ---- the table ---------------------------------------------------------------------------- */
-
-static const struct record *record_at(const struct hf_keyfile *keyfile, uint32_t offset)
+static size_t key_len_of(const struct hf_textrecord *record)
 {
-    return (const struct record *)(const void *)(keyfile->arena + offset);
-}
-
-/* To the next record. */
-static size_t record_stride(const struct record *record)
-{
-    size_t len =
-        sizeof(*record) + record->identity_len + record->key_len + record->entity_len;
-    return (len + RECORD_ALIGN - 1) / RECORD_ALIGN * RECORD_ALIGN;
-}
-
-static const uint8_t *record_identity(const struct record *record)
-{
-    return (const uint8_t *)(record + 1);
-}
-
-static uint64_t identity_hash(const struct hf_keyfile *keyfile, struct hf_bytes identity)
-{
-    return hf_siphash(keyfile->hash_key, identity.data, identity.len);
-}
-
-/* The slot that holds the identity, or the empty one where it belongs. */
-static struct slot *find_slot(const struct hf_keyfile *keyfile, struct hf_bytes identity,
-                              uint64_t hash)
-{
-    for (size_t i = (size_t)hash & keyfile->slot_mask;; i = (i + 1) & keyfile->slot_mask) {
-        struct slot *slot = &keyfile->slots[i];
-        if (slot->offset == 0)
-            return slot;
-        if (slot->hash != (uint32_t)(hash >> 32))
-            continue;
-        const struct record *record = record_at(keyfile, slot->offset);
-        if (record->identity_len == identity.len &&
-            hf_bytes_equal_public(record_identity(record), identity.data, identity.len))
-            return slot;
-    }
-}
-
-static void *map(size_t len)
-{
-    void *data =
-        mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return data == MAP_FAILED ? NULL : data;
-}
-
-/* The table is sized by the lines of the text: at most two thirds of it fill up. */
-static enum hf_status table_open(struct hf_keyfile **out, struct hf_bytes text)
-{
-    size_t line_count = 1;
-    for (size_t i = 0; i < text.len; i++)
-        line_count += text.data[i] == '\n';
-    size_t slot_count = 8;
-    while (slot_count / 3 * 2 < line_count)
-        slot_count *= 2;
-    struct hf_keyfile *keyfile = calloc(1, sizeof(*keyfile));
-    if (keyfile == NULL)
-        return HF_E_MEMORY;
-    keyfile->arena_len = text.len + 64;
-    keyfile->slots_len = slot_count * sizeof(struct slot);
-    keyfile->slot_mask = slot_count - 1;
-    keyfile->arena = map(keyfile->arena_len);
-    keyfile->slots = map(keyfile->slots_len);
-    if (keyfile->arena == NULL || keyfile->slots == NULL) {
-        hf_keyfile_close(keyfile);
-        return HF_E_MEMORY;
-    }
-    hf_crypto_mark_secret_memory(keyfile->arena, keyfile->arena_len);
-    keyfile->used = RECORD_ALIGN;
-    hf_random(keyfile->hash_key, sizeof(keyfile->hash_key));
-    *out = keyfile;
-    return HF_OK;
+    return record->tag[TAG_KEY_LEN];
 }
 
 void hf_keyfile_close(struct hf_keyfile *keyfile)
 {
     if (keyfile == NULL)
         return;
-    if (keyfile->arena != NULL) {
-        /* A refused line may have left key bytes behind `used`: never more than one record's. */
-        size_t dirty = keyfile->used + sizeof(struct record) + IDENTITY_LEN_MAX + HF_PSK_MAX +
-                       HF_ENTITY_ID_MAX;
-        hf_wipe(keyfile->arena, dirty < keyfile->arena_len ? dirty : keyfile->arena_len);
-        munmap(keyfile->arena, keyfile->arena_len);
-    }
-    if (keyfile->slots != NULL)
-        munmap(keyfile->slots, keyfile->slots_len);
+    hf_texttable_close(&keyfile->table);
     hf_wipe(keyfile, sizeof(*keyfile));
     free(keyfile);
 }
@@ -184,10 +81,6 @@ static bool split_field(struct hf_bytes *field, struct hf_bytes *rest)
 static enum hf_status split_line(struct fields *fields, struct parse *parse, struct hf_bytes line)
 {
     memset(fields, 0, sizeof(*fields));
-    if (memchr(line.data, '\0', line.len) != NULL)
-        return refuse(parse, "a NUL byte: this is not a text file");
-    if (line.len >= 3 && line.data[0] == 0xEF && line.data[1] == 0xBB && line.data[2] == 0xBF)
-        return refuse(parse, "a byte order mark: save the file without it");
     if (!split_field(&fields->identity, &line))
         return refuse(parse, fields->identity.data[0] == '#'
                                  ? "no colon: a comment starts with \"# \", a hexadecimal identity "
@@ -264,73 +157,62 @@ static enum hf_status check_entity(uint8_t *kind, struct parse *parse, const str
     return HF_OK;
 }
 
-/* Decodes into the free end of the arena; only the last lines here make the record exist. */
+/* Decodes into the free end of the table; only the last lines here make the record exist. */
 static enum hf_status add_record(struct parse *parse, const struct fields *fields)
 {
-    struct hf_keyfile *keyfile = parse->keyfile;
+    struct hf_texttable *table = &parse->keyfile->table;
     uint8_t identity[IDENTITY_LEN_MAX];
     size_t identity_len = 0;
-    struct record record = {.line = (uint32_t)parse->line};
+    uint8_t kind = HF_ENTITY_PENDING;
+    uint8_t key_len = 0;
     HF_TRY(decode_identity(identity, &identity_len, parse, fields->identity));
-    HF_TRY(check_entity(&record.entity_kind, parse, fields));
-    uint8_t *at = keyfile->arena + keyfile->used + sizeof(record);
-    HF_TRY(decode_key(at + identity_len, &record.key_len, parse, fields->key));
-
-    struct hf_bytes view = {identity, identity_len};
-    uint64_t hash = identity_hash(keyfile, view);
-    struct slot *slot = find_slot(keyfile, view, hash);
-    if (slot->offset != 0) {
-        parse->line_first = record_at(keyfile, slot->offset)->line;
-        return refuse(parse, "the identity was already given");
-    }
-    record.identity_len = (uint16_t)identity_len;
-    record.entity_len = (uint16_t)fields->entity_id.len;
-    memcpy(keyfile->arena + keyfile->used, &record, sizeof(record));
+    HF_TRY(check_entity(&kind, parse, fields));
+    uint8_t *at = hf_texttable_room(table);
+    HF_TRY(decode_key(at + identity_len, &key_len, parse, fields->key));
     memcpy(at, identity, identity_len);
-    if (record.entity_len > 0)
-        memcpy(at + identity_len + record.key_len, fields->entity_id.data, record.entity_len);
-    slot->offset = (uint32_t)keyfile->used;
-    slot->hash = (uint32_t)(hash >> 32);
-    keyfile->used += record_stride(&record);
-    keyfile->count++;
-    return HF_OK;
+    if (fields->entity_id.len > 0)
+        memcpy(at + identity_len + key_len, fields->entity_id.data, fields->entity_id.len);
+    const struct hf_textrecord header = {
+        .line = (uint32_t)parse->line,
+        .name_len = (uint16_t)identity_len,
+        .value_len = (uint16_t)(key_len + fields->entity_id.len),
+        .tag = {[TAG_KEY_LEN] = key_len, [TAG_ENTITY_KIND] = kind},
+    };
+    const struct hf_textrecord *former = hf_texttable_add(table, &header);
+    if (former == NULL)
+        return HF_OK;
+    parse->line_first = former->line;
+    return refuse(parse, "the identity was already given");
 }
 
 static bool is_comment(struct hf_bytes line)
 {
-    size_t i = 0;
-    while (i < line.len && (line.data[i] == ' ' || line.data[i] == '\t'))
-        i++;
-    if (i == line.len)
-        return true;
-    return line.data[0] == '#' && (line.len == 1 || line.data[1] == ' ' || line.data[1] == '\t');
+    return hf_texttable_is_blank(line) ||
+           (line.data[0] == '#' &&
+            (line.len == 1 || line.data[1] == ' ' || line.data[1] == '\t'));
 }
 
-static enum hf_status parse_line(struct parse *parse, struct hf_bytes line)
+static enum hf_status parse_line(struct hf_bytes line, size_t number, void *arg)
 {
-    if (line.len > 0 && line.data[line.len - 1] == '\r')
-        line.len--;
-    if (is_comment(line))
-        return memchr(line.data, '\0', line.len) == NULL
-                   ? HF_OK
-                   : refuse(parse, "a NUL byte: this is not a text file");
+    struct parse *parse = arg;
     struct fields fields;
+    parse->line = number;
+    const char *fault = hf_texttable_line_fault(line);
+    if (fault != NULL)
+        return refuse(parse, fault);
+    if (is_comment(line))
+        return HF_OK;
     HF_TRY(split_line(&fields, parse, line));
     return add_record(parse, &fields);
 }
 
 static enum hf_status parse_text(struct parse *parse, struct hf_bytes text)
 {
-    while (text.len > 0) {
-        const uint8_t *end = memchr(text.data, '\n', text.len);
-        struct hf_bytes line = {text.data, end == NULL ? text.len : (size_t)(end - text.data)};
-        parse->line++;
-        HF_TRY(parse_line(parse, line));
-        size_t taken = line.len + (end != NULL);
-        text.data += taken;
-        text.len -= taken;
-    }
-    return HF_OK;
+    parse->keyfile = calloc(1, sizeof(*parse->keyfile));
+    if (parse->keyfile == NULL)
+        return HF_E_MEMORY;
+    HF_TRY(hf_texttable_open(&parse->keyfile->table, text, 0));
+    return hf_texttable_each_line(text, parse_line, parse);
 }
 
 /* ---- the public face ---------------------------------------------------------------------- */
@@ -340,23 +222,17 @@ enum hf_status hf_keyfile_open(struct hf_keyfile **out, char error[HF_KEYFILE_ER
 {
     *out = NULL;
     error[0] = '\0';
-    if (text.len > UINT32_MAX - 64) {
-        snprintf(error, HF_KEYFILE_ERROR_MAX, "the text is longer than 4 GiB");
-        return HF_E_DECODE;
-    }
     struct parse parse = {0};
-    enum hf_status status = table_open(&parse.keyfile, text);
-    if (status != HF_OK) {
-        snprintf(error, HF_KEYFILE_ERROR_MAX, "%s", hf_status_text(status));
-        return status;
-    }
-    status = parse_text(&parse, text);
+    enum hf_status status = parse_text(&parse, text);
     if (status == HF_OK) {
         *out = parse.keyfile;
         return HF_OK;
     }
     hf_keyfile_close(parse.keyfile);
-    if (parse.line_first != 0)
+    if (parse.reason == NULL)
+        snprintf(error, HF_KEYFILE_ERROR_MAX, "%s",
+                 status == HF_E_DECODE ? "the text is longer than 4 GiB" : hf_status_text(status));
+    else if (parse.line_first != 0)
         snprintf(error, HF_KEYFILE_ERROR_MAX, "line %zu: %s in line %zu", parse.line, parse.reason,
                  parse.line_first);
     else
@@ -366,7 +242,7 @@ enum hf_status hf_keyfile_open(struct hf_keyfile **out, char error[HF_KEYFILE_ER
 
 size_t hf_keyfile_count(const struct hf_keyfile *keyfile)
 {
-    return keyfile->count;
+    return keyfile->table.count;
 }
 
 /* ---- which key it was --------------------------------------------------------------------- */
@@ -377,48 +253,44 @@ void hf_keyfile_use_context(struct hf_keyfile *keyfile, const uint8_t key[16])
     keyfile->has_context = true;
 }
 
-static uint64_t context_of(const struct hf_keyfile *keyfile, const struct record *record)
+static uint64_t context_of(const struct hf_keyfile *keyfile, const struct hf_textrecord *record)
 {
-    const uint16_t lens[4] = {record->identity_len, record->key_len, record->entity_len,
-                              record->entity_kind};
+    const uint16_t lens[4] = {record->name_len, (uint16_t)key_len_of(record), record->value_len,
+                              record->tag[TAG_ENTITY_KIND]};
     if (!keyfile->has_context)
         return 0;
     const uint64_t key[2] = {keyfile->context_key[0],
                              hf_siphash(keyfile->context_key, lens, sizeof(lens))};
-    uint64_t context =
-        hf_siphash(key, record_identity(record),
-                   (size_t)record->identity_len + record->key_len + record->entity_len);
+    uint64_t context = hf_siphash(key, hf_texttable_name(record),
+                                  (size_t)record->name_len + record->value_len);
     return context != 0 ? context : 1;
 }
 
-static bool is_same_record(const struct record *a, const struct record *b)
+static bool is_same_record(const struct hf_textrecord *a, const struct hf_textrecord *b)
 {
-    size_t len = (size_t)a->identity_len + a->key_len + a->entity_len;
-    return a->identity_len == b->identity_len && a->key_len == b->key_len &&
-           a->entity_len == b->entity_len && a->entity_kind == b->entity_kind &&
-           hf_ct_equal(record_identity(a), record_identity(b), len);
+    return a->name_len == b->name_len && a->value_len == b->value_len &&
+           hf_bytes_equal_public(a->tag, b->tag, sizeof(a->tag)) &&
+           hf_ct_equal(hf_texttable_name(a), hf_texttable_name(b),
+                       (size_t)a->name_len + a->value_len);
 }
 
 /* The keys of `from` that are not in `to`; of these, ones there under another key only if asked. */
 static void compare_one_way(const struct hf_keyfile *from, const struct hf_keyfile *to,
                             bool is_backward, hf_keyfile_differ *differ, void *arg)
 {
-    for (size_t at = RECORD_ALIGN; at < from->used;) {
-        const struct record *record = record_at(from, (uint32_t)at);
-        struct hf_bytes identity = {record_identity(record), record->identity_len};
-        const struct slot *slot = find_slot(to, identity, identity_hash(to, identity));
+    const struct hf_textrecord *record = NULL;
+    while ((record = hf_texttable_next(&from->table, record)) != NULL) {
+        struct hf_bytes identity = {hf_texttable_name(record), record->name_len};
+        const struct hf_textrecord *other = hf_texttable_find(&to->table, identity);
         struct hf_keyfile_difference difference = {
             .change = is_backward ? HF_KEYFILE_ADDED : HF_KEYFILE_REMOVED,
             .psk_identity = identity,
             .context = is_backward ? 0 : context_of(from, record),
         };
-        if (slot->offset != 0)
+        if (other != NULL)
             difference.change = HF_KEYFILE_CHANGED;
-        bool is_told = slot->offset == 0 ||
-                       (!is_backward && !is_same_record(record, record_at(to, slot->offset)));
-        if (is_told)
+        if (other == NULL || (!is_backward && !is_same_record(record, other)))
             differ(&difference, arg);
-        at += record_stride(record);
     }
 }
 
@@ -436,24 +308,23 @@ void hf_keyfile_answer(struct hf_answer *out, uint8_t scratch[HF_CREDENTIAL_ID_M
     out->kind = HF_ANSWER_REFUSED;
     if (psk_identity.len == 0 || psk_identity.len > IDENTITY_LEN_MAX)
         return;
-    const struct slot *slot =
-        find_slot(keyfile, psk_identity, identity_hash(keyfile, psk_identity));
-    if (slot->offset == 0)
+    const struct hf_textrecord *record = hf_texttable_find(&keyfile->table, psk_identity);
+    if (record == NULL)
         return;
-    const struct record *record = record_at(keyfile, slot->offset);
-    const uint8_t *identity = record_identity(record);
-    const uint8_t *key = identity + record->identity_len;
+    const uint8_t *identity = hf_texttable_name(record);
+    const uint8_t *key = identity + record->name_len;
+    size_t key_len = key_len_of(record);
     out->kind = HF_ANSWER_PSK;
     out->framework = HF_FRAMEWORK_PROVISIONED_SYMMETRIC_KEY;
-    out->entity_kind = (enum hf_entity_kind)record->entity_kind;
+    out->entity_kind = (enum hf_entity_kind)record->tag[TAG_ENTITY_KIND];
     out->suid = SUID_PROVISIONED_KEY_FOR_SAEF;
     out->context = context_of(keyfile, record);
-    out->secret = (struct hf_bytes){key, record->key_len};
-    out->entity_id = (struct hf_bytes){key + record->key_len, record->entity_len};
+    out->secret = (struct hf_bytes){key, key_len};
+    out->entity_id = (struct hf_bytes){key + key_len, record->value_len - key_len};
     size_t prefix_len = sizeof(CREDENTIAL_PREFIX) - 1;
     memcpy(scratch, CREDENTIAL_PREFIX, prefix_len);
-    memcpy(scratch + prefix_len, identity, record->identity_len);
-    out->credential_id = (struct hf_bytes){scratch, prefix_len + record->identity_len};
+    memcpy(scratch + prefix_len, identity, record->name_len);
+    out->credential_id = (struct hf_bytes){scratch, prefix_len + record->name_len};
 }
 
 /* A session goes on as long as its key is here, and the same. */
@@ -464,9 +335,8 @@ static bool is_standing(const struct hf_keyfile *keyfile, const struct hf_reques
     if (id.len <= prefix_len || !hf_bytes_equal_public(id.data, CREDENTIAL_PREFIX, prefix_len))
         return false;
     struct hf_bytes identity = {id.data + prefix_len, id.len - prefix_len};
-    const struct slot *slot = find_slot(keyfile, identity, identity_hash(keyfile, identity));
-    return slot->offset != 0 &&
-           context_of(keyfile, record_at(keyfile, slot->offset)) == request->context;
+    const struct hf_textrecord *record = hf_texttable_find(&keyfile->table, identity);
+    return record != NULL && context_of(keyfile, record) == request->context;
 }
 
 static void answer_request(struct hf_engine *engine, const struct hf_request *request, void *arg)

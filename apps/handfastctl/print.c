@@ -87,9 +87,11 @@ void hf_print_reload(const json_t *result)
     json_t *item = NULL;
     puts("reloaded");
     json_array_foreach(json_object_get(result, "authorities"), i, item)
-        printf("authority %s: %lld keys; %lld added, %lld removed, %lld changed\n",
+        printf("authority %s: %lld keys; %lld added, %lld removed, %lld changed; entity map: "
+               "%lld credentials\n",
                text_of(item, "name"), number_of(item, "keys"), number_of(item, "added"),
-               number_of(item, "removed"), number_of(item, "changed"));
+               number_of(item, "removed"), number_of(item, "changed"),
+               number_of(item, "credentials"));
 }
 
 void hf_print_log_level(const json_t *result)

@@ -17,6 +17,7 @@ struct hf_authority {
     struct hf_keystore *file; /* one of the two, or none */
     struct hf_keystore_service *store;
     struct hf_credentials credentials, prepared;
+    struct hf_entities *entities;
     pthread_mutex_t expiry_lock; /* metrics read it on a thread of their own */
     struct hf_credentials_expiry expiry;
     struct hf_authority_embedder embedder;
@@ -25,9 +26,11 @@ struct hf_authority {
     uint32_t own_shard;
     uint32_t question; /* number of the last */
     sem_t answered;
+    struct hf_onward *onward[HF_SHARDS_MAX]; /* with a store only */
 };
 
 #define PATIENCE_S 2
+#define ONWARD_MAX 1024 /* of a shard: what a store takes by default */
 
 static void log_store(bool is_error, const char *event, const char *text, void *arg)
 {
@@ -112,6 +115,13 @@ static bool open_store(struct hf_authority *authority, char *error,
     service.authority = config->name;
     authority->own_shard = shard_count;
     service.shard_count = shard_count + 1;
+    for (uint32_t i = 0; i < shard_count; i++) {
+        authority->onward[i] = hf_onward_open(ONWARD_MAX);
+        if (authority->onward[i] == NULL) {
+            snprintf(error, HF_KEYSTORE_ERROR_MAX, "no memory for authority %s", config->name);
+            return false;
+        }
+    }
     if (sandbox->has_user) {
         service.uid = sandbox->uid;
         service.gid = sandbox->gid;
@@ -182,7 +192,10 @@ bool hf_authority_open(struct hf_authority **out, char error[HF_KEYSTORE_ERROR_M
     pthread_mutex_init(&authority->expiry_lock, NULL);
     sem_init(&authority->answered, 0, 0);
     authority->index = authority_index;
-    bool is_open = open_credentials(authority, error, config);
+    _Static_assert(HF_ENTITIES_ERROR_MAX <= HF_KEYSTORE_ERROR_MAX, "one error fits the other");
+    bool is_open = open_credentials(authority, error, config) &&
+                   hf_entities_open(&authority->entities, error, config->entity_map, config->name,
+                                    shard_count);
     if (is_open && config->key_store[0] != '\0')
         is_open = open_store(authority, error, config, shard_count, sandbox);
     else if (is_open && config->psk_file[0] != '\0')
@@ -199,9 +212,12 @@ void hf_authority_close(struct hf_authority *authority)
     if (authority == NULL)
         return;
     hf_keystore_service_close(authority->store);
+    for (uint32_t i = 0; i < HF_SHARDS_MAX; i++)
+        hf_onward_close(authority->onward[i]);
     hf_keystore_close(authority->file);
     hf_credentials_free(&authority->credentials);
     hf_credentials_free(&authority->prepared);
+    hf_entities_close(authority->entities);
     pthread_mutex_destroy(&authority->expiry_lock);
     sem_destroy(&authority->answered);
     free(authority);
@@ -219,8 +235,23 @@ struct hf_key_source hf_authority_source(struct hf_authority *authority, uint32_
 bool hf_authority_try(struct hf_authority *authority, uint32_t shard_index,
                       struct hf_engine *engine, const struct hf_request *request)
 {
-    return authority->file != NULL &&
-           hf_keystore_try(authority->file, shard_index, engine, request);
+    struct hf_ticket ticket;
+    struct hf_onward_question question;
+    bool is_wanted = false;
+    if (authority->file != NULL)
+        return hf_keystore_try(authority->file, shard_index, engine, request);
+    if (authority->store == NULL ||
+        !hf_onward_put(authority->onward[shard_index], &ticket, request))
+        return false;
+    if (hf_keystore_service_submit(authority->store, shard_index, ticket, request->psk_identity))
+        return true;
+    return !hf_onward_take(authority->onward[shard_index], &question, &is_wanted, ticket);
+}
+
+void hf_authority_cancel(struct hf_authority *authority, uint32_t shard_index,
+                         struct hf_ticket ticket)
+{
+    hf_onward_cancel(authority->onward[shard_index], ticket);
 }
 
 static void serve(struct hf_listener_authority *out, const struct hf_credentials *credentials)
@@ -252,18 +283,40 @@ void hf_authority_expiry(struct hf_credentials_expiry *out, struct hf_authority 
 }
 
 void hf_authority_drain(struct hf_authority *authority, uint32_t shard_index,
-                        struct hf_engine *engine)
+                        struct hf_engine *engine, struct hf_maf *maf)
 {
-    if (authority->store != NULL)
-        (void)hf_keystore_service_drain(authority->store, shard_index, engine);
+    struct hf_ticket ticket;
+    struct hf_answer answer;
+    uint8_t scratch[HF_CREDENTIAL_ID_MAX];
+    while (authority->store != NULL && hf_keystore_service_take(&ticket, &answer, scratch,
+                                                                authority->store, shard_index)) {
+        struct hf_onward_question question;
+        bool is_wanted = true;
+        /* A stale ticket is no error: nobody waits any more. */
+        if (!hf_onward_take(authority->onward[shard_index], &question, &is_wanted, ticket))
+            (void)hf_engine_answer(engine, ticket, &answer);
+        else if (is_wanted && answer.kind == HF_ANSWER_PSK)
+            (void)hf_engine_answer(engine, question.ticket, &answer);
+        else if (is_wanted)
+            hf_maf_ask(maf, shard_index, engine, &question);
+    }
+}
+
+void hf_authority_identify(struct hf_authority *authority, uint32_t shard_index,
+                           struct hf_engine *engine, const struct hf_request *request)
+{
+    hf_entities_answer(authority->entities, shard_index, engine, request);
 }
 
 bool hf_authority_prepare(struct hf_authority *authority, struct hf_keystore_change *out,
+                          struct hf_entities_change *out_entities,
                           char error[HF_KEYSTORE_ERROR_MAX],
                           const struct hf_daemon_authority *config)
 {
     struct hf_keystore_service_counters counters;
     memset(out, 0, sizeof(*out));
+    if (!hf_entities_prepare(authority->entities, out_entities, error, config->entity_map))
+        return false;
     hf_credentials_free(&authority->prepared);
     if (!hf_credentials_load(&authority->prepared, error, config))
         return false;
@@ -288,6 +341,7 @@ void hf_authority_commit(struct hf_authority *authority)
     authority->credentials = authority->prepared;
     memset(&authority->prepared, 0, sizeof(authority->prepared));
     note_expiry(authority);
+    hf_entities_commit(authority->entities);
     if (authority->file != NULL)
         hf_keystore_commit(authority->file);
     else if (authority->store != NULL)
@@ -297,6 +351,7 @@ void hf_authority_commit(struct hf_authority *authority)
 void hf_authority_abandon(struct hf_authority *authority)
 {
     hf_credentials_free(&authority->prepared);
+    hf_entities_abandon(authority->entities);
     if (authority->file != NULL)
         hf_keystore_abandon(authority->file);
 }
@@ -315,6 +370,7 @@ void hf_authority_counters_get(struct hf_authority_counters *out,
     struct hf_keystore_counters file;
     struct hf_keystore_service_counters store;
     memset(out, 0, sizeof(*out));
+    out->entities = hf_entities_count(authority->entities);
     if (authority->file != NULL) {
         hf_keystore_counters_get(&file, authority->file);
         out->keys = file.keys;

@@ -1,12 +1,15 @@
 /**
  * authority.h - where the keys of one authority come from: a key file, held in memory, or a key
- * store in LMDB, asked through its service, or neither; and its certificates.
+ * store in LMDB, asked through its service, or neither; its certificates; and whose the credentials
+ * of peers are.
  */
 #ifndef HF_AUTHORITY_H
 #define HF_AUTHORITY_H
 
 #include "credentials.h"
+#include "entities.h"
 #include "keystore.h"
+#include "maf.h"
 #include "sandbox.h"
 
 struct hf_authority;
@@ -45,19 +48,31 @@ void hf_authority_serve(struct hf_listener_authority *out, const struct hf_autho
 /** hf_authority_expiry tells when its certificates and CRLs end. Thread: any. */
 void hf_authority_expiry(struct hf_credentials_expiry *out, struct hf_authority *authority);
 
-/** hf_authority_try answers from the key file if the identity has a key in it, and otherwise
- *  returns false: a key store is not asked. Thread: the shard's. */
+/** hf_authority_try answers a request for a key that a MAF may have, too, if there is one of our
+ *  own under that identity. A key store is asked, and the MAF later, if it knows none or cannot
+ *  tell. False: nobody was asked, and there is no such key. Thread: the shard's. */
 HF_MUST_USE bool hf_authority_try(struct hf_authority *authority, uint32_t shard_index,
                                   struct hf_engine *engine, const struct hf_request *request);
 
-/** hf_authority_drain hands over the answers that have come. Thread: the shard's. */
+/** hf_authority_identify answers whose a certificate or raw key is, or whether its session still
+ *  stands: hf_entities_answer(). Thread: the shard's. */
+void hf_authority_identify(struct hf_authority *authority, uint32_t shard_index,
+                           struct hf_engine *engine, const struct hf_request *request);
+
+/** hf_authority_cancel: nobody waits for an answer any more. Thread: the shard's. */
+void hf_authority_cancel(struct hf_authority *authority, uint32_t shard_index,
+                         struct hf_ticket ticket);
+
+/** hf_authority_drain hands over the answers that have come, and what goes on to `maf`; NULL: none
+ *  is configured. Thread: the shard's. */
 void hf_authority_drain(struct hf_authority *authority, uint32_t shard_index,
-                        struct hf_engine *engine);
+                        struct hf_engine *engine, struct hf_maf *maf);
 
 /** hf_authority_prepare, _each, _commit and _abandon: as those of keystore.h. A store changes on
  *  its own, key by key: a reload only has it look at once, and tells no difference. */
 HF_MUST_USE bool hf_authority_prepare(struct hf_authority *authority,
                                       struct hf_keystore_change *out,
+                                      struct hf_entities_change *out_entities,
                                       char error[HF_KEYSTORE_ERROR_MAX],
                                       const struct hf_daemon_authority *config);
 void hf_authority_each(const struct hf_authority *authority, hf_keyfile_differ *differ, void *arg);
@@ -82,7 +97,8 @@ enum hf_authority_knows hf_authority_knows(struct hf_authority *authority,
                                            struct hf_bytes psk_identity);
 
 struct hf_authority_counters {
-    uint64_t keys; /**< gauge */
+    uint64_t keys;     /**< gauge */
+    uint64_t entities; /**< gauge: credentials in the entity map */
     uint64_t reloads, reloads_failed;
     bool is_store; /**< the rest is of a store */
     bool is_serving;

@@ -104,13 +104,13 @@ static json_t *describe_authorities(const struct hf_daemon *daemon)
         struct hf_authority_counters keys;
         hf_authority_counters_get(&keys, daemon->shared.authorities[i]);
         const struct hf_daemon_authority *config = &daemon->config.authorities[i];
-        json_array_append_new(list,
-                              json_pack("{s:s,s:s,s:b,s:s,s:I,s:I}", "name", config->name, "kind",
-                                        keys.is_store ? "key-store" : "psk-file", "serving",
-                                        (int)(!keys.is_store || keys.is_serving), "path",
-                                        keys.is_store ? config->key_store : config->psk_file,
-                                        "keys", (json_int_t)keys.keys, "remove_max_percent",
-                                        (json_int_t)config->remove_percent_max));
+        json_array_append_new(
+            list, json_pack("{s:s,s:s,s:b,s:s,s:I,s:I,s:I}", "name", config->name, "kind",
+                            keys.is_store ? "key-store" : "psk-file", "serving",
+                            (int)(!keys.is_store || keys.is_serving), "path",
+                            keys.is_store ? config->key_store : config->psk_file, "keys",
+                            (json_int_t)keys.keys, "credentials", (json_int_t)keys.entities,
+                            "remove_max_percent", (json_int_t)config->remove_percent_max));
     }
     return list;
 }
@@ -166,12 +166,13 @@ static json_t *run_reload(struct hf_daemon *daemon, const struct hf_control_requ
         json_t *list = json_array();
         for (uint32_t i = 0; i < daemon->started.authority_count; i++) {
             const struct hf_keystore_change *change = &reload->changes[i];
-            json_array_append_new(list, json_pack("{s:s,s:I,s:I,s:I,s:I}", "name",
-                                                  daemon->started.authorities[i].name, "keys",
-                                                  (json_int_t)change->keys_after, "added",
-                                                  (json_int_t)change->added, "removed",
-                                                  (json_int_t)change->removed, "changed",
-                                                  (json_int_t)change->changed));
+            json_array_append_new(
+                list, json_pack("{s:s,s:I,s:I,s:I,s:I,s:I}", "name",
+                                daemon->started.authorities[i].name, "keys",
+                                (json_int_t)change->keys_after, "added", (json_int_t)change->added,
+                                "removed", (json_int_t)change->removed, "changed",
+                                (json_int_t)change->changed, "credentials",
+                                (json_int_t)reload->entities[i].after));
         }
         answer = good(json_pack("{s:o}", "authorities", list));
     } else {
@@ -365,13 +366,17 @@ static json_t *run_revoke(struct hf_daemon *daemon, const struct hf_control_requ
     uint64_t context = 0;
     struct hf_bytes identity = {(const uint8_t *)request->text, request->text_len};
     bool is_ended = true;
-    if (!hf_maf_revoke(daemon->shared.maf, &context, identity))
+    bool is_kept = false;
+    if (!hf_maf_revoke(daemon->shared.maf, &context, &is_kept, identity))
         return hf_control_error("not an identity of a configured MAF; a key of our own is revoked "
                                 "by removing it from its file or store");
     for (uint32_t i = 0; context != 0 && i < daemon->shard_count; i++)
         is_ended &= hf_shard_revoke(daemon->shards[i], context);
     if (!is_ended)
         return hf_control_error("the key is revoked, but not all associations could be ended");
+    if (!is_kept)
+        return hf_control_error("the key is revoked, but the file of kept keys could not be "
+                                "written: after a restart it may count again");
     return good(json_pack("{s:b}", "had_key", context != 0));
 }
 

@@ -43,6 +43,7 @@ struct hf_daemon_reload {
     bool is_forced;
     const char *who; /**< for the audit log: "signal", or the control socket's peer */
     struct hf_keystore_change changes[HF_AUTHORITIES_MAX]; /**< .ended is not kept */
+    struct hf_entities_change entities[HF_AUTHORITIES_MAX]; /**< likewise */
     char error[HF_OPTIONS_ERROR_MAX];
 };
 

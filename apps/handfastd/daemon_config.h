@@ -62,6 +62,11 @@ struct hf_daemon_listener {
     uint64_t datagram_len;
     bool is_extended_master_secret_needed;
     bool is_encrypt_then_mac_off;
+    uint64_t cookies_above; /**< of all shards */
+    struct hf_prefix cookie_free[HF_COOKIE_FREE_MAX];
+    uint32_t cookie_free_count;
+    struct hf_prefix trusted[HF_LOOP_TRUSTED_MAX]; /**< where PROXY headers are believed */
+    uint32_t trusted_count;
     uint64_t frameworks; /**< set of enum hf_daemon_framework; 0: all the authority is fit for */
     char authorities[HF_AUTHORITIES_MAX][HF_NAME_MAX]; /**< as named; the first is the default */
     uint32_t authority_count;
@@ -91,13 +96,17 @@ struct hf_daemon_authority {
     char client_ca[HF_PATH_TEXT_MAX];
     char crl[HF_PATH_TEXT_MAX];
     char client_rpk[HF_PATH_TEXT_MAX];
-    char names[HF_PATH_TEXT_MAX]; /**< CSE-IDs and their public domain names */
+    char names[HF_PATH_TEXT_MAX];      /**< CSE-IDs and their public domain names */
+    char entity_map[HF_PATH_TEXT_MAX]; /**< Credential-IDs and whose they are */
     uint64_t flavours; /**< set of enum hf_flavour; 0: cse-id, ae-id, and raw with pins */
     int crl_expired;   /**< enum hf_crl_policy */
     bool is_crl_required, is_name_constraint_required;
     uint64_t remove_percent_max; /**< a reload that removes more must be forced */
     /* Of all shards; 0: no limit of its own. */
     uint64_t associations_max, handshakes_max, handshakes_per_second;
+    char mafs[HF_MAF_CONFIG_MAX][HF_SERVER_NAME_TEXT_MAX]; /**< whose keys count; none: all */
+    uint32_t maf_count;
+    uint32_t maf_set; /**< settled: a bit for each of the configuration's */
     uint32_t line;
 };
 
@@ -118,6 +127,7 @@ struct hf_daemon_config {
     uint64_t shard_count;
     enum hf_loop_io io;
     char user[HF_NAME_MAX];
+    uint64_t linger_us; /**< for fuller batches of crypto jobs; 0: never */
     bool is_seccomp;
     char keylog_file[HF_PATH_TEXT_MAX];
     bool is_dtls_notified_on_stop;
@@ -156,6 +166,11 @@ void hf_daemon_config_init(struct hf_daemon_config *config);
 /** hf_daemon_listener_init and hf_daemon_authority_init set the defaults of one block. */
 void hf_daemon_listener_init(struct hf_daemon_listener *listener);
 void hf_daemon_authority_init(struct hf_daemon_authority *authority);
+
+/** hf_daemon_config_refuse writes `text` as the error, with file and line, and gives false. */
+bool hf_daemon_config_refuse(char error[HF_OPTIONS_ERROR_MAX],
+                             const struct hf_daemon_config *config, uint32_t line,
+                             const char *text);
 
 /** hf_daemon_config_settle checks what only all settings together can tell and fills `sockets` and
  *  `listeners`. On false `error` holds one line that names the place. */

@@ -40,6 +40,8 @@ struct metric {
 
 static const struct metric counters[] = {
     {"handfast_cookies_sent_total", "", "HelloVerifyRequests sent.", ENGINE(cookies_sent)},
+    {"handfast_cookies_waived_total", "", "DTLS handshakes begun without a cookie.",
+     ENGINE(cookies_waived)},
     {"handfast_retransmissions_total", "", "DTLS flights sent again.", ENGINE(retransmissions)},
     {"handfast_final_flights_again_total", "",
      "Repeated client Finished answered from the cold record.", ENGINE(final_flights_again)},
@@ -64,6 +66,8 @@ static const struct metric counters[] = {
     {"handfast_io_datagrams_dropped_total", "cause=\"unsendable\"", NULL, IO(datagrams_unsendable)},
     {"handfast_io_datagrams_dropped_total", "cause=\"receive_queue\"", NULL,
      IO(receive_queue_drops)},
+    {"handfast_io_batch_lingers_total", "", "Turns put off for fuller batches of crypto jobs.",
+     IO(batch_lingers)},
     {"handfast_io_receive_rearms_total", "", "Multishot receives armed again.", IO(receive_rearms)},
     {"handfast_io_receive_buffers_empty_total", "", "Times all receive buffers were in use.",
      IO(receive_buffers_empty)},
@@ -73,6 +77,7 @@ static const struct metric counters[] = {
     {"handfast_connection_errors_total", "cause=\"accept\"", "TCP connections not served.",
      IO(accept_errors)},
     {"handfast_connection_errors_total", "cause=\"limit\"", NULL, IO(connections_refused)},
+    {"handfast_proxy_headers_total", "", "Peers named by trusted balancers.", IO(proxy_headers)},
     {"handfast_upstream_datagrams_total", "direction=\"in\"", "Datagrams from and to upstreams.",
      IO(upstream_datagrams_in)},
     {"handfast_upstream_datagrams_total", "direction=\"out\"", NULL, IO(upstream_datagrams_out)},
@@ -339,6 +344,10 @@ static void write_keys(FILE *out, const struct hf_daemon *daemon)
     for (uint32_t i = 0; i < config->authority_count; i++)
         fprintf(out, "handfast_keys{authority=\"%s\"} %" PRIu64 "\n", config->authorities[i].name,
                 keys[i].keys);
+    head(out, "handfast_entity_map_credentials", "gauge", "Credentials in the entity map.");
+    for (uint32_t i = 0; i < config->authority_count; i++)
+        fprintf(out, "handfast_entity_map_credentials{authority=\"%s\"} %" PRIu64 "\n",
+                config->authorities[i].name, keys[i].entities);
     head(out, "handfast_key_reloads_total", "counter", "Times the keys were read again.");
     for (uint32_t i = 0; i < config->authority_count; i++)
         fprintf(out,

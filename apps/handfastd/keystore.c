@@ -1,33 +1,28 @@
 /**
  * keystore.c - reads the key file, guards its permissions, and swaps tables under running shards.
- *
- * A reader publishes which table it is about to read in its own slot, then looks whether that is
- * still the current one (a hazard pointer). The writer replaces the table first, then waits until
- * no slot names the old one: microseconds, since a lookup never blocks.
  */
 #include "keystore.h"
 
+#include "swap.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 struct reader {
-    _Alignas(64) _Atomic(const struct hf_keyfile *) in_use;
     struct hf_keystore *store;
+    uint32_t index;
 };
 
 struct hf_keystore {
-    uint32_t shard_count;
     uint8_t context_key[16];
     struct hf_keyfile *prepared;
-    _Atomic(struct hf_keyfile *) current;
+    struct hf_swap current; /* struct hf_keyfile */
     _Atomic uint64_t keys, reloads, reloads_failed;
     struct reader readers[];
 };
@@ -134,30 +129,20 @@ bool hf_keystore_open(struct hf_keystore **out, char error[HF_KEYSTORE_ERROR_MAX
     struct hf_keyfile *keyfile = NULL;
     if (!hf_keystore_load(&keyfile, error, path))
         return false;
-    size_t len = sizeof(struct hf_keystore) + shard_count * sizeof(struct reader);
-    struct hf_keystore *store = aligned_alloc(_Alignof(struct hf_keystore), len);
-    if (store == NULL) {
+    struct hf_keystore *store =
+        calloc(1, sizeof(struct hf_keystore) + shard_count * sizeof(struct reader));
+    if (store == NULL || !hf_swap_open(&store->current, shard_count, keyfile)) {
+        free(store);
         hf_keyfile_close(keyfile);
         return fail(error, path, "no memory");
     }
-    memset(store, 0, len);
-    store->shard_count = shard_count;
     memcpy(store->context_key, context_key, sizeof(store->context_key));
     hf_keyfile_use_context(keyfile, context_key);
     for (uint32_t i = 0; i < shard_count; i++)
-        store->readers[i].store = store;
+        store->readers[i] = (struct reader){store, i};
     atomic_store(&store->keys, hf_keyfile_count(keyfile));
-    atomic_store(&store->current, keyfile);
     *out = store;
     return true;
-}
-
-/* Until no reader names the table any more. */
-static void await_readers(const struct hf_keystore *store, const struct hf_keyfile *keyfile)
-{
-    for (uint32_t i = 0; i < store->shard_count; i++)
-        while (atomic_load(&store->readers[i].in_use) == keyfile)
-            nanosleep(&(struct timespec){0, 50 * 1000}, NULL);
 }
 
 static void count_difference(const struct hf_keyfile_difference *difference, void *arg)
@@ -188,7 +173,7 @@ static int compare_contexts(const void *a, const void *b)
 bool hf_keystore_prepare(struct hf_keystore *store, struct hf_keystore_change *out,
                          char error[HF_KEYSTORE_ERROR_MAX], const char *path)
 {
-    const struct hf_keyfile *current = atomic_load(&store->current);
+    const struct hf_keyfile *current = hf_swap_current(&store->current);
     memset(out, 0, sizeof(*out));
     if (!hf_keystore_load(&store->prepared, error, path)) {
         atomic_fetch_add(&store->reloads_failed, 1);
@@ -209,16 +194,14 @@ bool hf_keystore_prepare(struct hf_keystore *store, struct hf_keystore_change *o
 
 void hf_keystore_each(const struct hf_keystore *store, hf_keyfile_differ *differ, void *arg)
 {
-    hf_keyfile_compare(atomic_load(&store->current), store->prepared, differ, arg);
+    hf_keyfile_compare(hf_swap_current(&store->current), store->prepared, differ, arg);
 }
 
 void hf_keystore_commit(struct hf_keystore *store)
 {
     atomic_store(&store->keys, hf_keyfile_count(store->prepared));
-    struct hf_keyfile *old = atomic_exchange(&store->current, store->prepared);
+    hf_keyfile_close(hf_swap_replace(&store->current, store->prepared));
     store->prepared = NULL;
-    await_readers(store, old);
-    hf_keyfile_close(old);
     atomic_fetch_add(&store->reloads, 1);
 }
 
@@ -235,7 +218,7 @@ bool hf_keystore_has(const struct hf_keystore *store, struct hf_bytes psk_identi
 {
     struct hf_answer answer;
     uint8_t scratch[HF_CREDENTIAL_ID_MAX];
-    hf_keyfile_answer(&answer, scratch, atomic_load(&store->current), psk_identity);
+    hf_keyfile_answer(&answer, scratch, hf_swap_current(&store->current), psk_identity);
     return answer.kind == HF_ANSWER_PSK;
 }
 
@@ -244,40 +227,31 @@ void hf_keystore_close(struct hf_keystore *store)
     if (store == NULL)
         return;
     hf_keyfile_close(store->prepared);
-    hf_keyfile_close(atomic_load(&store->current));
+    hf_keyfile_close(hf_swap_close(&store->current));
     explicit_bzero(store->context_key, sizeof(store->context_key));
     free(store);
-}
-
-static const struct hf_keyfile *begin_read(struct reader *reader)
-{
-    const struct hf_keyfile *keyfile = NULL;
-    do {
-        keyfile = atomic_load(&reader->store->current);
-        atomic_store(&reader->in_use, keyfile);
-    } while (keyfile != atomic_load(&reader->store->current));
-    return keyfile;
 }
 
 static void answer_request(struct hf_engine *engine, const struct hf_request *request, void *arg)
 {
     struct reader *reader = arg;
-    struct hf_key_source source = hf_keyfile_source(begin_read(reader));
+    struct hf_swap *swap = &reader->store->current;
+    struct hf_key_source source = hf_keyfile_source(hf_swap_begin(swap, reader->index));
     source.request(engine, request, source.arg);
-    atomic_store(&reader->in_use, NULL);
+    hf_swap_end(swap, reader->index);
 }
 
 bool hf_keystore_try(struct hf_keystore *store, uint32_t shard_index, struct hf_engine *engine,
                      const struct hf_request *request)
 {
-    struct reader *reader = &store->readers[shard_index];
     struct hf_answer answer;
     uint8_t scratch[HF_CREDENTIAL_ID_MAX];
-    hf_keyfile_answer(&answer, scratch, begin_read(reader), request->psk_identity);
+    hf_keyfile_answer(&answer, scratch, hf_swap_begin(&store->current, shard_index),
+                      request->psk_identity);
     bool is_there = answer.kind != HF_ANSWER_REFUSED;
     if (is_there)
         (void)hf_engine_answer(engine, request->ticket, &answer);
-    atomic_store(&reader->in_use, NULL);
+    hf_swap_end(&store->current, shard_index);
     return is_there;
 }
 

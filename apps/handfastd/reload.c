@@ -15,17 +15,26 @@
 
 #define AUDIT_KEYS_MAX 1000 /* lines of single keys a reload and authority */
 
-static bool is_allowed(struct hf_daemon_reload *reload, const struct hf_keystore_change *change,
-                       const struct hf_daemon_authority *authority)
+static bool is_few(struct hf_daemon_reload *reload, const struct hf_daemon_authority *authority,
+                   const char *what, uint64_t gone, uint64_t before)
 {
-    uint64_t gone = change->removed + change->changed;
-    if (reload->is_forced || gone * 100 <= change->keys_before * authority->remove_percent_max)
+    if (reload->is_forced || gone * 100 <= before * authority->remove_percent_max)
         return true;
     snprintf(reload->error, sizeof(reload->error),
-             "authority \"%s\": %" PRIu64 " of %" PRIu64 " keys would be removed or changed, more "
+             "authority \"%s\": %" PRIu64 " of %" PRIu64 " %s would be removed or changed, more "
              "than remove-max (%" PRIu64 " %%): handfastctl reload --force if that is meant",
-             authority->name, gone, change->keys_before, authority->remove_percent_max);
+             authority->name, gone, before, what, authority->remove_percent_max);
     return false;
+}
+
+static bool is_allowed(struct hf_daemon_reload *reload, uint32_t index,
+                       const struct hf_daemon_authority *authority)
+{
+    const struct hf_keystore_change *keys = &reload->changes[index];
+    const struct hf_entities_change *entities = &reload->entities[index];
+    return is_few(reload, authority, "keys", keys->removed + keys->changed, keys->keys_before) &&
+           is_few(reload, authority, "credentials of the entity map",
+                  entities->removed + entities->changed, entities->before);
 }
 
 void hf_daemon_serve(struct hf_daemon_config *config,
@@ -67,17 +76,22 @@ static bool prepare_keys(struct hf_daemon *daemon, struct hf_daemon_reload *relo
     const struct hf_daemon_config *wanted = &daemon->wanted;
     for (uint32_t i = 0; i < wanted->authority_count; i++) {
         char error[HF_KEYSTORE_ERROR_MAX];
-        if (!hf_authority_prepare(daemon->shared.authorities[i], &reload->changes[i], error,
-                                  &wanted->authorities[i])) {
+        if (!hf_authority_prepare(daemon->shared.authorities[i], &reload->changes[i],
+                                  &reload->entities[i], error, &wanted->authorities[i])) {
             snprintf(reload->error, sizeof(reload->error), "%s", error);
             return false;
         }
-        if (!is_allowed(reload, &reload->changes[i], &wanted->authorities[i]))
+        if (!is_allowed(reload, i, &wanted->authorities[i]))
             return false;
     }
     char error[HF_SESSIONS_ERROR_MAX];
     if (!hf_sessions_prepare(&daemon->shared.sessions, error, wanted)) {
         snprintf(reload->error, sizeof(reload->error), "%s", error);
+        return false;
+    }
+    char maf_error[HF_MAF_ERROR_MAX];
+    if (!hf_maf_prepare(daemon->shared.maf, maf_error, &wanted->mafs)) {
+        snprintf(reload->error, sizeof(reload->error), "%s", maf_error);
         return false;
     }
     return check_served(daemon, reload);
@@ -105,6 +119,27 @@ static void audit_key(const struct hf_keyfile_difference *difference, void *arg)
     hf_audit_end(&line);
 }
 
+struct counts {
+    const char *what;
+    uint64_t after, added, removed, changed;
+};
+
+static void audit_counts(const char *event, const char *who, const char *authority,
+                         const struct counts *counts)
+{
+    struct hf_log_line line;
+    if (counts->added + counts->removed + counts->changed == 0)
+        return;
+    hf_audit_begin(&line, event);
+    hf_log_text(&line, "by", who);
+    hf_log_text(&line, "authority", authority);
+    hf_log_number(&line, counts->what, counts->after);
+    hf_log_number(&line, "added", counts->added);
+    hf_log_number(&line, "removed", counts->removed);
+    hf_log_number(&line, "changed", counts->changed);
+    hf_audit_end(&line);
+}
+
 static void audit_reload(struct hf_daemon *daemon, const struct hf_daemon_reload *reload,
                          bool is_good)
 {
@@ -117,17 +152,15 @@ static void audit_reload(struct hf_daemon *daemon, const struct hf_daemon_reload
         hf_log_text(&line, "message", reload->error);
     hf_audit_end(&line);
     for (uint32_t i = 0; is_good && i < daemon->config.authority_count; i++) {
-        const struct hf_keystore_change *change = &reload->changes[i];
-        if (change->added + change->removed + change->changed == 0)
-            continue;
-        hf_audit_begin(&line, "keys_changed");
-        hf_log_text(&line, "by", reload->who);
-        hf_log_text(&line, "authority", daemon->config.authorities[i].name);
-        hf_log_number(&line, "keys", change->keys_after);
-        hf_log_number(&line, "added", change->added);
-        hf_log_number(&line, "removed", change->removed);
-        hf_log_number(&line, "changed", change->changed);
-        hf_audit_end(&line);
+        const struct hf_keystore_change *keys = &reload->changes[i];
+        const struct hf_entities_change *entities = &reload->entities[i];
+        const char *name = daemon->config.authorities[i].name;
+        audit_counts("keys_changed", reload->who, name,
+                     &(struct counts){"keys", keys->keys_after, keys->added, keys->removed,
+                                      keys->changed});
+        audit_counts("entities_changed", reload->who, name,
+                     &(struct counts){"credentials", entities->after, entities->added,
+                                      entities->removed, entities->changed});
     }
 }
 
@@ -166,6 +199,7 @@ static void commit(struct hf_daemon *daemon, struct hf_daemon_reload *reload)
         hf_authority_commit(daemon->shared.authorities[i]);
     }
     hf_sessions_commit(&daemon->shared.sessions);
+    hf_maf_commit(daemon->shared.maf);
     daemon->config = daemon->wanted;
     hf_job_cache((uint32_t)daemon->config.chain_cache_max);
     hf_daemon_serve(&daemon->config, daemon->shared.authorities, false);
@@ -173,10 +207,14 @@ static void commit(struct hf_daemon *daemon, struct hf_daemon_reload *reload)
                 daemon->config.log_identities);
     for (uint32_t i = 0; i < daemon->shard_count; i++)
         (void)hf_shard_update(daemon->shards[i], &daemon->config); /* false: it has ended anyway */
-    for (uint32_t i = 0; i < daemon->config.authority_count; i++)
-        for (uint32_t s = 0; s < daemon->shard_count; s++)
+    for (uint32_t i = 0; i < daemon->config.authority_count; i++) {
+        for (uint32_t s = 0; s < daemon->shard_count; s++) {
             (void)hf_shard_end_keys(daemon->shards[s], reload->changes[i].ended,
                                     reload->changes[i].ended_count);
+            (void)hf_shard_end_keys(daemon->shards[s], reload->entities[i].ended,
+                                    reload->entities[i].ended_count);
+        }
+    }
 }
 
 static bool try_reload(struct hf_daemon *daemon, struct hf_daemon_reload *reload)
@@ -191,10 +229,12 @@ static bool try_reload(struct hf_daemon *daemon, struct hf_daemon_reload *reload
     if (is_good)
         commit(daemon, reload);
     hf_sessions_abandon(&daemon->shared.sessions);
+    hf_maf_abandon(daemon->shared.maf);
     for (uint32_t i = 0; i < daemon->started.authority_count; i++) {
         hf_authority_abandon(daemon->shared.authorities[i]);
         free(reload->changes[i].ended);
-        reload->changes[i].ended = NULL;
+        free(reload->entities[i].ended);
+        reload->changes[i].ended = reload->entities[i].ended = NULL;
     }
     return is_good;
 }
@@ -202,6 +242,7 @@ static bool try_reload(struct hf_daemon *daemon, struct hf_daemon_reload *reload
 bool hf_daemon_reload(struct hf_daemon *daemon, struct hf_daemon_reload *reload)
 {
     memset(reload->changes, 0, sizeof(reload->changes));
+    memset(reload->entities, 0, sizeof(reload->entities));
     reload->error[0] = '\0';
     hf_notify_reloading();
     pthread_mutex_lock(&daemon->reload_lock);

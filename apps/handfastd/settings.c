@@ -3,21 +3,21 @@
  */
 #include "settings.h"
 
-#include "endpoint.h"
 #include "maf_settings.h"
+#include "take.h"
 
 #include <handfast/credential.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static bool refuse(char *reason, const char *value, const char *expected)
+bool hf_setting_refuse(char reason[HF_SETTING_REASON_MAX], const char *value, const char *expected)
 {
     snprintf(reason, HF_SETTING_REASON_MAX, "\"%.100s\" is not %s", value, expected);
     return false;
 }
 
-static void *field(void *base, const struct hf_setting *setting)
+void *hf_setting_field(void *base, const struct hf_setting *setting)
 {
     return (char *)base + setting->offset;
 }
@@ -32,14 +32,14 @@ static bool take_bool(void *base, char *reason, const struct hf_setting *setting
     for (size_t i = 0; value != NULL && i < sizeof(words) / sizeof(words[0]); i++) {
         for (int is_on = 0; is_on < 2; is_on++) {
             if (strcasecmp(value, words[i][is_on]) == 0) {
-                *(bool *)field(base, setting) = is_on != (int)setting->min;
+                *(bool *)hf_setting_field(base, setting) = is_on != (int)setting->min;
                 return true;
             }
         }
     }
     if (value != NULL)
-        return refuse(reason, value, "yes or no");
-    *(bool *)field(base, setting) = true;
+        return hf_setting_refuse(reason, value, "yes or no");
+    *(bool *)hf_setting_field(base, setting) = true;
     return true;
 }
 
@@ -48,7 +48,8 @@ static bool take_action(void *base, char *reason, const struct hf_setting *setti
 {
     (void)reason;
     (void)value;
-    *(enum hf_options_action *)field(base, setting) = (enum hf_options_action)setting->min;
+    *(enum hf_options_action *)hf_setting_field(base, setting) =
+        (enum hf_options_action)setting->min;
     return true;
 }
 
@@ -58,10 +59,10 @@ static bool take_text(void *base, char *reason, const struct hf_setting *setting
     size_t len = strlen(value);
     for (size_t i = 0; i < len; i++) /* these texts appear in messages of one line */
         if ((unsigned char)value[i] < ' ' || value[i] == 0x7f)
-            return refuse(reason, "it", "a text without control characters");
+            return hf_setting_refuse(reason, "it", "a text without control characters");
     if (len == 0 || len >= setting->max)
-        return refuse(reason, value, "a text of the allowed length");
-    memcpy(field(base, setting), value, len + 1);
+        return hf_setting_refuse(reason, value, "a text of the allowed length");
+    memcpy(hf_setting_field(base, setting), value, len + 1);
     return true;
 }
 
@@ -75,9 +76,9 @@ static bool take_number(void *base, char *reason, const struct hf_setting *setti
         number > setting->max) {
         snprintf(expected, sizeof(expected), "a number from %llu to %llu",
                  (unsigned long long)setting->min, (unsigned long long)setting->max);
-        return refuse(reason, value, expected);
+        return hf_setting_refuse(reason, value, expected);
     }
-    *(uint64_t *)field(base, setting) = number;
+    *(uint64_t *)hf_setting_field(base, setting) = number;
     return true;
 }
 
@@ -99,133 +100,9 @@ static bool take_duration(void *base, char *reason, const struct hf_setting *set
                 us = units[i].us;
     }
     if (us == 0 || number > setting->max / us)
-        return refuse(reason, value, "a time such as 10s, 1500ms or 2m");
-    *(uint64_t *)field(base, setting) = number * us;
+        return hf_setting_refuse(reason, value, "a time such as 10s, 1500ms or 2m");
+    *(uint64_t *)hf_setting_field(base, setting) = number * us;
     return true;
-}
-
-/* --dtls and --tls: one more listener. */
-static bool take_endpoint(void *base, char *reason, const struct hf_setting *setting,
-                          const char *value)
-{
-    struct hf_daemon_config *config = base;
-    if (config->socket_count == HF_LISTENERS_MAX) {
-        snprintf(reason, HF_SETTING_REASON_MAX, "more than %d listeners", HF_LISTENERS_MAX);
-        return false;
-    }
-    struct hf_daemon_listener *listener = &config->details[config->socket_count];
-    hf_daemon_listener_init(listener);
-    if (!hf_endpoint_parse(&listener->address, value))
-        return refuse(reason, value,
-                      "ADDR:PORT, [ADDR]:PORT or *:PORT (names are not "
-                      "resolved)");
-    listener->transport = (enum hf_transport)setting->min;
-    listener->has_transport = listener->has_address = true;
-    snprintf(listener->name, sizeof(listener->name), "%s-%u", setting->option,
-             config->socket_count);
-    config->socket_count++;
-    return true;
-}
-
-static bool take_listener_address(void *base, char *reason, const struct hf_setting *setting,
-                                  const char *value)
-{
-    struct hf_daemon_listener *listener = base;
-    (void)setting;
-    listener->has_address = hf_endpoint_parse(&listener->address, value);
-    return listener->has_address ||
-           refuse(reason, value, "ADDR:PORT, [ADDR]:PORT or *:PORT (names are not resolved)");
-}
-
-static bool take_metrics(void *base, char *reason, const struct hf_setting *setting,
-                         const char *value)
-{
-    struct hf_daemon_config *config = base;
-    (void)setting;
-    config->has_metrics = hf_endpoint_parse(&config->metrics, value);
-    return config->has_metrics || refuse(reason, value, "ADDR:PORT or [ADDR]:PORT");
-}
-
-/* The command line's --upstream-udp and --upstream-tcp. */
-static bool take_upstream_address(void *base, char *reason, const struct hf_setting *setting,
-                                  const char *value)
-{
-    struct hf_address *out = field(base, setting);
-    return (hf_endpoint_parse(out, value) && out->port != 0) ||
-           refuse(reason, value, "ADDR:PORT or [ADDR]:PORT");
-}
-
-/* The file's "udp:ADDR:PORT" or "tcp:ADDR:PORT". */
-static bool take_upstream(void *base, char *reason, const struct hf_setting *setting,
-                          const char *value)
-{
-    struct hf_daemon_listener *listener = base;
-    bool is_udp = strncasecmp(value, "udp:", 4) == 0;
-    struct hf_address *out = is_udp ? &listener->upstream_udp : &listener->upstream_tcp;
-    (void)setting;
-    return ((is_udp || strncasecmp(value, "tcp:", 4) == 0) && hf_endpoint_parse(out, value + 4) &&
-            out->port != 0) ||
-           refuse(reason, value, "udp:ADDR:PORT or tcp:ADDR:PORT");
-}
-
-/* "fd00:1:2:3::/64": kept as its first address. */
-static bool take_prefix(void *base, char *reason, const struct hf_setting *setting,
-                        const char *value)
-{
-    struct hf_address *out = field(base, setting);
-    char text[64];
-    size_t len = strlen(value);
-    static const uint8_t zero[8];
-    if (len < 4 || len > 48 || strcmp(value + len - 3, "/64") != 0)
-        return refuse(reason, value, "an IPv6 prefix of 64 bits, such as fd00:1:2:3::/64");
-    snprintf(text, sizeof(text), "[%.*s]:1", (int)(len - 3), value);
-    return (hf_endpoint_parse(out, text) && !hf_address_is_v4(out) && (out->ip[0] & 0xe0) != 0 &&
-            out->ip[0] < 0xfe && memcmp(out->ip + 8, zero, sizeof(zero)) == 0) ||
-           refuse(reason, value, "an IPv6 prefix of 64 bits, such as fd00:1:2:3::/64");
-}
-
-/* Names as OpenSSL's ciphers(1) has them, besides those hf_suite_parse() knows. */
-static uint16_t parse_suite(const char *name)
-{
-    static const struct {
-        const char *name;
-        uint16_t suite;
-    } others[] = {
-        {"PSK-AES128-GCM-SHA256", HF_SUITE_PSK_AES_128_GCM_SHA256},
-        {"PSK-AES128-CBC-SHA256", HF_SUITE_PSK_AES_128_CBC_SHA256},
-        {"PSK-AES128-CCM", HF_SUITE_PSK_AES_128_CCM},
-        {"PSK-AES128-CCM8", HF_SUITE_PSK_AES_128_CCM_8},
-    };
-    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
-        if (strcasecmp(name, others[i].name) == 0)
-            return others[i].suite;
-    return hf_suite_parse(name);
-}
-
-/* Adds to the list: the file gives its elements one by one, the command line with commas. */
-static bool take_suites(void *base, char *reason, const struct hf_setting *setting,
-                        const char *value)
-{
-    struct hf_daemon_listener *listener = base;
-    char list[512];
-    char *rest = NULL;
-    uint8_t count = 0;
-    (void)setting;
-    if (snprintf(list, sizeof(list), "%s", value) >= (int)sizeof(list))
-        return refuse(reason, value, "a list of suites: it is too long");
-    for (char *name = strtok_r(list, ",", &rest); name != NULL; name = strtok_r(NULL, ",", &rest)) {
-        uint16_t suite = parse_suite(name);
-        if (suite == HF_SUITE_NONE || hf_suite_name(suite) == NULL)
-            return refuse(reason, name, "a suite this program speaks (see --help)");
-        for (uint8_t i = 0; i < listener->suite_count; i++)
-            if (listener->suites[i] == suite)
-                return refuse(reason, name, "named once only");
-        if (listener->suite_count == HF_SUITES_MAX)
-            return refuse(reason, value, "a list of suites: it is too long");
-        listener->suites[listener->suite_count++] = suite;
-        count++;
-    }
-    return count > 0 || refuse(reason, value, "a list of suites");
 }
 
 static bool refuse_choice(char *reason, const char *value, const struct hf_setting *setting)
@@ -239,7 +116,7 @@ static bool refuse_choice(char *reason, const char *value, const struct hf_setti
             used += (size_t)snprintf(expected + used, sizeof(expected) - used, "%s%s", glue,
                                      choice->name);
     }
-    return refuse(reason, value, expected);
+    return hf_setting_refuse(reason, value, expected);
 }
 
 static bool take_choice(void *base, char *reason, const struct hf_setting *setting,
@@ -248,7 +125,7 @@ static bool take_choice(void *base, char *reason, const struct hf_setting *setti
     for (const struct hf_setting_choice *choice = setting->choices; choice->name != NULL;
          choice++) {
         if (strcasecmp(value, choice->name) == 0) {
-            *(int *)field(base, setting) = choice->value;
+            *(int *)hf_setting_field(base, setting) = choice->value;
             return true;
         }
     }
@@ -269,9 +146,9 @@ static bool take_set(void *base, char *reason, const struct hf_setting *setting,
 {
     char list[128];
     char *rest = NULL;
-    uint64_t *set = field(base, setting);
+    uint64_t *set = hf_setting_field(base, setting);
     if (snprintf(list, sizeof(list), "%s", value) >= (int)sizeof(list))
-        return refuse(reason, value, "a list of that kind: it is too long");
+        return hf_setting_refuse(reason, value, "a list of that kind: it is too long");
     for (char *name = strtok_r(list, ",", &rest); name != NULL; name = strtok_r(NULL, ",", &rest)) {
         const struct hf_setting_choice *choice = setting->choices;
         while (choice->name != NULL && strcasecmp(choice->name, name) != 0)
@@ -280,34 +157,7 @@ static bool take_set(void *base, char *reason, const struct hf_setting *setting,
             return refuse_choice(reason, name, setting);
         *set |= (uint64_t)choice->value;
     }
-    return *set != 0 || refuse(reason, value, "a list");
-}
-
-/* The file's authority: one name, or several told apart by server name. */
-static bool take_authority(void *base, char *reason, const struct hf_setting *setting,
-                           const char *value)
-{
-    struct hf_daemon_listener *listener = base;
-    size_t len = strlen(value);
-    (void)setting;
-    if (len == 0 || len >= HF_NAME_MAX || listener->authority_count == HF_AUTHORITIES_MAX)
-        return refuse(reason, value, "the name of an authority");
-    memcpy(listener->authorities[listener->authority_count++], value, len + 1);
-    return true;
-}
-
-/* A host name as RFC 6066 3 has it. */
-static bool take_server_name(void *base, char *reason, const struct hf_setting *setting,
-                             const char *value)
-{
-    static const char good[] = "abcdefghijklmnopqrstuvwxyz0123456789-._";
-    char *out = field(base, setting);
-    size_t len = strlen(value);
-    if (len == 0 || len >= HF_SERVER_NAME_TEXT_MAX || value[len - 1] == '.')
-        return refuse(reason, value, "a host name without a dot at its end");
-    for (size_t i = 0; i <= len; i++)
-        out[i] = value[i] >= 'A' && value[i] <= 'Z' ? (char)(value[i] | 0x20) : value[i];
-    return strspn(out, good) == len || refuse(reason, value, "a host name");
+    return *set != 0 || hf_setting_refuse(reason, value, "a list");
 }
 
 /* ---- the table ---------------------------------------------------------------------------- */
@@ -362,12 +212,12 @@ static const struct hf_setting settings[] = {
      .help = "read handfastd.conf(5); other options win over the file"},
     {.option = "dtls",
      .argument = "ADDR:PORT",
-     .take = take_endpoint,
+     .take = hf_take_endpoint,
      .min = HF_TRANSPORT_DTLS,
      .help = "serve DTLS 1.2 here; repeatable; *:PORT is every address, port 0 any free one"},
     {.option = "tls",
      .argument = "ADDR:PORT",
-     .take = take_endpoint,
+     .take = hf_take_endpoint,
      .min = HF_TRANSPORT_TLS,
      .help = "serve TLS 1.2 here; repeatable"},
 
@@ -386,7 +236,7 @@ static const struct hf_setting settings[] = {
     {HF_SECTION_AUTHORITY, "handshakes-per-second", NULL, NULL, take_number,
      AUTHORITY(handshakes_per_second), 1, 1U << 24, NULL, false, false, ""},
 
-    {HF_SECTION_AUTHORITY, "server-name", "server-name", "NAME", take_server_name,
+    {HF_SECTION_AUTHORITY, "server-name", "server-name", "NAME", hf_take_server_name,
      AUTHORITY(server_name), 0, 0, NULL, false, false,
      "the name peers ask for (SNI); another one is refused"},
     {HF_SECTION_AUTHORITY, "certificate", "cert", "FILE", take_text, AUTHORITY(certificate), 0,
@@ -417,18 +267,23 @@ static const struct hf_setting settings[] = {
      "raw public keys of peers, one a line: digest (RFC 6920), entity-id or -"},
     {HF_SECTION_AUTHORITY, "names", "names", "FILE", take_text, AUTHORITY(names), 0,
      HF_PATH_TEXT_MAX, NULL, false, false, "CSE-IDs and their domain names, one pair a line"},
+    {HF_SECTION_AUTHORITY, "entity-map", "entity-map", "FILE", take_text, AUTHORITY(entity_map), 0,
+     HF_PATH_TEXT_MAX, NULL, false, false,
+     "whose devices, nodes and raw keys are: Credential-ID and entity-ids, one a line"},
 
     {HF_SECTION_LISTENER, "transport", NULL, NULL, take_transport, LISTENER(transport), 0, 0,
      transports, false, false, ""},
-    {HF_SECTION_LISTENER, "address", NULL, NULL, take_listener_address, 0, 0, 0, NULL, false, false,
+    {HF_SECTION_LISTENER, "address", NULL, NULL, hf_take_listener_address, 0, 0, 0, NULL, false,
+     false, ""},
+    {HF_SECTION_LISTENER, "authority", NULL, NULL, hf_take_authority, 0, 0, 0, NULL, true, false,
      ""},
-    {HF_SECTION_LISTENER, "authority", NULL, NULL, take_authority, 0, 0, 0, NULL, true, false, ""},
     {HF_SECTION_LISTENER, "frameworks", NULL, NULL, take_set, LISTENER(frameworks), 0, 0,
      frameworks, true, false, ""},
-    {HF_SECTION_LISTENER, "upstream", NULL, NULL, take_upstream, 0, 0, 0, NULL, false, false, ""},
+    {HF_SECTION_LISTENER, "upstream", NULL, NULL, hf_take_upstream, 0, 0, 0, NULL, false, false,
+     ""},
     {HF_SECTION_LISTENER, "psk-hint", "psk-hint", "TEXT", take_text, LISTENER(psk_hint), 0,
      HF_PSK_HINT_MAX + 1, NULL, false, false, "send this PSK identity hint (none by default)"},
-    {HF_SECTION_LISTENER, "suites", "suites", "LIST", take_suites, 0, 0, 0, NULL, true, false,
+    {HF_SECTION_LISTENER, "suites", "suites", "LIST", hf_take_suites, 0, 0, 0, NULL, true, false,
      "suites in order of preference: IANA names, OpenSSL names or 0x numbers"},
     {HF_SECTION_LISTENER, "reference-point", "reference-point", "NAME", take_choice,
      LISTENER(reference_point), 0, 0, reference_points, false, false, "mca (default), mcc or mcc'"},
@@ -440,6 +295,13 @@ static const struct hf_setting settings[] = {
      "allow --respond on addresses other machines can reach"},
     {HF_SECTION_LISTENER, "mtu", "mtu", "BYTES", take_number, LISTENER(datagram_len), 256, 4096,
      NULL, false, false, "largest DTLS handshake datagram (UDP payload); default 1200"},
+    {HF_SECTION_LISTENER, "cookies-above", "cookies-above", "N", take_number,
+     LISTENER(cookies_above), 0, 1U << 24, NULL, false, false,
+     "DTLS: ask for cookies only while so many handshakes are half-open; default 0: always"},
+    {HF_SECTION_LISTENER, "cookies-off-for", "cookies-off-for", "LIST", hf_take_cookie_free, 0, 0,
+     0, NULL, true, false, "DTLS: networks where addresses cannot be forged, for no cookies"},
+    {HF_SECTION_LISTENER, "trusted-proxy", "trusted-proxy", "LIST", hf_take_trusted_proxy, 0, 0, 0,
+     NULL, true, false, "TLS: balancers whose PROXY protocol v2 header names the peer"},
     {HF_SECTION_LISTENER, "require-ems", "require-ems", NULL, take_bool,
      LISTENER(is_extended_master_secret_needed), 0, 0, NULL, false, false,
      "refuse peers without extended master secret (RFC 7627)"},
@@ -456,16 +318,17 @@ static const struct hf_setting settings[] = {
     {HF_SECTION_LISTENER, "proxy-unique-id", "proxy-unique-id", "WHAT", take_choice,
      LISTENER(is_entity_told), 0, 0, unique_ids, false, false,
      "its unique ID: association (default), or association-and-entity"},
-    {HF_SECTION_LISTENER, NULL, "upstream-udp", "ADDR:PORT", take_upstream_address,
+    {HF_SECTION_LISTENER, NULL, "upstream-udp", "ADDR:PORT", hf_take_upstream_address,
      LISTENER(upstream_udp), 0, 0, NULL, false, false, "forward plaintext of DTLS listeners there"},
-    {HF_SECTION_LISTENER, NULL, "upstream-tcp", "ADDR:PORT", take_upstream_address,
+    {HF_SECTION_LISTENER, NULL, "upstream-tcp", "ADDR:PORT", hf_take_upstream_address,
      LISTENER(upstream_tcp), 0, 0, NULL, false, false, "forward plaintext of TLS listeners there"},
 
-    HF_MAF_SETTINGS
-    {HF_SECTION_PROCESS, "shards", "shards", "N", take_number, CONFIG(shard_count), 1,
-     HF_SHARDS_MAX, NULL, false, false, "threads that serve; default: one a CPU"},
+    HF_MAF_SETTINGS{HF_SECTION_PROCESS, "shards", "shards", "N", take_number, CONFIG(shard_count),
+                    1, HF_SHARDS_MAX, NULL, false, false, "threads that serve; default: one a CPU"},
     {HF_SECTION_PROCESS, "io", "io", "HOW", take_choice, CONFIG(io), 0, 0, ios, false, false,
      "uring, epoll, or auto (default): io_uring unless it is refused"},
+    {HF_SECTION_PROCESS, "linger", "linger", "US", take_number, CONFIG(linger_us), 0, 200, NULL,
+     false, false, "microseconds to wait for fuller batches, under load only; default 0"},
     {HF_SECTION_PROCESS, "user", "user", "NAME", take_text, CONFIG(user), 0, HF_NAME_MAX, NULL,
      false, false, "become this user once every address is bound"},
     {HF_SECTION_PROCESS, "seccomp", "seccomp", NULL, take_bool, CONFIG(is_seccomp), 0, 0, NULL,
@@ -476,22 +339,21 @@ static const struct hf_setting settings[] = {
     {HF_SECTION_PROCESS, "dtls-notify-on-stop", "dtls-notify-on-stop", NULL, take_bool,
      CONFIG(is_dtls_notified_on_stop), 0, 0, NULL, false, false,
      "send close_notify to DTLS peers at the end too: wakes every device"},
-    {HF_SECTION_PROCESS, "upstream-prefix", "upstream-prefix", "PREFIX", take_prefix,
+    {HF_SECTION_PROCESS, "upstream-prefix", "upstream-prefix", "PREFIX", hf_take_prefix,
      CONFIG(upstream_prefix), 0, 0, NULL, false, false,
      "associations' own addresses towards IPv6 upstreams of datagrams: a /64 routed to this host"},
-    {HF_SECTION_SESSIONS, "tickets", "session-tickets", NULL, take_bool,
-     CONFIG(is_session_tickets), 0, 0, NULL, false, false,
-     "let peers resume by ticket (RFC 5077)"},
+    {HF_SECTION_SESSIONS, "tickets", "session-tickets", NULL, take_bool, CONFIG(is_session_tickets),
+     0, 0, NULL, false, false, "let peers resume by ticket (RFC 5077)"},
     {HF_SECTION_SESSIONS, "cache", "session-cache", "N", take_number, CONFIG(session_cache), 0,
      1U << 24, NULL, false, false,
      "let peers resume by session ID: so many sessions, all shards together; default 0"},
-    {HF_SECTION_SESSIONS, "lifetime", "session-lifetime", "TIME", take_duration,
-     CONFIG(session_us), SECOND, 7 * DAY, NULL, false, false,
+    {HF_SECTION_SESSIONS, "lifetime", "session-lifetime", "TIME", take_duration, CONFIG(session_us),
+     SECOND, 7 * DAY, NULL, false, false,
      "of a session, at least 2048s; default 1h; never beyond its credential's"},
     {HF_SECTION_SESSIONS, "shared-secrets", "shared-secrets", "FILE", take_text,
      CONFIG(shared_secrets), 0, HF_PATH_TEXT_MAX, NULL, false, false,
      "cookie and ticket keys shared by nodes behind a balancer: handfastctl secrets"},
-    {HF_SECTION_METRICS, "address", "metrics", "ADDR:PORT", take_metrics, 0, 0, 0, NULL, false,
+    {HF_SECTION_METRICS, "address", "metrics", "ADDR:PORT", hf_take_metrics, 0, 0, 0, NULL, false,
      false, "serve /metrics, /healthz and /readyz by HTTP here"},
     {HF_SECTION_CONTROL, "socket", "control", "PATH", take_text, CONFIG(control_socket), 0,
      HF_SOCKET_TEXT_MAX, NULL, false, false, "serve handfastctl(8) on this Unix socket"},
@@ -570,7 +432,7 @@ const struct hf_setting *hf_settings(size_t *out_count)
 const char *hf_settings_section_name(enum hf_settings_section section)
 {
     static const char *const names[HF_SECTION_COUNT] = {
-        NULL,  "process", "sessions", "metrics",  "control",
+        NULL,  "process", "sessions", "metrics",   "control",
         "log", "limits",  "listener", "authority", "maf"};
     return names[section];
 }

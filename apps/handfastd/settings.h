@@ -49,6 +49,13 @@ struct hf_setting {
     const char *help;
 };
 
+/** hf_setting_refuse writes `"value" is not expected` as the reason, and gives false. */
+bool hf_setting_refuse(char reason[HF_SETTING_REASON_MAX], const char *value,
+                       const char *expected);
+
+/** hf_setting_field gives the place of the setting's value in `base`. */
+void *hf_setting_field(void *base, const struct hf_setting *setting);
+
 /** hf_settings gives the table. */
 const struct hf_setting *hf_settings(size_t *out_count);
 

@@ -144,7 +144,8 @@ static void drain(struct hf_loop *loop, void *arg)
     struct hf_shard *shard = arg;
     atomic_store(&shard->is_waking, false);
     for (uint32_t i = 0; i < shard->shared->config->authority_count; i++)
-        hf_authority_drain(shard->shared->authorities[i], shard->index, hf_loop_engine(loop));
+        hf_authority_drain(shard->shared->authorities[i], shard->index, hf_loop_engine(loop),
+                           shard->shared->maf);
     hf_maf_drain(shard->shared->maf, shard->index, hf_loop_engine(loop));
 }
 
@@ -313,30 +314,31 @@ static void handle_second(struct hf_loop *loop, void *arg)
 }
 
 /* Each authority of a listener has its own keys; the engine has seen to it that the name is known.
- * A certificate that does not say whose it is leaves that to the CSE, at registration: on Mca, that
- * is; the engine refuses a CSE nobody knows. */
+ * A certificate that does not say whose it is, and that the entity map does not know, leaves that
+ * to the CSE, at registration: on Mca, that is; the engine refuses a CSE nobody knows. */
 static void request_key(struct hf_engine *engine, const struct hf_request *request, void *arg)
 {
-    static const struct hf_answer unknown = {.kind = HF_ANSWER_IDENTITY,
-                                             .entity_kind = HF_ENTITY_PENDING};
     const struct hf_shard *shard = arg;
     const struct hf_daemon_config *config = shard->shared->config;
     uint32_t authority =
         hf_daemon_config_authority(config, request->listener_index, request->server_name);
-    if (request->kind == HF_REQUEST_IDENTITY && request->psk_identity.len == 0) {
-        (void)hf_engine_answer(engine, request->ticket, &unknown);
-        return;
-    }
     /* Of a certificate's session the engine has seen to it that nothing of it is revoked. */
-    if (request->kind == HF_REQUEST_SESSION && request->credential_id.len > 0 &&
-        request->credential_id.data[0] == '3') {
-        (void)hf_engine_answer(engine, request->ticket, &unknown);
+    bool is_certificate = request->kind == HF_REQUEST_IDENTITY
+                              ? request->psk_identity.len == 0
+                              : request->kind == HF_REQUEST_SESSION &&
+                                    request->credential_id.len > 0 &&
+                                    request->credential_id.data[0] == '3';
+    if (is_certificate) {
+        hf_authority_identify(shard->shared->authorities[authority], shard->index, engine, request);
         return;
     }
     if (request->kind == HF_REQUEST_KEY &&
-        hf_maf_is_ours(shard->shared->maf, request->psk_identity)) {
+        hf_maf_is_for(shard->shared->maf, config->authorities[authority].maf_set,
+                      request->psk_identity)) {
+        const struct hf_onward_question question = {request->ticket, request->psk_identity,
+                                                    request->path->peer};
         if (!hf_authority_try(shard->shared->authorities[authority], shard->index, engine, request))
-            hf_maf_ask(shard->shared->maf, shard->index, engine, request);
+            hf_maf_ask(shard->shared->maf, shard->index, engine, &question);
         return;
     }
     const struct hf_key_source *source = &shard->sources[authority];
@@ -347,8 +349,11 @@ static void request_key(struct hf_engine *engine, const struct hf_request *reque
 static void cancel_key(struct hf_ticket ticket, void *arg)
 {
     const struct hf_shard *shard = arg;
-    if (shard->shared->maf != NULL)
-        hf_maf_cancel(shard->shared->maf, shard->index, ticket);
+    if (shard->shared->maf == NULL)
+        return;
+    for (uint32_t i = 0; i < shard->shared->config->authority_count; i++)
+        hf_authority_cancel(shard->shared->authorities[i], shard->index, ticket);
+    hf_maf_cancel(shard->shared->maf, shard->index, ticket);
 }
 
 /* ---- the thread --------------------------------------------------------------------------- */

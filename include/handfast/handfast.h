@@ -3,9 +3,11 @@
 #define HANDFAST_HANDFAST_H
 
 #include <handfast/engine.h>
+#include <handfast/entitymap.h>
 #include <handfast/job.h>
 #include <handfast/keyfile.h>
 #include <handfast/pair.h>
 #include <handfast/originator.h>
+#include <handfast/transfer.h>
 
 #endif

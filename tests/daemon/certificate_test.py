@@ -65,8 +65,6 @@ class CertificateFixture(operation_fixture.OperationFixture):
         self.assertIsNotNone(found, text)
         return json.loads(found.group(0))
 
-
-class CertificateTest(CertificateFixture):
     def openssl(self, daemon, *options, who="ae", issuer="sp", anchor="root", text=None):
         """What s_client says, having asked whoami."""
         own = ["-cert", self.path(f"{who}.pem"), "-key", self.path(f"{who}.key")] if who else []
@@ -84,6 +82,45 @@ class CertificateTest(CertificateFixture):
         self.assertIsNotNone(found, text)
         return int(found.group(1))
 
+    def gnutls_command(self, daemon, types, who):
+        return ["gnutls-cli", "-p", str(daemon.port("tls")), "127.0.0.1", "--rawpkkeyfile",
+                self.path(f"{who}.key"), "--rawpkfile", self.path(f"{who}.pub"), "--priority",
+                f"{PRIORITY}:{types}", "--no-ca-verification", "--insecure"]
+
+    def gnutls(self, daemon, types, who):
+        done = subprocess.run(
+            self.gnutls_command(daemon, types, who), capture_output=True, text=True,
+            input="GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", timeout=PATIENCE,
+            check=False)
+        return done.stdout + done.stderr
+
+    def client_of(self, daemon, types, who):
+        process = subprocess.Popen(self.gnutls_command(daemon, types, who), stdin=subprocess.PIPE,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(process.stdin.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
+
+    def stay(self, daemon, who, issuer="sp"):
+        chain = ["-cert_chain", self.path(f"{issuer}.pem")] if issuer else []
+        process = subprocess.Popen(
+            ["openssl", "s_client", "-quiet", "-tls1_2", "-connect",
+             f"127.0.0.1:{daemon.port('tls')}", "-cert", self.path(f"{who}.pem"), "-key",
+             self.path(f"{who}.key"), *chain],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(process.stdin.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
+
+    def check(self, *options):
+        return subprocess.run([process_test.HANDFASTD, "--check", "--dtls", "127.0.0.1:0",
+                               *options], capture_output=True, text=True, timeout=PATIENCE,
+                              check=False)
+
+
+class CertificateTest(CertificateFixture):
     def test_every_flavour_is_who_it_is(self):
         flavours = 'client-flavours = {"cse-id", "ae-id"}'
         daemon = self.serve(self.authority("sp", flavours, f'crl = "{self.path("all.crl")}"'))
@@ -158,37 +195,6 @@ class CertificateTest(CertificateFixture):
         client.wait(PATIENCE)
         self.assertEqual(daemon.stop(), 0)
 
-    def gnutls_command(self, daemon, types, who):
-        return ["gnutls-cli", "-p", str(daemon.port("tls")), "127.0.0.1", "--rawpkkeyfile",
-                self.path(f"{who}.key"), "--rawpkfile", self.path(f"{who}.pub"), "--priority",
-                f"{PRIORITY}:{types}", "--no-ca-verification", "--insecure"]
-
-    def gnutls(self, daemon, types, who):
-        done = subprocess.run(
-            self.gnutls_command(daemon, types, who), capture_output=True, text=True,
-            input="GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", timeout=PATIENCE,
-            check=False)
-        return done.stdout + done.stderr
-
-    def client_of(self, daemon, types, who):
-        process = subprocess.Popen(self.gnutls_command(daemon, types, who), stdin=subprocess.PIPE,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.addCleanup(process.stdin.close)
-        self.addCleanup(process.wait)
-        self.addCleanup(process.kill)
-        return process
-
-    def stay(self, daemon, who):
-        process = subprocess.Popen(
-            ["openssl", "s_client", "-quiet", "-tls1_2", "-connect",
-             f"127.0.0.1:{daemon.port('tls')}", "-cert", self.path(f"{who}.pem"), "-key",
-             self.path(f"{who}.key"), "-cert_chain", self.path("sp.pem")],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.addCleanup(process.stdin.close)
-        self.addCleanup(process.wait)
-        self.addCleanup(process.kill)
-        return process
-
     def test_a_reload_ends_only_those_it_revokes(self):
         crl = os.path.join(self.directory.name, "crl")
         shutil.copy(self.path("root.crl"), crl)
@@ -212,11 +218,6 @@ class CertificateTest(CertificateFixture):
         self.assertEqual(self.alert(self.openssl(daemon, who="ae-revoked")), 44)
         self.who(self.openssl(daemon))
         self.assertEqual(daemon.stop(), 0)
-
-    def check(self, *options):
-        return subprocess.run([process_test.HANDFASTD, "--check", "--dtls", "127.0.0.1:0",
-                               *options], capture_output=True, text=True, timeout=PATIENCE,
-                              check=False)
 
     def test_check_knows_what_is_wrong_and_what_expires(self):
         good = ("--cert", self.path("in-cse.pem"), "--key", self.path("in-cse.key"),

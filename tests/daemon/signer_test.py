@@ -15,7 +15,7 @@ from process_test import KEY, PATIENCE
 SIGNER = None
 
 
-class SignerTest(certificate_test.CertificateTest):
+class SignerTest(certificate_test.CertificateFixture):
     def setUp(self):
         super().setUp()
         self.signer_socket = os.path.join(self.directory.name, "signer")
