@@ -15,9 +15,12 @@
 #endif
 #endif
 
+#define IDENTITY_CLASS_SHIFT 30 /* of identity.c: which pool a block is of */
+
 struct totals {
     uint32_t live, open, half_open, parked, streams, identities, in_table, timers, queued, spoiled;
     uint32_t proofs; /* of handshakes */
+    uint32_t small_identities, mac_keys;
 };
 
 static void audit_links(const struct hf_engine *engine, const struct hf_association *association,
@@ -94,8 +97,13 @@ static void audit_association(struct totals *totals, const struct hf_engine *eng
         FUZZ_CHECK(association->timer.prev != 0); /* a partial record has a deadline */
         totals->streams++;
     }
-    for (uint32_t at = association->identity; at != HF_NONE; totals->identities++)
-        memcpy(&at, hf_pool_at(&engine->identities, at), sizeof at);
+    totals->mac_keys += association->mac_keys != HF_NONE;
+    uint32_t at = association->identity;
+    if (at != HF_NONE && at >> IDENTITY_CLASS_SHIFT != 0)
+        totals->small_identities++;
+    else
+        for (; at != HF_NONE; totals->identities++)
+            memcpy(&at, hf_pool_at(&engine->identities, at), sizeof at);
     hf_identity_copy(&info, engine, association->identity);
     const struct hf_handshake *handshake = hf_handshake_of(engine, association);
     if (!hf_is_datagram(association) || (handshake && handshake->predecessor != HF_NONE))
@@ -146,7 +154,12 @@ void fuzz_audit(const struct fuzz_world *world)
     FUZZ_CHECK(totals.open == counters.associations);
     FUZZ_CHECK(totals.half_open == counters.handshakes_open);
     FUZZ_CHECK(totals.parked == counters.parked);
+    uint32_t small_used = 0;
+    for (size_t i = 0; i < HF_SMALL_IDENTITIES; i++)
+        small_used += engine->small_identities[i].used;
     FUZZ_CHECK(totals.identities == engine->identities.used);
+    FUZZ_CHECK(totals.small_identities == small_used);
+    FUZZ_CHECK(totals.mac_keys == engine->mac_keys.used);
     FUZZ_CHECK(totals.streams + engine->streams_spent_count == counters.stream_buffers);
     FUZZ_CHECK(totals.timers == engine->wheel.armed);
     FUZZ_CHECK(engine->answers_count <= engine->answers_max);

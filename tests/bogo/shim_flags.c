@@ -155,8 +155,8 @@ static bool is_version_possible(const struct shim_flags *out)
             out->expect_version == 0xFEFD);
 }
 
-/* Whose a flag is: of the first connection (1), of those that resume (2), of all (3), or of one that
- * begins again (0), as none does here. */
+/* Whose a flag is: of the first connection (1), of those that resume (2), of all (3), or of one
+ * that begins again (0), as none does here. */
 static unsigned split_prefix(const char **name)
 {
     static const char *const prefixes[] = {"-on-retry-", "-on-initial-", "-on-resume-"};
