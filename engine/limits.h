@@ -35,8 +35,8 @@ HF_MUST_USE bool hf_limits_due(uint32_t *out, const struct hf_engine *engine,
 
 /** hf_limits_evict ends the longest silent of the next open associations in turn, if it may go; of
  *  all, or of those of one quota, but never one at the path `beside`, if there is one: the newcomer
- *  there may be about to replace it. Nothing is kept in order for it, so that nothing is paid for it
- *  but here. False: none may, or there is no room to say so. */
+ *  there may be about to replace it. No order is kept for it, so nothing is paid for it but here.
+ *  False: none may, or there is no room to say so. */
 HF_MUST_USE bool hf_limits_evict(struct hf_engine *engine, uint32_t quota_index,
                                  const struct hf_path_key *beside);
 

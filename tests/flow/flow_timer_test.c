@@ -301,8 +301,8 @@ static void age_ends_an_association(void **state)
         struct sim_client *busy = sim_add_open(&sim, &plan);
         struct sim_client *quiet = sim_add_open(&sim, &plan);
         if (is_reloaded) {
-            options.config.age_us_max = 20 * SECOND;
-            assert_int_equal(hf_engine_update_limits(sim.engine, &options.config), HF_OK);
+            sim.options.config.age_us_max = 20 * SECOND;
+            assert_int_equal(hf_engine_update_limits(sim.engine, &sim.options.config), HF_OK);
         }
         for (int second = 0; second < 25; second++) {
             if (!busy->is_ended)
