@@ -68,7 +68,8 @@ static enum hf_status admit(struct hf_engine *engine, uint32_t index, bool is_re
     if (engine->config.quota_count == 0)
         return HF_OK;
     if (quota->associations_max > 0 && !is_restart &&
-        counters->associations >= quota->associations_max && !hf_limits_evict(engine, index, NULL)) {
+        counters->associations >= quota->associations_max &&
+        !hf_limits_evict(engine, index, NULL)) {
         counters->refused_associations++;
         return HF_E_AUTHORITY_LIMIT;
     }
