@@ -7,8 +7,8 @@
  * from 1,000 addresses that do receive, with the cookie the server gave, and nothing after. cid:
  * records with random connection IDs from anywhere. replay, corrupt: the records that devices are
  * sending to the server right now, taken off the interface and sent again from their own addresses,
- * as they were or with a bit turned over. Needs CAP_NET_RAW: addresses are forged. Prints the number
- * of datagrams sent. Only addresses in 127.0.0.0/8 are taken.
+ * as they were or with a bit turned over. Needs CAP_NET_RAW: addresses are forged. Prints how many
+ * datagrams were sent. Only addresses in 127.0.0.0/8 are taken.
  */
 #include <arpa/inet.h>
 #include <errno.h>
