@@ -244,6 +244,7 @@ static bool start(struct process *process)
     }
     if (!take_over(daemon))
         return false;
+    hf_maf_serve(shared->maf);
     for (uint32_t i = 0; i < daemon->shard_count; i++)
         hf_shard_serve(daemon->shards[i]);
     daemon->state = HF_DAEMON_SERVING;

@@ -3,12 +3,14 @@
 end: in good order, killed, with a file that is damaged or another process's, expired or revoked;
 under seccomp."""
 import datetime
+import json
 import os
+import signal
 import subprocess
 import time
 
 import maf_fixture
-from maf_fixture import PATIENCE, SOURCE
+from maf_fixture import PATIENCE, SOURCE, TARGET
 from maf_front_test import FQDN, LOCAL, FrontTest, Proxy
 
 
@@ -169,6 +171,41 @@ class CacheTest(FrontTest):
         self.assertIn("event=maf_cache_lost", "\n".join(old.lines))
         new.stop()
         self.assertIsNone(self.start().whoami(name))
+
+    def test_a_successor_has_them(self):
+        """handfastctl restart: associations go over, and so do the keys they were made with."""
+        name = self.register(self.maf)
+        gone = self.register(self.maf)
+        with open(self.path("conf"), "w", encoding="ascii") as file:
+            file.write(f'''
+authority "a" {{ psk-file = "{self.path("local-keys")}" }}
+listener "t" {{ transport = tls address = "127.0.0.1:0" respond = whoami }}
+listener "d" {{ transport = dtls address = "127.0.0.1:0" respond = whoami }}
+metrics {{ address = "127.0.0.1:0" }}
+control {{ socket = "{self.path("front.sock")}" takeover = "{self.path("takeover.sock")}" }}
+process {{ maf-cache = "{self.cache}" maf-cache-key = "{self.secrets}" }}
+maf "{FQDN}" {{
+    address = {{"127.0.0.1:{self.proxy.port}"}} origin = "{TARGET[2]}"
+    identity = "{TARGET[0]}" psk-file = "{self.path("front-keys")}"
+}}
+''')
+        front = self.start_front(0, config=self.path("conf"))
+        stayer = front.stay(name)
+        self.assertTrue(stayer.ask())
+        self.assertIsNotNone(front.whoami(gone))
+        front.control("revoke", f"{gone}@{FQDN}")
+        self.maf_down()
+        front.control("restart")
+        pid = json.loads(front.control("status", "--json"))["pid"]
+        self.assertNotEqual(pid, front.process.pid)
+        self.addCleanup(lambda: os.kill(pid, signal.SIGTERM))
+        front.wait_for("event=maf_cache_loaded")
+        self.assertTrue(stayer.ask())
+        self.assertIsNotNone(front.whoami(name))
+        self.assertIsNone(front.whoami(gone))
+        front.control("revoke", f"{name}@{FQDN}")
+        self.assertFalse(stayer.ask())  # the association that came over has the key's context
+        self.assertIsNone(front.whoami(name))
 
     def test_what_cannot_be_written(self):
         os.mkdir(self.cache)  # a directory is in the way
