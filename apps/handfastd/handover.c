@@ -55,6 +55,8 @@ struct hf_handover {
     uint32_t attempts; /* that have ended */
     bool is_done;
     char reason[HF_HANDOVER_ERROR_MAX]; /* of the last that failed */
+    uint32_t waiting; /* in hf_handover_restart() */
+    bool is_ending;
 };
 
 static uint64_t now_us(void)
@@ -418,6 +420,12 @@ void hf_handover_close(struct hf_handover *handover)
         (void)unlink(handover->address.sun_path);
     close(handover->listen_fd);
     close(handover->end_fd);
+    pthread_mutex_lock(&handover->lock);
+    handover->is_ending = true; /* whoever asked for it may not have looked yet */
+    pthread_cond_broadcast(&handover->changed);
+    while (handover->waiting > 0)
+        pthread_cond_wait(&handover->changed, &handover->lock);
+    pthread_mutex_unlock(&handover->lock);
     pthread_cond_destroy(&handover->changed);
     pthread_mutex_destroy(&handover->lock);
     free(handover);
@@ -429,7 +437,9 @@ void hf_handover_close(struct hf_handover *handover)
 static bool await(struct hf_handover *handover, char *error, uint32_t attempts)
 {
     struct hf_starter *starter = handover->daemon->starter;
-    for (int i = 0; i < RESTART_SECONDS * 10 && handover->attempts == attempts; i++) {
+    for (int i = 0; i < RESTART_SECONDS * 10 && handover->attempts == attempts &&
+                    !handover->is_ending;
+         i++) {
         struct timespec until;
         clock_gettime(CLOCK_REALTIME, &until);
         until.tv_nsec += 100000000;
@@ -450,10 +460,13 @@ bool hf_handover_restart(struct hf_handover *handover, pid_t *out,
     if (handover == NULL)
         return fail(error, "there is no takeover socket: control { takeover = ... }");
     pthread_mutex_lock(&handover->lock);
+    handover->waiting++;
     uint32_t attempts = handover->attempts;
     bool is_done = hf_starter_start(out, handover->daemon->starter) ||
                    fail(error, "the new process could not be started");
     is_done = is_done && await(handover, error, attempts);
+    handover->waiting--;
+    pthread_cond_broadcast(&handover->changed);
     pthread_mutex_unlock(&handover->lock);
     return is_done;
 }
