@@ -9,6 +9,7 @@ and a fresh client, must be served all the while. Everything is on loopback, por
 choice. The last line is "N passed, N failed[, N skipped]".
 """
 import argparse
+import concurrent.futures
 import itertools
 import os
 import random
@@ -585,12 +586,15 @@ def main():
     parser.add_argument("--binary", required=True)
     parser.add_argument("--count", type=int, default=10000, help="how many thousand is thousands")
     parser.add_argument("--seed", type=int, default=2026)
+    parser.add_argument("--jobs", type=int, default=4, help="cases at once")
     parser.add_argument("cases", nargs="*")
     options = parser.parse_args()
     cases = [value for name, value in globals().items() if name.startswith("case_")]
     wanted = [case for case in cases if not options.cases or case.__name__[5:] in options.cases]
     print(f"seed {options.seed}")
-    results = [run_case(case, options) for case in wanted]
+    # Most of them wait. Processes, because some want more descriptors than one may have.
+    with concurrent.futures.ProcessPoolExecutor(options.jobs) as pool:
+        results = list(pool.map(run_case, wanted, [options] * len(wanted)))
     tail = f", {results.count('skipped')} skipped" if "skipped" in results else ""
     print(f"{results.count('passed')} passed, {results.count('failed')} failed{tail}")
     return 1 if "failed" in results or not results else 0
