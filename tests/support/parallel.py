@@ -1,7 +1,8 @@
 """parallel.py - unittest.main() for tests that mostly wait for other processes: several at once.
 
 Every class is set up before its first test and taken down behind the last of all. A test must not
-share anything with another that both change: the working directory, the environment, a port.
+share anything with another that both change: the working directory, the environment, a port. One
+that must not be late, such as one of a rate, is marked with @alone and comes last, by itself.
 """
 import concurrent.futures
 import os
@@ -10,7 +11,16 @@ import time
 import unittest
 
 # Of one program; ctest runs several of those.
-JOBS = int(os.environ.get("HF_TEST_JOBS", "5"))
+JOBS = int(os.environ.get("HF_TEST_JOBS", "4"))
+
+
+def alone(test):
+    test.is_alone = True
+    return test
+
+
+def is_alone(test):
+    return hasattr(getattr(test, test.id().rpartition(".")[2]), "is_alone")
 
 
 def flat(suite):
@@ -68,8 +78,12 @@ class Runner:
         classes = list(dict.fromkeys(type(test) for test in tests))
         ready = [cls for cls in classes if getattr(cls, "__unittest_skip__", False) or
                  self.fixture(cls, cls.setUpClass)]
+        tests = [test for test in tests if type(test) in ready]
         with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
-            list(pool.map(self.run_test, (test for test in tests if type(test) in ready)))
+            list(pool.map(self.run_test, (test for test in tests if not is_alone(test))))
+        for test in tests:
+            if is_alone(test):
+                self.run_test(test)
         for cls in ready:
             if not getattr(cls, "__unittest_skip__", False):
                 self.fixture(cls, cls.tearDownClass)
