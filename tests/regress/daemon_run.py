@@ -4,7 +4,7 @@ half-open and vanishing connections by the thousand, signals at the wrong time.
 
     daemon_run.py --binary HANDFASTD [--count N] [--seed N] [CASE...]
 
-Beside every case two associations of openssl s_client stay open, one each on TLS and DTLS; they, and
+Beside every case two associations of openssl s_client stay open, one on TLS, one on DTLS; they and
 a fresh client, must be served all the while. All on loopback; a process a case, for descriptors.
 """
 import argparse
