@@ -55,7 +55,8 @@ class Load:
         self.process = subprocess.Popen(
             [TOOL, "load", f"--{transport}", f"127.0.0.1:{daemon.port(transport)}", "--psk-file",
              daemon.key_file, "--devices", str(devices), "--messages", str(messages), "--json",
-             "--hold", "input"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+             "--hold", "input"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, text=True)
 
     def result(self):
         """Once all is said; until then nobody goes."""
