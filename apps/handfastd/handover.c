@@ -51,12 +51,11 @@ struct hf_handover {
     pid_t successor;
     uint64_t written, connections;
     pthread_mutex_t lock; /* guards the rest */
+    int successor_fd;     /* -1: none is here */
     pthread_cond_t changed;
     uint32_t attempts; /* that have ended */
     bool is_done;
     char reason[HF_HANDOVER_ERROR_MAX]; /* of the last that failed */
-    uint32_t waiting; /* in hf_handover_restart() */
-    bool is_ending;
 };
 
 static uint64_t now_us(void)
@@ -298,6 +297,13 @@ static void note(struct hf_handover *handover, bool is_done, const char *reason)
     pthread_mutex_unlock(&handover->lock);
 }
 
+static void set_successor(struct hf_handover *handover, int fd)
+{
+    pthread_mutex_lock(&handover->lock);
+    handover->successor_fd = fd;
+    pthread_mutex_unlock(&handover->lock);
+}
+
 static void accept_one(struct hf_handover *handover)
 {
     char error[HF_HANDOVER_ERROR_MAX] = "";
@@ -305,6 +311,7 @@ static void accept_one(struct hf_handover *handover)
     if (fd < 0)
         return;
     bool is_done = false;
+    set_successor(handover, fd);
     if (!hf_handover_peer(&handover->successor, fd, handover->owner))
         (void)fail(error, "not allowed: only root and the daemon's user");
     else
@@ -312,6 +319,7 @@ static void accept_one(struct hf_handover *handover)
     if (!is_done)
         hf_log_message(HF_LOG_WARNING, "handover_failed", "pid %d: %s; serving on",
                        (int)handover->successor, error);
+    set_successor(handover, -1);
     note(handover, is_done, error);
     close(fd);
 }
@@ -386,6 +394,7 @@ bool hf_handover_open(struct hf_handover **out, char error[HF_HANDOVER_ERROR_MAX
         return refuse(error, path, "no memory");
     handover->daemon = daemon;
     handover->control_fd = control_fd;
+    handover->successor_fd = -1;
     handover->owner = sandbox->has_user ? sandbox->uid : geteuid();
     handover->address.sun_family = AF_UNIX;
     snprintf(handover->address.sun_path, sizeof(handover->address.sun_path), "%s", path);
@@ -410,22 +419,27 @@ bool hf_handover_open(struct hf_handover **out, char error[HF_HANDOVER_ERROR_MAX
     return false;
 }
 
-void hf_handover_close(struct hf_handover *handover)
+void hf_handover_stop(struct hf_handover *handover)
 {
     if (handover == NULL)
         return;
     (void)eventfd_write(handover->end_fd, 1);
+    pthread_mutex_lock(&handover->lock);
+    if (handover->successor_fd >= 0 && !handover->daemon->is_handed_over)
+        (void)shutdown(handover->successor_fd, SHUT_RDWR);
+    pthread_mutex_unlock(&handover->lock);
     pthread_join(handover->thread, NULL);
+    note(handover, handover->daemon->is_handed_over, "it stops");
+}
+
+void hf_handover_close(struct hf_handover *handover)
+{
+    if (handover == NULL)
+        return;
     if (handover->daemon->is_path_ours)
         (void)unlink(handover->address.sun_path);
     close(handover->listen_fd);
     close(handover->end_fd);
-    pthread_mutex_lock(&handover->lock);
-    handover->is_ending = true; /* whoever asked for it may not have looked yet */
-    pthread_cond_broadcast(&handover->changed);
-    while (handover->waiting > 0)
-        pthread_cond_wait(&handover->changed, &handover->lock);
-    pthread_mutex_unlock(&handover->lock);
     pthread_cond_destroy(&handover->changed);
     pthread_mutex_destroy(&handover->lock);
     free(handover);
@@ -437,9 +451,7 @@ void hf_handover_close(struct hf_handover *handover)
 static bool await(struct hf_handover *handover, char *error, uint32_t attempts)
 {
     struct hf_starter *starter = handover->daemon->starter;
-    for (int i = 0; i < RESTART_SECONDS * 10 && handover->attempts == attempts &&
-                    !handover->is_ending;
-         i++) {
+    for (int i = 0; i < RESTART_SECONDS * 10 && handover->attempts == attempts; i++) {
         struct timespec until;
         clock_gettime(CLOCK_REALTIME, &until);
         until.tv_nsec += 100000000;
@@ -460,13 +472,10 @@ bool hf_handover_restart(struct hf_handover *handover, pid_t *out,
     if (handover == NULL)
         return fail(error, "there is no takeover socket: control { takeover = ... }");
     pthread_mutex_lock(&handover->lock);
-    handover->waiting++;
     uint32_t attempts = handover->attempts;
     bool is_done = hf_starter_start(out, handover->daemon->starter) ||
                    fail(error, "the new process could not be started");
     is_done = is_done && await(handover, error, attempts);
-    handover->waiting--;
-    pthread_cond_broadcast(&handover->changed);
     pthread_mutex_unlock(&handover->lock);
     return is_done;
 }

@@ -505,9 +505,12 @@ static void *live(void *arg)
 
 bool hf_maf_start(struct hf_maf *maf)
 {
-    if (maf->cache != NULL && !hf_maf_cache_start(maf->cache))
-        return false;
-    maf->is_started = pthread_create(&maf->thread, NULL, live, maf) == 0;
+    if (maf == NULL)
+        return true;
+    maf->is_started = (maf->cache == NULL || hf_maf_cache_start(maf->cache)) &&
+                      pthread_create(&maf->thread, NULL, live, maf) == 0;
+    if (!maf->is_started)
+        maf->config.log(true, "start_failed", "no thread for MAFs", maf->config.arg);
     return maf->is_started;
 }
 

@@ -224,10 +224,8 @@ static bool start(struct process *process)
         return false;
     }
     hf_respond_init();
-    if (shared->maf != NULL && !hf_maf_start(shared->maf)) {
-        hf_log_message(HF_LOG_ERROR, "start_failed", "no thread for MAFs");
+    if (!hf_maf_start(shared->maf))
         return false;
-    }
     hf_job_cache((uint32_t)daemon->started.chain_cache_max);
     if (!open_keylog(daemon) || !start_shards(daemon))
         return false;
@@ -354,8 +352,9 @@ static bool finish(struct process *process)
 {
     struct hf_daemon *daemon = &process->daemon;
     bool is_good = true;
-    hf_handover_close(daemon->handover); /* nothing of it goes on behind its back */
+    hf_handover_stop(daemon->handover); /* nothing of it goes on behind its back */
     hf_control_close(process->control);
+    hf_handover_close(daemon->handover);
     hf_metrics_close(process->metrics);
     close_keys(daemon); /* no loop runs any more, but a store's thread still knows the shards */
     for (uint32_t i = 0; i < daemon->shard_count; i++)
