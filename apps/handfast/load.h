@@ -38,6 +38,7 @@ struct hf_load_options {
     bool is_exchanging; /* each device says "up N" and wants it back */
     bool is_notified;   /* and waits for "late N" */
     bool is_held_for_input;
+    bool is_in_waves; /* nobody begins before all others have ended */
     bool has_devices; /* a population; otherwise a measurement of `count` handshakes */
     uint16_t psk_suite, certificate_suite;
     struct sockaddr_in server;
