@@ -119,6 +119,8 @@ static bool open_keys(struct hf_connect_session *session)
     const char *path = session->options->psk_file;
     char error[HF_KEYFILE_ERROR_MAX];
     struct hf_bytes text;
+    if (session->options->maf.fqdn != NULL)
+        return hf_connect_order_key(session) && choose_identity(session);
     if (path == NULL)
         return true;
     if (!read_text(&text, path))
@@ -275,6 +277,13 @@ void hf_connect_keep_session(const struct hf_connect_session *session, struct hf
         (void)fail(path ? path : "session", strerror(errno));
     if (fd >= 0)
         (void)close(fd);
+}
+
+void hf_connect_forget_session(const struct hf_connect_session *session)
+{
+    const char *path = session->options->session_file;
+    if (path != NULL && unlink(path) != 0 && errno != ENOENT)
+        (void)fail(path, strerror(errno));
 }
 
 bool hf_connect_open(struct hf_connect_session *session, const struct hf_connect_options *options)

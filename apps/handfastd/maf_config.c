@@ -82,6 +82,46 @@ bool hf_maf_config_take_address(void *base, char *reason, const struct hf_settin
     return true;
 }
 
+#define NO_MAF "none" /* no FQDN: it has no dot */
+
+bool hf_maf_config_take_name(void *base, char *reason, const struct hf_setting *setting,
+                             const char *value)
+{
+    struct hf_daemon_authority *authority = base;
+    size_t len = strlen(value);
+    (void)setting;
+    if (authority->maf_count == HF_MAF_CONFIG_MAX)
+        return reject(reason, value, "one of at most 16 MAFs");
+    if (strcmp(value, NO_MAF) != 0 && (len >= sizeof(authority->mafs[0]) ||
+                                       !hf_maf_text_is_fqdn(hf_maf_text_view(value))))
+        return reject(reason, value, "the FQDN of a MAF, or none");
+    memcpy(authority->mafs[authority->maf_count++], value, len + 1);
+    return true;
+}
+
+bool hf_maf_config_settle_authority(struct hf_daemon_authority *authority,
+                                    const struct hf_daemon_mafs *mafs, char *error,
+                                    size_t error_max)
+{
+    _Static_assert(HF_MAF_CONFIG_MAX <= 32, "a bit each");
+    authority->maf_set = authority->maf_count == 0 ? UINT32_MAX : 0;
+    for (uint32_t i = 0; i < authority->maf_count; i++) {
+        uint32_t index = 0;
+        const char *name = authority->mafs[i];
+        if (strcmp(name, NO_MAF) == 0)
+            continue;
+        while (index < mafs->count && strcasecmp(mafs->mafs[index].fqdn, name) != 0)
+            index++;
+        if (index == mafs->count) {
+            snprintf(error, error_max, "authority \"%.60s\": there is no maf \"%.100s\"",
+                     authority->name, name);
+            return false;
+        }
+        authority->maf_set |= UINT32_C(1) << index;
+    }
+    return true;
+}
+
 static void inherit(char *out, const char *common)
 {
     if (out[0] == '\0')
@@ -107,8 +147,16 @@ static const char *fault_of(const struct hf_daemon_maf *maf)
     return NULL;
 }
 
-bool hf_maf_config_settle(struct hf_daemon_mafs *mafs, char *error, size_t error_max)
+bool hf_maf_config_settle(struct hf_daemon_mafs *mafs, char *error, size_t error_max,
+                          const char *shared_secrets)
 {
+    if (mafs->cache_key[0] == '\0')
+        snprintf(mafs->cache_key, sizeof(mafs->cache_key), "%s", shared_secrets);
+    if (mafs->cache[0] != '\0' && mafs->cache_key[0] == '\0') {
+        snprintf(error, error_max, "maf-cache: no secret to seal it with: maf-cache-key, or "
+                                   "shared-secrets");
+        return false;
+    }
     for (uint32_t i = 0; i < mafs->count; i++) {
         struct hf_daemon_maf *maf = &mafs->mafs[i];
         inherit(maf->identity, mafs->common.identity);
@@ -128,11 +176,7 @@ bool hf_maf_config_settle(struct hf_daemon_mafs *mafs, char *error, size_t error
 
 static bool is_same(const struct hf_daemon_maf *a, const struct hf_daemon_maf *b)
 {
-    return strcmp(a->fqdn, b->fqdn) == 0 && strcmp(a->identity, b->identity) == 0 &&
-           strcmp(a->psk_file, b->psk_file) == 0 &&
-           strcmp(a->certificate, b->certificate) == 0 &&
-           strcmp(a->private_key, b->private_key) == 0 && strcmp(a->ca, b->ca) == 0 &&
-           strcmp(a->crl, b->crl) == 0 && strcmp(a->origin, b->origin) == 0 &&
+    return strcmp(a->fqdn, b->fqdn) == 0 && strcmp(a->origin, b->origin) == 0 &&
            strcmp(a->admin_fqdn, b->admin_fqdn) == 0 && a->address_count == b->address_count &&
            memcmp(a->addresses, b->addresses, sizeof(a->addresses)) == 0 &&
            a->connections == b->connections && a->pipeline == b->pipeline &&
@@ -141,7 +185,7 @@ static bool is_same(const struct hf_daemon_maf *a, const struct hf_daemon_maf *b
 
 bool hf_maf_config_is_same(const struct hf_daemon_mafs *a, const struct hf_daemon_mafs *b)
 {
-    bool is_all_same = a->count == b->count;
+    bool is_all_same = a->count == b->count && strcmp(a->cache, b->cache) == 0;
     for (uint32_t i = 0; i < a->count && is_all_same; i++)
         is_all_same = is_same(&a->mafs[i], &b->mafs[i]);
     return is_all_same;
