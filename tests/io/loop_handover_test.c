@@ -311,8 +311,8 @@ static void a_record_may_be_cut_anywhere(void **state)
     peer_free(peer);
 }
 
-/* The loop's first connection to the upstream, once the loop knows of it, too: one that it calls off
- * while it connects is begun again. */
+/* The loop's first connection to the upstream, once the loop knows of it, too: one that it calls
+ * off while it connects is begun again. */
 static int accept_forwarded(void)
 {
     int fd = accept(upstream_fds[1], NULL, NULL);
