@@ -155,6 +155,10 @@ static void loop_recycle(struct hf_loop *loop)
 static void loop_datagram(struct hf_loop *loop, const struct hf_completion *completion)
 {
     struct hf_datagram datagram;
+    if (loop->sockets[completion->index].is_plain) {
+        hf_entrance_datagram(loop, completion);
+        return;
+    }
     if (hf_udp_receive(&datagram, loop, completion) != HF_WAITING)
         return;
     /* The engine is full: empty it and try once more. The buffer is held, so it stays. */
@@ -299,6 +303,7 @@ static void loop_begin_stop(struct hf_loop *loop)
     loop->is_stopping = true;
     loop->stop_until_us = loop->now_us + loop->config.stop_us_max;
     loop->is_turn_due = true;
+    hf_entrance_stop(loop);
     for (uint32_t i = 0; i < loop->socket_count; ++i) {
         struct hf_socket *socket = &loop->sockets[i];
         if (socket->transport != HF_TRANSPORT_TLS)
@@ -383,6 +388,16 @@ static const char *check_client_socket(const struct hf_loop_socket *socket,
     return NULL;
 }
 
+static const char *check_plain_socket(const struct hf_loop_socket *socket,
+                                      const struct hf_config *engine)
+{
+    if (socket->listener_index >= engine->dialer_count)
+        return "a plain socket names a dialer that does not exist";
+    if (engine->dialers[socket->listener_index].transport != socket->transport)
+        return "a plain socket and its dialer differ in transport";
+    return NULL;
+}
+
 static enum hf_status loop_check(char error[HF_LOOP_ERROR_MAX], const struct hf_loop_config *config)
 {
     const char *why = NULL;
@@ -401,7 +416,8 @@ static enum hf_status loop_check(char error[HF_LOOP_ERROR_MAX], const struct hf_
              config->send_queue_len_max / 4 < config->send_queue_len_high)
         why = "send_queue_len_high: from 4096 to a quarter of send_queue_len_max";
     for (uint32_t i = 0; !why && i < config->socket_count; ++i)
-        why = config->sockets[i].is_client
+        why = config->sockets[i].is_plain ? check_plain_socket(&config->sockets[i], config->engine)
+              : config->sockets[i].is_client
                   ? check_client_socket(&config->sockets[i], config->engine)
                   : check_socket(&config->sockets[i], config->engine);
     if (!why)

@@ -168,7 +168,7 @@ static void socket_tune_udp(const struct hf_socket *opened, const struct hf_loop
     } else if (opened->is_wildcard) {
         (void)socket_set(fd, IPPROTO_IP, IP_PKTINFO, 1);
     }
-    if (!config->is_unfiltered)
+    if (!config->is_unfiltered && !opened->is_plain)
         socket_filter(fd);
 }
 
@@ -209,7 +209,7 @@ static int socket_bind(struct hf_socket *out, const struct hf_loop_socket *what,
     struct sockaddr_in6 address;
     memset(&address, 0, sizeof address);
     socklen_t len = hf_socket_address_store(&address, &what->address, out->is_v6);
-    if (config->engine->shard_index == 0 && what->address.port != 0) {
+    if ((config->engine->shard_index == 0 || what->is_plain) && what->address.port != 0) {
         int code = socket_probe(what, out->is_v6, &address, len);
         if (code != 0)
             return code;
@@ -240,6 +240,7 @@ enum hf_status hf_socket_open(struct hf_socket *out, char error[HF_LOOP_ERROR_MA
         .listener_index = what->listener_index,
         .is_v6_only = what->is_v6_only,
         .is_client = what->is_client,
+        .is_plain = what->is_plain,
         .fd = -1,
         .transport = what->transport,
         .is_v6 = !socket_is_v4(&what->address),

@@ -256,6 +256,7 @@ static bool start(struct process *process)
     log_io(daemon);
     for (uint32_t i = 0; i < daemon->started.socket_count; i++)
         log_listener(daemon, i);
+    hf_daemon_log_dialers(daemon);
     if (!start_metrics(process) || !start_control(process))
         return false;
     if (!hf_sandbox_drop(&process->sandbox, error, &daemon->started) ||
@@ -567,6 +568,7 @@ int main(int argc, char **argv)
     daemon->reloaded_s = daemon->start_s;
     daemon->is_reload_good = true;
     pthread_mutex_init(&daemon->reload_lock, NULL);
+    pthread_mutex_init(&daemon->shared.pairs.lock, NULL);
     if (!hf_options_parse(config, error, argc, argv)) {
         fprintf(stderr, "handfastd: %s\nTry: handfastd --help\n", error);
         return EXIT_USAGE;

@@ -204,19 +204,28 @@ static const int deadly[] = {
 };
 
 /* Sockets to systemd and to signers, AF_UNIX, are all we ever open from now on; no network but the
- * connections to an upstream, if there is one for streams. */
+ * connections to an upstream, if there is one for streams, and what dialers need: connections, and
+ * datagrams to find out where they would leave. */
 static int allow_sockets(scmp_filter_ctx filter, const struct hf_daemon_config *config)
 {
+#define STREAM (SOCK_STREAM | SOCK_CLOEXEC)
     static const struct scmp_arg_cmp rules[][2] = {
         {{0, SCMP_CMP_EQ, AF_UNIX, 0}, {0}},
-        {{0, SCMP_CMP_EQ, AF_INET, 0}, {1, SCMP_CMP_EQ, SOCK_STREAM | SOCK_CLOEXEC, 0}},
-        {{0, SCMP_CMP_EQ, AF_INET6, 0}, {1, SCMP_CMP_EQ, SOCK_STREAM | SOCK_CLOEXEC, 0}},
+        {{0, SCMP_CMP_EQ, AF_INET, 0}, {1, SCMP_CMP_EQ, STREAM, 0}},
+        {{0, SCMP_CMP_EQ, AF_INET6, 0}, {1, SCMP_CMP_EQ, STREAM, 0}},
+        {{0, SCMP_CMP_EQ, AF_INET, 0}, {1, SCMP_CMP_EQ, STREAM | SOCK_NONBLOCK, 0}},
+        {{0, SCMP_CMP_EQ, AF_INET6, 0}, {1, SCMP_CMP_EQ, STREAM | SOCK_NONBLOCK, 0}},
+        {{0, SCMP_CMP_EQ, AF_INET, 0}, {1, SCMP_CMP_EQ, SOCK_DGRAM | SOCK_CLOEXEC, 0}},
+        {{0, SCMP_CMP_EQ, AF_INET6, 0}, {1, SCMP_CMP_EQ, SOCK_DGRAM | SOCK_CLOEXEC, 0}},
     };
-    unsigned count = hf_forward_has_streams(config) ? 3 : 1;
+#undef STREAM
+    unsigned count = config->dialer_count > 0 ? 7 : hf_forward_has_streams(config) ? 3 : 1;
     int status = 0;
     /* Over io_uring it passes by the filter anyway. */
     if (count > 1 || hf_signers_used(config))
         status = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(connect), 0);
+    if (status == 0 && config->dialer_count > 0) /* from a `source` */
+        status = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(bind), 0);
     for (unsigned i = 0; i < count && status == 0; i++)
         status = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), i == 0 ? 1 : 2,
                                         rules[i]);
