@@ -12,7 +12,7 @@
 #include <time.h>
 
 #define TRIES_MAX 256u /* of a dialer: plaintext that waits */
-#define KEPT_WAITS_US UINT64_MAX
+#define NEVER_US UINT64_MAX
 
 enum stage {
     STAGE_NONE = 0, /* unused */
@@ -342,6 +342,8 @@ static void fail(struct hf_dialers *dialers, struct dialer *dialer, struct hf_lo
     try->address_index++;
     if (++try->address_count % dialer->config.address_count == 0)
         back_off(dialer);
+    if (try->entrance == 0 && !try->is_kept) /* nobody waits for it any more */
+        drop(dialer, try);
     dial(dialers, dialer, loop, try);
 }
 
@@ -355,7 +357,7 @@ static struct try *begin(struct hf_dialers *dialers, struct dialer *dialer, stru
                          uint64_t entrance)
 {
     struct try *try =
-        take(dialer, entrance, entrance == 0 ? KEPT_WAITS_US : now_us() + dialer->config.wait_us);
+        take(dialer, entrance, entrance == 0 ? NEVER_US : now_us() + dialer->config.wait_us);
     if (try == NULL)
         return NULL;
     try->address_index = dialer->address_first;
@@ -497,12 +499,18 @@ void hf_dialers_event(struct hf_dialers *dialers, struct hf_loop *loop,
     }
 }
 
-/* Plaintext that has waited long enough; a datagram's association may still come. */
+/* Plaintext that has waited long enough. What is on its way for it may still come. */
 static void give_up(struct dialer *dialer, struct hf_loop *loop, struct try *try)
 {
     log_given_up(dialer);
     hf_loop_dismiss(loop, try->entrance);
-    drop(dialer, try);
+    if (try->stage == STAGE_WAITING) {
+        drop(dialer, try);
+        return;
+    }
+    count(&dialer->waiting, -1);
+    try->entrance = 0;
+    try->until_us = NEVER_US;
 }
 
 void hf_dialers_second(struct hf_dialers *dialers, struct hf_loop *loop)
@@ -514,7 +522,8 @@ void hf_dialers_second(struct hf_dialers *dialers, struct hf_loop *loop)
         uint64_t now = now_us();
         for (uint32_t at = 0; at < TRIES_MAX; at++) {
             struct try *try = &dialer->tries[at];
-            if (try->stage == STAGE_WAITING && now >= try->until_us)
+            bool is_waiting = try->stage == STAGE_WAITING || try->stage == STAGE_DIALLING;
+            if (is_waiting && now >= try->until_us)
                 give_up(dialer, loop, try);
         }
         keep_one(dialers, dialer, loop);

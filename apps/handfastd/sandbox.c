@@ -115,6 +115,9 @@ static const int allowed[] = {
     SCMP_SYS(faccessat),
     SCMP_SYS(unlink),
     SCMP_SYS(unlinkat),
+    SCMP_SYS(rename),
+    SCMP_SYS(fsync),
+    SCMP_SYS(fdatasync),
     SCMP_SYS(sendmsg),
     SCMP_SYS(sendmmsg),
     SCMP_SYS(sendto),
@@ -204,22 +207,24 @@ static const int deadly[] = {
 };
 
 /* Sockets to systemd and to signers, AF_UNIX, are all we ever open from now on; no network but the
- * connections to an upstream, if there is one for streams, and what dialers need: connections, and
- * datagrams to find out where they would leave. */
+ * connections to an upstream, if there is one for streams, and to MAFs, and what dialers need:
+ * connections, and datagrams to find out where they would leave. */
 static int allow_sockets(scmp_filter_ctx filter, const struct hf_daemon_config *config)
 {
-#define STREAM (SOCK_STREAM | SOCK_CLOEXEC)
-    static const struct scmp_arg_cmp rules[][2] = {
+    const uint64_t kind_mask = ~(uint64_t)SOCK_NONBLOCK;
+    const uint64_t kind = SOCK_STREAM | SOCK_CLOEXEC;
+    const uint64_t datagrams = SOCK_DGRAM | SOCK_CLOEXEC;
+    const struct scmp_arg_cmp rules[][2] = {
         {{0, SCMP_CMP_EQ, AF_UNIX, 0}, {0}},
-        {{0, SCMP_CMP_EQ, AF_INET, 0}, {1, SCMP_CMP_EQ, STREAM, 0}},
-        {{0, SCMP_CMP_EQ, AF_INET6, 0}, {1, SCMP_CMP_EQ, STREAM, 0}},
-        {{0, SCMP_CMP_EQ, AF_INET, 0}, {1, SCMP_CMP_EQ, STREAM | SOCK_NONBLOCK, 0}},
-        {{0, SCMP_CMP_EQ, AF_INET6, 0}, {1, SCMP_CMP_EQ, STREAM | SOCK_NONBLOCK, 0}},
-        {{0, SCMP_CMP_EQ, AF_INET, 0}, {1, SCMP_CMP_EQ, SOCK_DGRAM | SOCK_CLOEXEC, 0}},
-        {{0, SCMP_CMP_EQ, AF_INET6, 0}, {1, SCMP_CMP_EQ, SOCK_DGRAM | SOCK_CLOEXEC, 0}},
+        {{0, SCMP_CMP_EQ, AF_INET, 0}, {1, SCMP_CMP_MASKED_EQ, kind_mask, kind}},
+        {{0, SCMP_CMP_EQ, AF_INET6, 0}, {1, SCMP_CMP_MASKED_EQ, kind_mask, kind}},
+        {{0, SCMP_CMP_EQ, AF_INET, 0}, {1, SCMP_CMP_EQ, datagrams, 0}},
+        {{0, SCMP_CMP_EQ, AF_INET6, 0}, {1, SCMP_CMP_EQ, datagrams, 0}},
     };
-#undef STREAM
-    unsigned count = config->dialer_count > 0 ? 7 : hf_forward_has_streams(config) ? 3 : 1;
+    bool has_mafs = config->mafs.count > 0;
+    unsigned count = config->dialer_count > 0                     ? 5
+                     : hf_forward_has_streams(config) || has_mafs ? 3
+                                                                  : 1;
     int status = 0;
     /* Over io_uring it passes by the filter anyway. */
     if (count > 1 || hf_signers_used(config))

@@ -378,11 +378,10 @@ static void request_key(struct hf_engine *engine, const struct hf_request *reque
         hf_daemon_config_authority(config, request->listener_index, request->is_client,
                                    request->server_name);
     /* Of a certificate's session the engine has seen to it that nothing of it is revoked. */
+    bool is_kind = request->credential_id.len > 0 && request->credential_id.data[0] == '3';
     bool is_certificate = request->kind == HF_REQUEST_IDENTITY
-                              ? request->psk_identity.len == 0
-                              : request->kind == HF_REQUEST_SESSION &&
-                                    request->credential_id.len > 0 &&
-                                    request->credential_id.data[0] == '3';
+                              ? is_kind || request->psk_identity.len == 0
+                              : is_kind && request->kind == HF_REQUEST_SESSION;
     if (is_certificate) {
         hf_authority_identify(shard->shared->authorities[authority], shard->index, engine, request);
         return;

@@ -147,7 +147,8 @@ class DialerFixture(certificate_test.CertificateFixture):
 
 class DialerTest(DialerFixture):
     def test_both_directions(self):
-        here, other = self.start("here"), self.start("other")
+        here = self.start("here", process="seccomp = yes")
+        other = self.start("other")
         self.assertEqual(self.dialer(here)["state"], "idle")
         one, two = self.connect(here), self.connect(other)
         self.assertEqual(self.get(here, "/a", one), "other /a")
@@ -346,7 +347,8 @@ class DatagramTest(DialerFixture):
         return cse.recv(4096)
 
     def test_both_directions_on_one_association_each(self):
-        here, other = self.start("here"), self.start("other")
+        here = self.start("here", process="seccomp = yes")
+        other = self.start("other")
         self.assertEqual(self.ask(here, b"one"), b"other one")
         self.assertEqual(self.ask(here, b"two"), b"other two")  # by another socket
         self.assertEqual(self.ask(other, b"three"), b"here three")
