@@ -355,6 +355,7 @@ struct hf_engine {
     uint32_t now_tick;
     uint8_t *memory;
     size_t memory_len;
+    bool is_draining;  /**< strangers are turned away */
     bool is_importing; /**< between hf_engine_import_begin() and _end() */
     uint32_t import_left_out;
 
@@ -368,6 +369,9 @@ struct hf_engine {
     struct hf_table table;
     struct hf_wheel wheel;
     struct hf_outbox outbox;
+
+    uint8_t *early; /**< within an answer's step: records kept until the association is open */
+    uint32_t early_len;
 
     uint32_t *answers; /**< ring of handshake slots with an answer to take */
     uint32_t answers_head, answers_count, answers_max;

@@ -296,7 +296,11 @@ static void stream_connected(struct hf_loop *loop, struct hf_upstream_stream *st
     hf_upstream_list_remove(loop->upstreams, stream);
     if (stream->is_doomed)
         return;
-    if (result == -ECONNRESET) { /* taken, and broken before we knew */
+    if (result < 0 && loop->is_freezing) { /* called off: again when we go on */
+        stream_hang_up(loop, stream);
+        stream->is_cancel_sent = false;
+        hf_upstream_restore(loop, stream);
+    } else if (result == -ECONNRESET) { /* taken, and broken before we knew */
         stream_broken(loop, stream);
     } else if (result < 0) {
         stream_refused(loop, stream);
@@ -355,7 +359,7 @@ static void stream_arm_receive(struct hf_loop *loop, struct hf_upstream_stream *
 {
     const struct hf_connection *connection = stream_device(loop, stream);
     uint32_t high = loop->config.send_queue_len_high;
-    if (stream->is_receive_armed || stream->is_upstream_done ||
+    if (stream->is_receive_armed || stream->is_upstream_done || loop->is_freezing ||
         (connection && hf_connection_backlog(connection) >= high))
         return;
     uint32_t len = high < HF_STREAM_BUFFER_LEN ? high : HF_STREAM_BUFFER_LEN;
@@ -368,7 +372,7 @@ static void stream_arm_receive(struct hf_loop *loop, struct hf_upstream_stream *
 
 static void stream_arm_writable(struct hf_loop *loop, struct hf_upstream_stream *stream)
 {
-    if (stream->is_writable_armed)
+    if (stream->is_writable_armed || loop->is_freezing)
         return;
     stream->is_writable_armed =
         loop->backend->writable(loop, stream_target(loop, stream, HF_OPERATION_UPSTREAM_WRITABLE));
