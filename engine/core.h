@@ -336,6 +336,7 @@ struct hf_slot_layout {
 };
 
 #define HF_PREFIX_CELLS 4096
+#define HF_SMALL_IDENTITIES 2 /* pools of blocks that hold one identity each */
 #define HF_SERVER_NAME_MAX 256 /* with its NUL */
 
 /** What is left of a quota's rate. */
@@ -363,6 +364,7 @@ struct hf_engine {
     struct hf_pool handshakes;
     struct hf_pool proofs;
     struct hf_pool identities;
+    struct hf_pool small_identities[HF_SMALL_IDENTITIES];
     struct hf_pool mac_keys;
     struct hf_pool streams;
     struct hf_slot_layout slot;
