@@ -253,6 +253,12 @@ enum hf_status hf_loop_join(struct hf_loop *loop, uint64_t entrance, hf_associat
     return join_stream(loop, find_stream(loop, entrance), association);
 }
 
+bool hf_loop_is_joined(struct hf_loop *loop, hf_association_id association)
+{
+    const struct hf_connection *connection = hf_connection_find(loop, association);
+    return connection && connection->upstream != 0;
+}
+
 void hf_loop_dismiss(struct hf_loop *loop, uint64_t entrance)
 {
     struct hf_entrance *datagrams = find_entrance(loop, entrance);

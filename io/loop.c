@@ -378,6 +378,7 @@ enum hf_status hf_loop_run(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX])
     loop->now_us = hf_loop_now_us();
     loop->second_us = loop->now_us + HF_SECOND_US;
     hf_freeze_thaw(loop);
+    hf_counters_publish(loop); /* of what was taken over, too */
     loop_arm(loop);
     while (status == HF_OK && !loop_is_stopped(loop)) {
         if (!loop->is_stopping && __atomic_exchange_n(&loop->freeze_requested, 0, __ATOMIC_ACQ_REL))
@@ -429,9 +430,8 @@ static const char *check_plain_socket(const struct hf_loop_socket *socket,
 {
     if (socket->listener_index >= engine->dialer_count)
         return "a plain socket names a dialer that does not exist";
-    if (engine->dialers[socket->listener_index].transport != socket->transport)
-        return "a plain socket and its dialer differ in transport";
-    return NULL;
+    bool is_fit = engine->dialers[socket->listener_index].transport == socket->transport;
+    return is_fit ? NULL : "a plain socket and its dialer differ in transport";
 }
 
 static enum hf_status loop_check(char error[HF_LOOP_ERROR_MAX], const struct hf_loop_config *config)

@@ -178,6 +178,10 @@ static inline uint64_t hf_loop_datagram_entrance(uint32_t dialer_index)
 HF_MUST_USE enum hf_status hf_loop_join(struct hf_loop *loop, uint64_t entrance,
                                         hf_association_id association);
 
+/** hf_loop_is_joined tells whether an association has a plaintext connection, of an entrance or of
+ *  an upstream. */
+bool hf_loop_is_joined(struct hf_loop *loop, hf_association_id association);
+
 /** hf_loop_dismiss resets the connection, or forgets the datagrams. A stale name does nothing. */
 void hf_loop_dismiss(struct hf_loop *loop, uint64_t entrance);
 

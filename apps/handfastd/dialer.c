@@ -4,58 +4,11 @@
  * All addresses are tried one after the other; when none is left the dialer backs off, for twice as
  * long each time, and then one try goes first: the others follow when it has succeeded.
  */
-#include "dialer.h"
+#include "dialer_private.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#define TRIES_MAX 256u /* of a dialer: plaintext that waits */
-#define NEVER_US UINT64_MAX
-
-enum stage {
-    STAGE_NONE = 0, /* unused */
-    STAGE_WAITING,  /* for its next try */
-    STAGE_DIALLING,
-    STAGE_OPEN, /* established: TLS only if kept and not yet needed; DTLS as long as it lasts */
-};
-
-/* An association that is wanted. */
-struct
-try {
-    enum stage stage;
-    bool is_kept;      /* wanted by nobody but the configuration */
-    bool is_wanted;    /* DTLS: by more plaintext, once this association is over */
-    uint64_t entrance; /* 0: no plaintext yet */
-    uint64_t until_us; /* plaintext waits no longer */
-    hf_association_id association;
-    uint32_t address_index, address_count; /* tried now; tried in all */
-    uint32_t generation;
-};
-
-struct dialer {
-    struct hf_daemon_dialer config;
-    uint32_t index;
-    bool is_ours;
-    uint32_t address_first; /* that has worked last */
-    uint32_t failures;      /* in a row, of all addresses */
-    uint64_t not_before_us;
-    uint8_t session[HF_SESSION_MAX]; /* to resume; secret */
-    size_t session_len;
-    struct try tries[TRIES_MAX];
-    struct hf_address listen; /* written before the shard serves */
-    uint32_t socket_index;
-    /* For other threads; one writer. */
-    _Atomic uint64_t associations, waiting, address_index, next_us;
-    _Atomic uint64_t dials[HF_STATUS_COUNT];
-};
-
-struct hf_dialers {
-    struct hf_dialer_pairs *pairs;
-    uint32_t count;
-    struct dialer dialers[];
-};
 
 static uint64_t now_us(void)
 {
@@ -528,6 +481,42 @@ void hf_dialers_second(struct hf_dialers *dialers, struct hf_loop *loop)
         }
         keep_one(dialers, dialer, loop);
         dial_all(dialers, dialer, loop);
+    }
+}
+
+/* ---- from another process ----------------------------------------------------------------- */
+
+/* One we had dialled. Its plaintext connection has come along; or it has none, and is one kept. */
+static void adopt(struct dialer *dialer, struct hf_loop *loop, hf_association_id association)
+{
+    count(&dialer->associations, 1);
+    if (!dialer->is_ours || hf_loop_is_joined(loop, association))
+        return;
+    struct try *try = take(dialer, 0, NEVER_US);
+    if (try == NULL)
+        return;
+    try->stage = STAGE_OPEN;
+    try->association = association;
+    if (is_datagram(dialer) &&
+        hf_loop_join(loop, hf_loop_datagram_entrance(dialer->index), association) != HF_OK)
+        drop(dialer, try); /* there is another one */
+}
+
+void hf_dialers_adopt(struct hf_dialers *dialers, struct hf_loop *loop)
+{
+    struct hf_association_entry entry;
+    struct hf_association_info info;
+    uint32_t cursor = 0;
+    const struct hf_engine *engine = hf_loop_engine(loop);
+    if (dialers->count == 0)
+        return;
+    while (
+        hf_engine_next_association(&entry, &cursor, engine, hf_engine_association_slots(engine))) {
+        if (entry.established && entry.is_client && entry.listener_index < dialers->count)
+            adopt(&dialers->dialers[entry.listener_index], loop, entry.association);
+        else if (entry.established && !entry.is_client &&
+                 hf_engine_association_info(&info, engine, entry.association) == HF_OK)
+            hf_dialers_met(dialers, &info);
     }
 }
 

@@ -33,6 +33,9 @@ uint32_t hf_dialers_sockets(struct hf_dialers *dialers, struct hf_loop_socket *s
 /** hf_dialers_opened notes where the entrances are: the loop is open. */
 void hf_dialers_opened(struct hf_dialers *dialers, const struct hf_loop *loop);
 
+/** hf_dialers_adopt finds what another process has handed over. Before the loop runs. */
+void hf_dialers_adopt(struct hf_dialers *dialers, struct hf_loop *loop);
+
 /** hf_dialers_update takes what a reload may change. Thread: the shard's, as those below. */
 void hf_dialers_update(struct hf_dialers *dialers, const struct hf_daemon_config *config);
 

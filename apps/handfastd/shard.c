@@ -10,8 +10,11 @@
 #include "forward.h"
 #include "keylog.h"
 #include "respond.h"
+#include "shard_log.h"
 #include "signers.h"
+#include "takeover.h"
 
+#include <handover.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
@@ -35,88 +38,14 @@ struct hf_shard {
     struct hf_loop *loop;
     struct hf_respond *respond;
     struct hf_dialers *dialers;
-    sem_t opened, may_serve, may_close;
+    sem_t opened, may_serve, frozen, may_close;
     bool is_open;
     bool is_served; /* false: close without having run */
+    bool is_left; /* handed over */
     bool has_failed;
+    _Atomic bool has_ended;
     char error[HF_LOOP_ERROR_MAX];
 };
-
-/* ---- what is logged ----------------------------------------------------------------------- */
-
-static void log_listener(const struct hf_shard *shard, struct hf_log_line *line,
-                         const struct hf_event *event)
-{
-    hf_log_text(line, event->is_client ? "dialer" : "listener",
-                hf_dialer_config_name(shard->shared->config, event->listener_index,
-                                      event->is_client));
-}
-
-static void log_established(const struct hf_shard *shard, struct hf_loop *loop,
-                            const struct hf_event *event)
-{
-    struct hf_log_line line;
-    struct hf_association_info info;
-    hf_log_begin(&line, HF_LOG_INFO, HF_LOG_SLOT_ESTABLISHED, "association_established", NULL);
-    if (!line.is_wanted ||
-        hf_engine_association_info(&info, hf_loop_engine(loop), event->association) != HF_OK)
-        return;
-    const char *suite = hf_suite_name(info.suite);
-    log_listener(shard, &line, event);
-    hf_log_address(&line, "peer", &event->path.peer);
-    hf_log_address(&line, "local", &event->path.local);
-    hf_log_credential(
-        &line, "credential",
-        (struct hf_bytes){(const uint8_t *)info.credential_id, info.credential_id_len});
-    hf_log_text(&line, "entity_kind", hf_entity_kind_name(info.entity_kind));
-    if (info.entity_id_len > 0)
-        hf_log_identity(&line, "entity",
-                        (struct hf_bytes){(const uint8_t *)info.entity_id, info.entity_id_len});
-    hf_log_text(&line, "suite", suite == NULL ? "unknown" : suite);
-    hf_log_text(&line, "framework", hf_framework_name(info.framework));
-    if (info.is_resumed)
-        hf_log_text(&line, "resumed", "yes");
-    hf_log_end(&line);
-}
-
-static void log_failure(struct hf_log_line *line, const struct hf_event *event)
-{
-    const struct hf_failure *failure = &event->failure;
-    hf_log_address(line, "peer", &event->path.peer);
-    if (failure->alert != HF_ALERT_NONE)
-        hf_log_text(line, "alert", hf_alert_name(failure->alert));
-    if (failure->state != NULL)
-        hf_log_text(line, "state", failure->state);
-    if (failure->event != NULL)
-        hf_log_text(line, "input", failure->event);
-    if (failure->clause != NULL && failure->clause[0] != '\0')
-        hf_log_text(line, "clause", failure->clause);
-}
-
-static void log_closed(const struct hf_shard *shard, const struct hf_event *event)
-{
-    struct hf_log_line line;
-    enum hf_status status = event->failure.status;
-    hf_log_begin(&line, HF_LOG_DEBUG, HF_LOG_SLOT_CLOSED + (uint32_t)status, "association_closed",
-                 hf_status_reason(status));
-    log_listener(shard, &line, event);
-    log_failure(&line, event);
-    hf_log_end(&line);
-}
-
-static void log_handshake_failed(const struct hf_shard *shard, const struct hf_event *event)
-{
-    struct hf_log_line line;
-    enum hf_status status = event->failure.status;
-    hf_log_begin(&line, HF_LOG_NOTICE, HF_LOG_SLOT_FAILED + (uint32_t)status, "handshake_failed",
-                 hf_status_reason(status));
-    log_listener(shard, &line, event);
-    log_failure(&line, event);
-    if (event->psk_identity_len > 0)
-        hf_log_identity(&line, "identity",
-                        (struct hf_bytes){event->psk_identity, event->psk_identity_len});
-    hf_log_end(&line);
-}
 
 /* ---- ending associations whose key is gone ------------------------------------------------ */
 
@@ -256,9 +185,9 @@ static void handle_dialled_event(struct hf_shard *shard, struct hf_loop *loop,
                                  const struct hf_event *event)
 {
     if (event->kind == HF_EVENT_ESTABLISHED)
-        log_established(shard, loop, event);
+        hf_shard_log_established(shard->shared->config, loop, event);
     if (event->kind == HF_EVENT_CLOSED)
-        log_closed(shard, event);
+        hf_shard_log_closed(shard->shared->config, event);
     if (event->kind == HF_EVENT_CLOSED || event->kind == HF_EVENT_HANDSHAKE_FAILED)
         hf_failures_add(event);
     if (event->kind == HF_EVENT_KEYLOG && shard->shared->keylog_fd >= 0)
@@ -287,7 +216,7 @@ static void handle_event(struct hf_loop *loop, const struct hf_event *event, voi
         count_handshake(shard, event->listener_index, event->framework == HF_FRAMEWORK_CERTIFICATE,
                         HF_OK);
         note_met(shard, loop, event);
-        log_established(shard, loop, event);
+        hf_shard_log_established(shard->shared->config, loop, event);
         break;
     case HF_EVENT_DATA:
         hf_respond_data(shard->respond, loop, event,
@@ -299,13 +228,13 @@ static void handle_event(struct hf_loop *loop, const struct hf_event *event, voi
     case HF_EVENT_CLOSED:
         hf_respond_forget(shard->respond, event->association);
         hf_failures_add(event);
-        log_closed(shard, event);
+        hf_shard_log_closed(shard->shared->config, event);
         break;
     case HF_EVENT_HANDSHAKE_FAILED:
         count_handshake(shard, event->listener_index, event->framework == HF_FRAMEWORK_CERTIFICATE,
                         event->failure.status);
         hf_failures_add(event);
-        log_handshake_failed(shard, event);
+        hf_shard_log_handshake_failed(shard->shared->config, event);
         break;
     case HF_EVENT_SESSION: /* a client's */
         break;
@@ -420,6 +349,7 @@ static bool open_loop(struct hf_shard *shard)
     struct hf_quota quotas[HF_QUOTAS_MAX];
     struct hf_loop_config config;
     struct hf_loop_upstream upstreams[HF_LISTENERS_MAX];
+    struct hf_loop_socket sockets[HF_LISTENERS_MAX + 2 * HF_DAEMON_DIALERS_MAX];
     hf_daemon_config_engine(&engine, quotas, shared->config, shard->index);
     hf_daemon_config_loop(&config, shared->config);
     hf_forward_loop(upstreams, &config, shared->config);
@@ -430,10 +360,11 @@ static bool open_loop(struct hf_shard *shard)
     struct hf_key_source source = {.request = request_key, .cancel = cancel_key, .arg = shard};
     config.engine = &engine;
     config.source = &source;
-    struct hf_loop_socket sockets[HF_LISTENERS_MAX + 2 * HF_DAEMON_DIALERS_MAX];
     memcpy(sockets, shared->sockets, sizeof(shared->sockets));
     config.sockets = sockets;
     config.socket_count = hf_dialers_sockets(shard->dialers, sockets, config.socket_count);
+    config.upstream_fds =
+        hf_takeover_sockets(sockets, config.socket_count, shared->takeover, shard->index);
     config.handlers = (struct hf_loop_handlers){
         .event = handle_event,
         .second = handle_second,
@@ -450,6 +381,20 @@ static bool open_loop(struct hf_shard *shard)
     return status == HF_OK;
 }
 
+/* Until it stops; or, frozen, until it is said how it goes on. */
+static bool run(struct hf_shard *shard)
+{
+    enum hf_status status = HF_WAITING;
+    while ((status = hf_loop_run(shard->loop, shard->error)) == HF_WAITING) {
+        sem_post(&shard->frozen);
+        while (sem_wait(&shard->may_serve) != 0)
+            continue;
+        if (shard->is_left)
+            return true;
+    }
+    return status == HF_OK;
+}
+
 static void *live(void *arg)
 {
     struct hf_shard *shard = arg;
@@ -460,10 +405,13 @@ static void *live(void *arg)
     while (sem_wait(&shard->may_serve) != 0)
         continue;
     if (shard->is_served) {
-        shard->has_failed = hf_loop_run(shard->loop, shard->error) != HF_OK;
+        hf_dialers_adopt(shard->dialers, shard->loop);
+        shard->has_failed = !run(shard);
         if (shard->has_failed)
             hf_log_message(HF_LOG_ERROR, "shard_failed", "shard %u: %s", shard->index,
                            shard->error);
+        shard->has_ended = true;
+        sem_post(&shard->frozen);
         (void)eventfd_write(shard->shared->end_fd, 1);
     }
     while (sem_wait(&shard->may_close) != 0)
@@ -479,6 +427,7 @@ static void free_shard(struct hf_shard *shard)
     hf_dialers_close(shard->dialers);
     sem_destroy(&shard->opened);
     sem_destroy(&shard->may_serve);
+    sem_destroy(&shard->frozen);
     sem_destroy(&shard->may_close);
     free(shard);
 }
@@ -495,6 +444,7 @@ bool hf_shard_start(struct hf_shard **out, char error[HF_LOOP_ERROR_MAX],
     shard->shared = shared;
     sem_init(&shard->opened, 0, 0);
     sem_init(&shard->may_serve, 0, 0);
+    sem_init(&shard->frozen, 0, 0);
     sem_init(&shard->may_close, 0, 0);
     shard->respond = hf_respond_open(HF_RESPOND_NONE);
     shard->ending = hf_ending_open(shared->config, index);
@@ -527,6 +477,77 @@ void hf_shard_serve(struct hf_shard *shard)
 void hf_shard_stop(struct hf_shard *shard)
 {
     hf_loop_stop(shard->loop);
+}
+
+/* ---- handing over ------------------------------------------------------------------------- */
+
+void hf_shard_freeze(struct hf_shard *shard)
+{
+    hf_loop_freeze(shard->loop);
+}
+
+bool hf_shard_is_frozen(struct hf_shard *shard)
+{
+    while (sem_wait(&shard->frozen) != 0)
+        continue;
+    return !shard->has_ended;
+}
+
+void hf_shard_leave(struct hf_shard *shard)
+{
+    shard->is_left = true;
+    sem_post(&shard->may_serve);
+}
+
+static void start_drain(struct hf_loop *loop, void *arg)
+{
+    (void)arg;
+    hf_loop_drain(loop, true, false);
+}
+
+static void start_drain_and_close(struct hf_loop *loop, void *arg)
+{
+    (void)arg;
+    hf_loop_drain(loop, true, true);
+}
+
+static void end_drain(struct hf_loop *loop, void *arg)
+{
+    (void)arg;
+    hf_loop_drain(loop, false, false);
+}
+
+void hf_shard_drain(struct hf_shard *shard, bool is_draining, bool is_closing)
+{
+    hf_loop_task *task = is_closing ? start_drain_and_close : start_drain;
+    if (!is_draining)
+        task = end_drain;
+    (void)!hf_loop_post(shard->loop, task, NULL);
+}
+
+struct count {
+    uint32_t half_open;
+    sem_t done;
+};
+
+static void count_half_open(struct hf_loop *loop, void *arg)
+{
+    struct hf_counters counters;
+    struct count *count = arg;
+    hf_engine_counters(&counters, hf_loop_engine(loop));
+    count->half_open = counters.handshakes_open;
+    sem_post(&count->done);
+}
+
+uint32_t hf_shard_half_open(struct hf_shard *shard)
+{
+    struct count count = {0};
+    sem_init(&count.done, 0, 0);
+    if (hf_loop_post(shard->loop, count_half_open, &count))
+        while (sem_wait(&count.done) != 0)
+            continue;
+    sem_destroy(&count.done);
+    return count.half_open;
 }
 
 bool hf_shard_close(struct hf_shard *shard)

@@ -5,6 +5,7 @@ import http.client
 import http.server
 import os
 import re
+import signal
 import socket
 import sys
 import threading
@@ -40,7 +41,10 @@ dialer "away" {{
     {dialer}
 }}
 sessions {{ tickets = yes }}
-control {{ socket = "{{socket}}" }}
+control {{
+    socket = "{{socket}}"
+    takeover = "{{socket}}.takeover"
+}}
 metrics {{ address = "127.0.0.1:0" }}
 process {{
     shards = 2
@@ -90,6 +94,7 @@ class DialerFixture(certificate_test.CertificateFixture):
 
     def setUp(self):
         super().setUp()
+        self.successors = []
         self.ports = {"here": free_port(), "other": free_port()}
         self.servers = {name: self.server(name) for name in self.ports}
         for server in self.servers.values():
@@ -140,6 +145,16 @@ class DialerFixture(certificate_test.CertificateFixture):
         while not condition():
             self.assertLess(time.monotonic(), until)
             time.sleep(0.05)
+
+    def restart(self, daemon):
+        """By a process that takes over; it is none of our children."""
+        self.successors.append(daemon.ask("restart")["pid"])
+        self.assertEqual(daemon.ask("status")["pid"], self.successors[-1])
+
+    def tearDown(self):
+        for pid in self.successors:
+            os.kill(pid, signal.SIGKILL)
+        super().tearDown()
 
     def dialer(self, daemon):
         return daemon.ask("status")["dialers"][0]
@@ -248,6 +263,18 @@ class DialerTest(DialerFixture):
         self.assertEqual(back.getresponse().read(), b"here /back")
         self.assertEqual((here.stop(), other.stop()), (0, 0))
 
+    def test_another_process_goes_on(self):
+        here, other = self.start("here", dialer="keep = yes"), self.start("other")
+        connection = self.connect(here)
+        self.assertEqual(self.get(here, "/before", connection), "other /before")
+        self.associations(here, 2)
+        self.restart(here)
+        self.assertEqual(self.get(here, "/after", connection), "other /after")
+        self.assertEqual(self.dialer(here)["associations"], 2)
+        self.assertEqual(self.get(here, "/kept"), "other /kept")
+        self.until(lambda: self.dialer(here)["associations"] == 3)
+        self.assertEqual(other.stop(), 0)
+
     def test_pre_shared_keys(self):
         keys = {}
         for side, who in (("here", OTHER), ("other", HERE)):
@@ -355,12 +382,17 @@ class DatagramTest(DialerFixture):
         self.assertEqual({one["suite"] for one in found},
                          {"TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8"})
         self.assertEqual({one["entity_id"] for one in found}, {OTHER})
+        # Another process takes over, and the association with it.
+        self.restart(other)
+        self.assertEqual(self.ask(here, b"four"), b"other four")
+        self.assertEqual(self.ask(other, b"five"), b"here five")
+        self.associations(other, 2)
         # The peer may begin, too: it comes to whoever spoke last.
         cse = self.cse()
         self.ask(here, b"hello", cse)
         self.servers["other"].socket.sendto(b"unasked", self.servers["other"].peer)
         self.assertEqual(cse.recv(4096), b"unasked")
-        self.assertEqual((here.stop(), other.stop()), (0, 0))
+        self.assertEqual(here.stop(), 0)
 
     def test_what_comes_early_waits_and_silence_is_noticed(self):
         named = {"dialer": "silence = 2s\nredial-max = 1s\nwait = 60s",
