@@ -26,6 +26,7 @@ struct hf_transfer_item {
     struct hf_identity identity;
     struct hf_bytes partial; /* TLS: a record under way, or what has not been looked at yet */
     uint64_t silent_us;      /* since the peer was last heard */
+    uint64_t age_us;         /* since it was established */
     uint64_t partial_us;     /* since the partial record began */
 };
 
