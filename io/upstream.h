@@ -188,10 +188,9 @@ HF_MUST_USE enum hf_status hf_upstream_stream_open(struct hf_loop *loop,
                                                    char error[HF_LOOP_ERROR_MAX],
                                                    const struct hf_loop_config *config);
 void hf_upstream_stream_close(struct hf_loop *loop);
-/** hf_upstream_stream_index counts them; _touch has hf_upstream_stream_settle() look at it. */
+/** hf_upstream_stream_index counts them. */
 uint32_t hf_upstream_stream_index(const struct hf_loop *loop,
                                   const struct hf_upstream_stream *stream);
-void hf_upstream_stream_touch(struct hf_loop *loop, struct hf_upstream_stream *stream);
 /** hf_upstream_stream_take gives a record without a socket; NULL: all are taken. */
 struct hf_upstream_stream *hf_upstream_stream_take(struct hf_loop *loop);
 
