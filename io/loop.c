@@ -405,37 +405,6 @@ enum hf_status hf_loop_run(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX])
 
 /* ---- opening and closing ---- */
 
-static const char *check_socket(const struct hf_loop_socket *socket, const struct hf_config *engine)
-{
-    if (socket->listener_index >= engine->listener_count)
-        return "a socket names a listener that does not exist";
-    if (engine->listeners[socket->listener_index].transport != socket->transport)
-        return "a socket and its listener differ in transport";
-    if (socket->trusted_proxy_count > HF_LOOP_TRUSTED_MAX)
-        return "a socket trusts too many proxies";
-    return NULL;
-}
-
-static const char *check_client_socket(const struct hf_loop_socket *socket,
-                                       const struct hf_config *engine)
-{
-    if (socket->listener_index >= engine->dialer_count)
-        return "a socket names a dialer that does not exist";
-    if (socket->transport != HF_TRANSPORT_DTLS ||
-        engine->dialers[socket->listener_index].transport != HF_TRANSPORT_DTLS)
-        return "a socket to dial from is for DTLS: TLS takes one for each connection";
-    return NULL;
-}
-
-static const char *check_plain_socket(const struct hf_loop_socket *socket,
-                                      const struct hf_config *engine)
-{
-    if (socket->listener_index >= engine->dialer_count)
-        return "a plain socket names a dialer that does not exist";
-    bool is_fit = engine->dialers[socket->listener_index].transport == socket->transport;
-    return is_fit ? NULL : "a plain socket and its dialer differ in transport";
-}
-
 static enum hf_status loop_check(char error[HF_LOOP_ERROR_MAX], const struct hf_loop_config *config)
 {
     const char *why = NULL;
@@ -454,10 +423,7 @@ static enum hf_status loop_check(char error[HF_LOOP_ERROR_MAX], const struct hf_
              config->send_queue_len_max / 4 < config->send_queue_len_high)
         why = "send_queue_len_high: from 4096 to a quarter of send_queue_len_max";
     for (uint32_t i = 0; !why && i < config->socket_count; ++i)
-        why = config->sockets[i].is_plain ? check_plain_socket(&config->sockets[i], config->engine)
-              : config->sockets[i].is_client
-                  ? check_client_socket(&config->sockets[i], config->engine)
-                  : check_socket(&config->sockets[i], config->engine);
+        why = hf_socket_fault(&config->sockets[i], config->engine);
     if (!why)
         return HF_OK;
     snprintf(error, HF_LOOP_ERROR_MAX, "configuration: %s", why);

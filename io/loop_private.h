@@ -237,6 +237,8 @@ HF_MUST_USE enum hf_status hf_socket_open(struct hf_socket *out, char error[HF_L
                                           const struct hf_loop_socket *what,
                                           const struct hf_loop_config *config);
 void hf_socket_close(struct hf_socket *socket);
+/** hf_socket_fault tells what is wrong with a socket of the configuration; NULL: nothing. */
+const char *hf_socket_fault(const struct hf_loop_socket *socket, const struct hf_config *engine);
 /** hf_socket_address_load reads what the kernel wrote. */
 void hf_socket_address_load(struct hf_address *out, const void *sockaddr);
 /** hf_socket_address_store writes for the kernel; returns the length. */

@@ -571,7 +571,6 @@ int main(int argc, char **argv)
     daemon->reloaded_s = daemon->start_s = (int64_t)time(NULL);
     daemon->is_reload_good = true;
     pthread_mutex_init(&daemon->reload_lock, NULL);
-    pthread_mutex_init(&daemon->shared.pairs.lock, NULL);
     if (!hf_options_parse(config, error, argc, argv)) {
         fprintf(stderr, "handfastd: %s\nTry: handfastd --help\n", error);
         return EXIT_USAGE;

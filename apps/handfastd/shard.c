@@ -440,6 +440,8 @@ bool hf_shard_start(struct hf_shard **out, char error[HF_LOOP_ERROR_MAX],
         snprintf(error, HF_LOOP_ERROR_MAX, "no memory for shard %u", index);
         return false;
     }
+    if (index == 0) /* the first one to start */
+        pthread_mutex_init(&shared->pairs.lock, NULL);
     shard->index = index;
     shard->shared = shared;
     sem_init(&shard->opened, 0, 0);
