@@ -10,6 +10,7 @@
 #include "forward.h"
 #include "keylog.h"
 #include "respond.h"
+#include "shard_log.h"
 #include "signers.h"
 #include "takeover.h"
 
@@ -36,6 +37,7 @@ struct hf_shard {
     pthread_t thread;
     struct hf_loop *loop;
     struct hf_respond *respond;
+    struct hf_dialers *dialers;
     sem_t opened, may_serve, frozen, may_close;
     bool is_open;
     bool is_served; /* false: close without having run */
@@ -44,80 +46,6 @@ struct hf_shard {
     _Atomic bool has_ended;
     char error[HF_LOOP_ERROR_MAX];
 };
-
-/* ---- what is logged ----------------------------------------------------------------------- */
-
-static void log_listener(const struct hf_shard *shard, struct hf_log_line *line,
-                         const struct hf_event *event)
-{
-    hf_log_text(line, "listener", shard->shared->config->details[event->listener_index].name);
-}
-
-static void log_established(const struct hf_shard *shard, struct hf_loop *loop,
-                            const struct hf_event *event)
-{
-    struct hf_log_line line;
-    struct hf_association_info info;
-    hf_log_begin(&line, HF_LOG_INFO, HF_LOG_SLOT_ESTABLISHED, "association_established", NULL);
-    if (!line.is_wanted ||
-        hf_engine_association_info(&info, hf_loop_engine(loop), event->association) != HF_OK)
-        return;
-    const char *suite = hf_suite_name(info.suite);
-    log_listener(shard, &line, event);
-    hf_log_address(&line, "peer", &event->path.peer);
-    hf_log_address(&line, "local", &event->path.local);
-    hf_log_credential(
-        &line, "credential",
-        (struct hf_bytes){(const uint8_t *)info.credential_id, info.credential_id_len});
-    hf_log_text(&line, "entity_kind", hf_entity_kind_name(info.entity_kind));
-    if (info.entity_id_len > 0)
-        hf_log_identity(&line, "entity",
-                        (struct hf_bytes){(const uint8_t *)info.entity_id, info.entity_id_len});
-    hf_log_text(&line, "suite", suite == NULL ? "unknown" : suite);
-    hf_log_text(&line, "framework", hf_framework_name(info.framework));
-    if (info.is_resumed)
-        hf_log_text(&line, "resumed", "yes");
-    hf_log_end(&line);
-}
-
-static void log_failure(struct hf_log_line *line, const struct hf_event *event)
-{
-    const struct hf_failure *failure = &event->failure;
-    hf_log_address(line, "peer", &event->path.peer);
-    if (failure->alert != HF_ALERT_NONE)
-        hf_log_text(line, "alert", hf_alert_name(failure->alert));
-    if (failure->state != NULL)
-        hf_log_text(line, "state", failure->state);
-    if (failure->event != NULL)
-        hf_log_text(line, "input", failure->event);
-    if (failure->clause != NULL && failure->clause[0] != '\0')
-        hf_log_text(line, "clause", failure->clause);
-}
-
-static void log_closed(const struct hf_shard *shard, const struct hf_event *event)
-{
-    struct hf_log_line line;
-    enum hf_status status = event->failure.status;
-    hf_log_begin(&line, HF_LOG_DEBUG, HF_LOG_SLOT_CLOSED + (uint32_t)status, "association_closed",
-                 hf_status_reason(status));
-    log_listener(shard, &line, event);
-    log_failure(&line, event);
-    hf_log_end(&line);
-}
-
-static void log_handshake_failed(const struct hf_shard *shard, const struct hf_event *event)
-{
-    struct hf_log_line line;
-    enum hf_status status = event->failure.status;
-    hf_log_begin(&line, HF_LOG_NOTICE, HF_LOG_SLOT_FAILED + (uint32_t)status, "handshake_failed",
-                 hf_status_reason(status));
-    log_listener(shard, &line, event);
-    log_failure(&line, event);
-    if (event->psk_identity_len > 0)
-        hf_log_identity(&line, "identity",
-                        (struct hf_bytes){event->psk_identity, event->psk_identity_len});
-    hf_log_end(&line);
-}
 
 /* ---- ending associations whose key is gone ------------------------------------------------ */
 
@@ -219,6 +147,14 @@ static void update_all(struct hf_loop *loop, void *arg)
                            update->config->details[i].name, hf_status_text(status));
         hf_respond_set(update->shard->respond, i, update->config->details[i].respond);
     }
+    for (uint32_t i = 0; i < update->config->dialer_count; i++) {
+        enum hf_status status =
+            hf_engine_update_dialer(hf_loop_engine(loop), i, &update->config->dialled[i]);
+        if (status != HF_OK)
+            hf_log_message(HF_LOG_ERROR, "reload_failed", "dialer %s: %s",
+                           update->config->dialers[i].name, hf_status_text(status));
+    }
+    hf_dialers_update(update->shard->dialers, update->config);
     update->shard->unfit_cursor = 0; /* what was revoked just now is looked for first */
     sem_post(&update->done);
 }
@@ -244,14 +180,43 @@ static void count_handshake(struct hf_shard *shard, uint32_t listener_index, boo
                           memory_order_relaxed);
 }
 
+/* Of an association we have dialled. */
+static void handle_dialled_event(struct hf_shard *shard, struct hf_loop *loop,
+                                 const struct hf_event *event)
+{
+    if (event->kind == HF_EVENT_ESTABLISHED)
+        hf_shard_log_established(shard->shared->config, loop, event);
+    if (event->kind == HF_EVENT_CLOSED)
+        hf_shard_log_closed(shard->shared->config, event);
+    if (event->kind == HF_EVENT_CLOSED || event->kind == HF_EVENT_HANDSHAKE_FAILED)
+        hf_failures_add(event);
+    if (event->kind == HF_EVENT_KEYLOG && shard->shared->keylog_fd >= 0)
+        hf_keylog_write(shard->shared->keylog_fd, event);
+    hf_dialers_event(shard->dialers, loop, event);
+}
+
+/* Somebody we are to dial back may have come. */
+static void note_met(struct hf_shard *shard, struct hf_loop *loop, const struct hf_event *event)
+{
+    struct hf_association_info info;
+    if (shard->shared->config->dialer_count > 0 &&
+        hf_engine_association_info(&info, hf_loop_engine(loop), event->association) == HF_OK)
+        hf_dialers_met(shard->dialers, &info);
+}
+
 static void handle_event(struct hf_loop *loop, const struct hf_event *event, void *arg)
 {
     struct hf_shard *shard = arg;
+    if (event->is_client) {
+        handle_dialled_event(shard, loop, event);
+        return;
+    }
     switch (event->kind) {
     case HF_EVENT_ESTABLISHED:
         count_handshake(shard, event->listener_index, event->framework == HF_FRAMEWORK_CERTIFICATE,
                         HF_OK);
-        log_established(shard, loop, event);
+        note_met(shard, loop, event);
+        hf_shard_log_established(shard->shared->config, loop, event);
         break;
     case HF_EVENT_DATA:
         hf_respond_data(shard->respond, loop, event,
@@ -263,15 +228,15 @@ static void handle_event(struct hf_loop *loop, const struct hf_event *event, voi
     case HF_EVENT_CLOSED:
         hf_respond_forget(shard->respond, event->association);
         hf_failures_add(event);
-        log_closed(shard, event);
+        hf_shard_log_closed(shard->shared->config, event);
         break;
     case HF_EVENT_HANDSHAKE_FAILED:
         count_handshake(shard, event->listener_index, event->framework == HF_FRAMEWORK_CERTIFICATE,
                         event->failure.status);
         hf_failures_add(event);
-        log_handshake_failed(shard, event);
+        hf_shard_log_handshake_failed(shard->shared->config, event);
         break;
-    case HF_EVENT_SESSION: /* a client's: nobody dials here */
+    case HF_EVENT_SESSION: /* a client's */
         break;
     case HF_EVENT_KEYLOG:
         if (shard->shared->keylog_fd >= 0)
@@ -280,6 +245,20 @@ static void handle_event(struct hf_loop *loop, const struct hf_event *event, voi
     case HF_EVENT_READABLE: /* the loop's own concern */
         break;
     }
+}
+
+static void handle_entered(struct hf_loop *loop, uint32_t dialer_index, uint64_t entrance,
+                           void *arg)
+{
+    const struct hf_shard *shard = arg;
+    hf_dialers_entered(shard->dialers, loop, dialer_index, entrance);
+}
+
+static void handle_dialled(struct hf_loop *loop, uint64_t user, hf_association_id association,
+                           enum hf_status status, void *arg)
+{
+    const struct hf_shard *shard = arg;
+    hf_dialers_dialled(shard->dialers, loop, user, association, status);
 }
 
 static void handle_refused(struct hf_loop *loop, uint32_t listener_index, enum hf_status status,
@@ -314,6 +293,7 @@ static void handle_second(struct hf_loop *loop, void *arg)
     end_unfit(shard, loop);
     hf_respond_second(shard->respond, loop);
     drain(loop, shard);
+    hf_dialers_second(shard->dialers, loop);
     hf_ending_second(shard->ending, loop);
 }
 
@@ -325,13 +305,13 @@ static void request_key(struct hf_engine *engine, const struct hf_request *reque
     const struct hf_shard *shard = arg;
     const struct hf_daemon_config *config = shard->shared->config;
     uint32_t authority =
-        hf_daemon_config_authority(config, request->listener_index, request->server_name);
+        hf_daemon_config_authority(config, request->listener_index, request->is_client,
+                                   request->server_name);
     /* Of a certificate's session the engine has seen to it that nothing of it is revoked. */
+    bool is_kind = request->credential_id.len > 0 && request->credential_id.data[0] == '3';
     bool is_certificate = request->kind == HF_REQUEST_IDENTITY
-                              ? request->psk_identity.len == 0
-                              : request->kind == HF_REQUEST_SESSION &&
-                                    request->credential_id.len > 0 &&
-                                    request->credential_id.data[0] == '3';
+                              ? is_kind || request->psk_identity.len == 0
+                              : is_kind && request->kind == HF_REQUEST_SESSION;
     if (is_certificate) {
         hf_authority_identify(shard->shared->authorities[authority], shard->index, engine, request);
         return;
@@ -369,7 +349,7 @@ static bool open_loop(struct hf_shard *shard)
     struct hf_quota quotas[HF_QUOTAS_MAX];
     struct hf_loop_config config;
     struct hf_loop_upstream upstreams[HF_LISTENERS_MAX];
-    struct hf_loop_socket sockets[HF_LISTENERS_MAX];
+    struct hf_loop_socket sockets[HF_LISTENERS_MAX + 2 * HF_DAEMON_DIALERS_MAX];
     hf_daemon_config_engine(&engine, quotas, shared->config, shard->index);
     hf_daemon_config_loop(&config, shared->config);
     hf_forward_loop(upstreams, &config, shared->config);
@@ -380,19 +360,24 @@ static bool open_loop(struct hf_shard *shard)
     struct hf_key_source source = {.request = request_key, .cancel = cancel_key, .arg = shard};
     config.engine = &engine;
     config.source = &source;
-    memcpy(sockets, shared->sockets, sizeof(sockets));
-    config.upstream_fds = hf_takeover_sockets(sockets, shared->config->socket_count,
-                                              shared->takeover, shard->index);
+    memcpy(sockets, shared->sockets, sizeof(shared->sockets));
     config.sockets = sockets;
+    config.socket_count = hf_dialers_sockets(shard->dialers, sockets, config.socket_count);
+    config.upstream_fds =
+        hf_takeover_sockets(sockets, config.socket_count, shared->takeover, shard->index);
     config.handlers = (struct hf_loop_handlers){
         .event = handle_event,
         .second = handle_second,
         .refused = handle_refused,
+        .entered = handle_entered,
+        .dialled = handle_dialled,
         .sign = hf_signers_sign,
         .arg = shard,
     };
     enum hf_status status = hf_loop_open(&shard->loop, shard->error, &config);
     explicit_bzero(&engine, sizeof(engine));
+    if (status == HF_OK)
+        hf_dialers_opened(shard->dialers, shard->loop);
     return status == HF_OK;
 }
 
@@ -420,6 +405,7 @@ static void *live(void *arg)
     while (sem_wait(&shard->may_serve) != 0)
         continue;
     if (shard->is_served) {
+        hf_dialers_adopt(shard->dialers, shard->loop);
         shard->has_failed = !run(shard);
         if (shard->has_failed)
             hf_log_message(HF_LOG_ERROR, "shard_failed", "shard %u: %s", shard->index,
@@ -438,6 +424,7 @@ static void free_shard(struct hf_shard *shard)
 {
     hf_respond_close(shard->respond);
     hf_ending_close(shard->ending);
+    hf_dialers_close(shard->dialers);
     sem_destroy(&shard->opened);
     sem_destroy(&shard->may_serve);
     sem_destroy(&shard->frozen);
@@ -453,6 +440,8 @@ bool hf_shard_start(struct hf_shard **out, char error[HF_LOOP_ERROR_MAX],
         snprintf(error, HF_LOOP_ERROR_MAX, "no memory for shard %u", index);
         return false;
     }
+    if (index == 0) /* the first one to start */
+        pthread_mutex_init(&shared->pairs.lock, NULL);
     shard->index = index;
     shard->shared = shared;
     sem_init(&shard->opened, 0, 0);
@@ -461,10 +450,11 @@ bool hf_shard_start(struct hf_shard **out, char error[HF_LOOP_ERROR_MAX],
     sem_init(&shard->may_close, 0, 0);
     shard->respond = hf_respond_open(HF_RESPOND_NONE);
     shard->ending = hf_ending_open(shared->config, index);
+    shard->dialers = hf_dialers_open(shared->config, index, &shared->pairs);
     for (uint32_t i = 0; shard->respond != NULL && i < shared->config->socket_count; i++)
         hf_respond_set(shard->respond, i, shared->config->details[i].respond);
     snprintf(shard->error, sizeof(shard->error), "no memory or thread for shard %u", index);
-    if (shard->respond != NULL && shard->ending != NULL &&
+    if (shard->respond != NULL && shard->ending != NULL && shard->dialers != NULL &&
         pthread_create(&shard->thread, NULL, live, shard) == 0) {
         while (sem_wait(&shard->opened) != 0)
             continue;
@@ -581,6 +571,12 @@ struct hf_loop *hf_shard_loop(const struct hf_shard *shard)
 uint32_t hf_shard_index(const struct hf_shard *shard)
 {
     return shard->index;
+}
+
+bool hf_shard_dialer_status(struct hf_dialer_status *out, const struct hf_shard *shard,
+                            uint32_t dialer_index)
+{
+    return hf_dialers_status(out, shard->dialers, dialer_index);
 }
 
 uint64_t hf_shard_handshakes(const struct hf_shard *shard, uint32_t listener_index,

@@ -37,7 +37,8 @@ class CertificateFixture(operation_fixture.OperationFixture):
     """The lab's certificates, and a daemon that has some of them."""
     @classmethod
     def setUpClass(cls):
-        cls.pki = os.path.join(os.environ.get("TMPDIR", "/tmp"), f"hf-pki-{os.getpid()}")
+        cls.pki = os.path.join(os.environ.get("TMPDIR", "/tmp"),
+                               f"hf-pki-{os.getpid()}-{cls.__name__}")
         subprocess.run(["sh", os.path.join(HERE, "../support/pki.sh"), HANDFAST, cls.pki],
                        check=True)
 
@@ -114,10 +115,9 @@ class CertificateFixture(operation_fixture.OperationFixture):
         self.addCleanup(process.kill)
         return process
 
-    def check(self, *options):
-        return subprocess.run([process_test.HANDFASTD, "--check", "--dtls", "127.0.0.1:0",
-                               *options], capture_output=True, text=True, timeout=PATIENCE,
-                              check=False)
+    def check(self, *options, listener=("--dtls", "127.0.0.1:0")):
+        return subprocess.run([process_test.HANDFASTD, "--check", *listener, *options],
+                              capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 class CertificateTest(CertificateFixture):
