@@ -272,6 +272,7 @@ static void handle_event(struct hf_loop *loop, const struct hf_event *event, voi
         if (shard->shared->keylog_fd >= 0)
             hf_keylog_write(shard->shared->keylog_fd, event);
         break;
+    case HF_EVENT_MOVED:
     case HF_EVENT_READABLE: /* the loop's own concern */
         break;
     }

@@ -88,6 +88,7 @@ static void watch_event(struct fuzz_world *world, const struct hf_event *event)
     case HF_EVENT_HANDSHAKE_FAILED:
         watch_end(world, peer, event);
         break;
+    case HF_EVENT_MOVED:
     case HF_EVENT_SESSION: /* a client's: nobody dials here */
         break;
     case HF_EVENT_KEYLOG:

@@ -283,6 +283,7 @@ static void take_event(struct shim *shim, const struct hf_event *event)
         break;
     case HF_EVENT_READABLE:
     case HF_EVENT_KEYLOG:
+    case HF_EVENT_MOVED:
     case HF_EVENT_SESSION:
         break;
     }

@@ -247,6 +247,7 @@ static void take_event(struct sim *sim, const struct hf_event *event)
     case HF_EVENT_HANDSHAKE_FAILED:
         take_end(client, association, event);
         break;
+    case HF_EVENT_MOVED:
     case HF_EVENT_SESSION: /* a client's: nobody dials here */
         break;
     case HF_EVENT_KEYLOG:
