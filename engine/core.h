@@ -364,6 +364,8 @@ struct hf_engine {
     uint32_t now_tick;
     uint8_t *memory;
     size_t memory_len;
+    bool is_importing; /**< between hf_engine_import_begin() and _end() */
+    uint32_t import_left_out;
 
     struct hf_pool associations;
     struct hf_pool handshakes;

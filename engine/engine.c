@@ -230,7 +230,7 @@ void hf_engine_begin_turn(struct hf_engine *engine, uint64_t now_us, int64_t wal
 {
     const struct hf_machine_event event = {.kind = HF_MACHINE_TIMEOUT};
     uint32_t index;
-    HF_ASSERT(now_us >= engine->now_us);
+    HF_ASSERT(now_us >= engine->now_us && !engine->is_importing);
     engine->now_us = now_us;
     engine->wall_s = wall_s;
     engine->now_tick = (uint32_t)(now_us / HF_TICK_US);

@@ -476,6 +476,52 @@ void hf_stream_abandon(struct hf_engine *engine, struct hf_association *associat
     spend(engine, association);
 }
 
+struct hf_bytes hf_stream_partial(uint32_t *begun_tick, const struct hf_engine *engine,
+                                  const struct hf_association *association)
+{
+    if (hf_is_datagram(association) || association->stream.buffer == HF_NONE)
+        return (struct hf_bytes){NULL, 0};
+    const struct hf_stream_buffer *buffer = buffer_at(engine, association->stream.buffer);
+    *begun_tick = buffer->begun_tick;
+    return (struct hf_bytes){buffer->data, buffer->len};
+}
+
+enum hf_status hf_stream_restore(struct hf_engine *engine, struct hf_association *association,
+                                 struct hf_bytes partial, uint32_t begun_tick, bool is_queued)
+{
+    struct hf_record record;
+    size_t whole;
+    if (partial.len > 0) {
+        if (partial.len > HF_STREAM_HEADER_LEN + HF_CIPHERTEXT_LEN_MAX)
+            return HF_E_ARGUMENT;
+        if (!take_buffer(engine, association))
+            return HF_E_ASSOCIATION_LIMIT;
+        struct hf_stream_buffer *buffer = buffer_at(engine, association->stream.buffer);
+        memcpy(buffer->data, partial.data, partial.len);
+        buffer->len = (uint32_t)partial.len;
+        buffer->begun_tick = begun_tick;
+        /* In line with a buffer: not looked at yet. Otherwise it is filled up. */
+        if (!is_queued && partial.len >= HF_STREAM_HEADER_LEN &&
+            (read_header(&record, &whole, engine, association, buffer->data) != HF_OK ||
+             partial.len >= whole))
+            return HF_E_ARGUMENT;
+    }
+    if (is_queued)
+        waiting_link(engine, association);
+    return HF_OK;
+}
+
+void hf_stream_forget(struct hf_engine *engine, struct hf_association *association)
+{
+    waiting_unlink(engine, association);
+    if (association->stream.buffer == HF_NONE)
+        return;
+    struct hf_stream_buffer *buffer = buffer_at(engine, association->stream.buffer);
+    hf_wipe(buffer->data, buffer->len);
+    hf_pool_give(&engine->streams, association->stream.buffer);
+    association->stream.buffer = HF_NONE;
+}
+
 void hf_stream_turn(struct hf_engine *engine)
 {
     while (engine->streams_spent_count > 0) {

@@ -34,6 +34,22 @@ bool hf_stream_due(uint32_t *out, const struct hf_engine *engine,
 /** hf_stream_abandon gives back what a dying association holds. */
 void hf_stream_abandon(struct hf_engine *engine, struct hf_association *association);
 
+/** hf_stream_partial shows the bytes of an open association that wait in a buffer, a record under
+ *  way or what has not been looked at; `*begun_tick` is untouched where there are none. */
+struct hf_bytes hf_stream_partial(uint32_t *begun_tick, const struct hf_engine *engine,
+                                  const struct hf_association *association);
+
+/** hf_stream_restore gives an open association that holds no buffer one with these bytes, and puts
+ *  it in line where it was: `is_queued`. Errors: HF_E_ASSOCIATION_LIMIT, HF_E_ARGUMENT: they cannot
+ *  be the beginning of a record. */
+HF_MUST_USE enum hf_status hf_stream_restore(struct hf_engine *engine,
+                                             struct hf_association *association,
+                                             struct hf_bytes partial, uint32_t begun_tick,
+                                             bool is_queued);
+
+/** hf_stream_forget takes that back. Not in a turn: no view of the buffer is about. */
+void hf_stream_forget(struct hf_engine *engine, struct hf_association *association);
+
 /** hf_stream_turn gives back buffers whose views died with the turn. */
 void hf_stream_turn(struct hf_engine *engine);
 

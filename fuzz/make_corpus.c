@@ -210,5 +210,6 @@ int main(int argc, char **argv)
     save_finished();
     fuzz_corpus_handshakes();
     fuzz_corpus_chains();
+    fuzz_corpus_transfers();
     return 0;
 }

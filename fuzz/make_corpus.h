@@ -15,4 +15,7 @@ void fuzz_corpus_handshakes(void);
 /** fuzz_corpus_chains writes those of chain, raw_key, crl and trust, with new keys each time. */
 void fuzz_corpus_chains(void);
 
+/** fuzz_corpus_transfers writes those of the target transfer. */
+void fuzz_corpus_transfers(void);
+
 #endif

@@ -17,6 +17,7 @@ struct subcommand {
 /* In the order of the help; ends with an empty row. */
 static const struct subcommand subcommands[] = {
     {"connect", hf_connect_main, "dial a server, over TLS or DTLS"},
+    {"load", hf_load_main, "a population of devices, to load a server on this machine"},
     {"maf", hf_maf_main, "a client of a MAF: registrations, keys for others and from others"},
     {"pki", hf_pki_main, "authorities, certificates, raw public keys, CRLs"},
     {NULL, NULL, NULL},

@@ -16,6 +16,6 @@ enum hf_tool_exit {
 /** A subcommand's entry; `argv[0]` is its name. Returns an enum hf_tool_exit. */
 typedef int hf_tool_main(int argc, char **argv);
 
-hf_tool_main hf_connect_main, hf_maf_main, hf_pki_main;
+hf_tool_main hf_connect_main, hf_load_main, hf_maf_main, hf_pki_main;
 
 #endif

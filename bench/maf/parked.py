@@ -106,7 +106,7 @@ class Bench:
         self.directory = directory
         build = arguments.bin
         maf_fixture.PROGRAMS["maf"] = f"{build}/apps/handfast-maf/handfast-maf"
-        self.load = f"{build}/bench/load/bench_load"
+        self.load = f"{build}/apps/handfast/handfast"
         self.maf = maf_fixture.Maf(directory, "--keys-per-client", "1000000")
         self.delay = Delay(self.maf.port, arguments.delay)
         self.path = lambda name: os.path.join(directory, name)
@@ -138,13 +138,14 @@ log {{ level = warning }}
 
     def start_load(self, keys, count, in_flight, warmup):
         return subprocess.Popen(
-            [self.load, "--dtls", f"127.0.0.1:{self.port}", "--psk-file", self.path(keys),
-             "--suite", "PSK-AES128-CCM8", "--count", str(count), "--warmup", str(warmup),
-             "--in-flight", str(in_flight), "--server-pid", str(self.front.pid), "--json"],
+            [self.load, "load", "--quiet", "--dtls", f"127.0.0.1:{self.port}", "--psk-file",
+             self.path(keys), "--suite", "PSK-AES128-CCM8", "--count", str(count),
+             "--warmup", str(warmup), "--in-flight", str(in_flight), "--server-pid",
+             str(self.front.pid), "--json"],
             stdout=subprocess.PIPE, text=True)
 
     def run(self, parked):
-        """One run: what bench_load says of the local devices, and CPU by thread."""
+        """One run: what the load says of the local devices, and CPU by thread."""
         files = []
         if parked:
             names = register(self.maf.port, parked)

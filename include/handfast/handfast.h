@@ -8,5 +8,6 @@
 #include <handfast/keyfile.h>
 #include <handfast/pair.h>
 #include <handfast/originator.h>
+#include <handfast/transfer.h>
 
 #endif

@@ -116,6 +116,15 @@ void engine_fixture_open(struct engine_fixture *fixture)
     engine_fixture_check_undisturbed(fixture);
 }
 
+struct hf_engine *engine_fixture_second(struct engine_fixture *fixture)
+{
+    const struct hf_key_source source = {take_request, take_cancel, fixture};
+    struct hf_engine *engine = NULL;
+    fixture->config.listeners = fixture->listeners;
+    assert_int_equal(hf_engine_open(&engine, &fixture->config, &source), HF_OK);
+    return engine;
+}
+
 struct hf_path engine_fixture_path(uint32_t ip, uint16_t port)
 {
     const uint8_t peer[4] = {(uint8_t)(ip >> 24), (uint8_t)(ip >> 16), (uint8_t)(ip >> 8),

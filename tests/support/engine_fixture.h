@@ -122,6 +122,9 @@ void engine_fixture_open(struct engine_fixture *fixture);
  *  and fails the test unless every gauge is back at 0 and memory is what was promised. */
 void engine_fixture_close(struct engine_fixture *fixture);
 
+/** engine_fixture_second opens another engine of the same configuration and key source. */
+struct hf_engine *engine_fixture_second(struct engine_fixture *fixture);
+
 /** engine_fixture_setup and _teardown: init, open and close as a cmocka test needs them. */
 int engine_fixture_setup(void **state);
 int engine_fixture_teardown(void **state);
