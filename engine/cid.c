@@ -4,6 +4,7 @@
 #include "cid.h"
 
 #include "association.h"
+#include "transfer_item.h"
 
 #define HF_CID_TAG_LEN 3
 #define HF_CID_PLACE_LEN 4 /* slot and generation */
@@ -25,24 +26,35 @@ static uint32_t key_count(const struct hf_cid_keys *keys)
     return keys->count < HF_CID_KEYS_MAX ? keys->count : HF_CID_KEYS_MAX;
 }
 
-/** Which key of the ring follows from a secret; HF_CID_KEYS_MAX: none. */
-static uint32_t key_index(const struct hf_cid_keys *keys, const struct hf_secret_keys *secret)
+/** Which key of the ring has a name; HF_CID_KEYS_MAX: none. */
+static uint32_t key_index(const struct hf_cid_keys *keys, const uint8_t name[HF_TICKET_NAME_LEN])
 {
     for (uint32_t i = 0; i < key_count(keys); i++) {
-        if (hf_bytes_equal_public(keys->ring[i].name, secret->ticket_name,
-                                  sizeof keys->ring[i].name))
+        if (hf_bytes_equal_public(keys->ring[i].name, name, HF_TICKET_NAME_LEN))
             return i;
     }
     return HF_CID_KEYS_MAX;
+}
+
+/** Puts a key into the ring, unless it is there, and gives its place. */
+static uint32_t key_take(struct hf_cid_keys *keys, const struct hf_cid_key *key)
+{
+    uint32_t index = key_index(keys, key->name);
+    if (index == HF_CID_KEYS_MAX) {
+        index = keys->count++ % HF_CID_KEYS_MAX;
+        keys->ring[index] = *key;
+    }
+    return index;
 }
 
 void hf_cid_adopt(struct hf_engine *engine)
 {
     struct hf_cid_keys *keys = &engine->cid_keys;
     for (uint32_t i = engine->secrets.count; i-- > 0;) { /* the newest last */
-        const struct hf_secret_keys *secret = &engine->secrets.entries[i];
-        if (key_index(keys, secret) == HF_CID_KEYS_MAX)
-            key_init(&keys->ring[keys->count++ % HF_CID_KEYS_MAX], secret);
+        struct hf_cid_key key;
+        key_init(&key, &engine->secrets.entries[i]);
+        (void)key_take(keys, &key);
+        hf_wipe(&key, sizeof key);
     }
 }
 
@@ -108,7 +120,7 @@ void hf_cid_begin(struct hf_engine *engine, struct hf_association *association,
 {
     const struct hf_secrets *secrets = &engine->secrets;
     uint32_t active = hf_secrets_active(secrets, engine->wall_s);
-    uint32_t index = key_index(&engine->cid_keys, &secrets->entries[active]);
+    uint32_t index = key_index(&engine->cid_keys, secrets->entries[active].ticket_name);
     if (index == HF_CID_KEYS_MAX) /* sixteen others have come since */
         index = (engine->cid_keys.count - 1) % HF_CID_KEYS_MAX;
     association->flags &= ~(uint32_t)HF_ASSOCIATION_CID_KEY;
@@ -240,4 +252,44 @@ void hf_cid_drop(struct hf_engine *engine, struct hf_association *association)
     hf_wipe(slot, sizeof *slot);
     hf_pool_give(&engine->cids, association->datagram.cid);
     association->datagram.cid = HF_NONE;
+}
+
+void hf_cid_take_apart(struct hf_transfer_item *out, const struct hf_engine *engine,
+                       const struct hf_association *association)
+{
+    const struct hf_cid_slot *slot = hf_cid_slot_of(engine, association);
+    out->peer_cid = hf_cid_peer(engine, association);
+    if (association->flags & HF_ASSOCIATION_CID) {
+        uint32_t index =
+            (association->flags & (uint32_t)HF_ASSOCIATION_CID_KEY) >> HF_CID_KEY_SHIFT;
+        out->cid_key = engine->cid_keys.ring[index];
+        out->is_aside = hf_table_find(&engine->table, &association->path) !=
+                        hf_association_index(engine, association);
+    }
+    if (slot && slot->state == HF_ROUTE_UNCHECKED) {
+        out->is_unchecked = true;
+        out->path_received = slot->received;
+        out->path_sent = slot->sent;
+    }
+}
+
+void hf_cid_put_together(struct hf_engine *engine, struct hf_association *association,
+                         const struct hf_transfer_item *item)
+{
+    if (association->flags & HF_ASSOCIATION_CID) {
+        uint32_t index = key_take(&engine->cid_keys, &item->cid_key);
+        association->flags |= index << HF_CID_KEY_SHIFT;
+    }
+    if (!hf_is_datagram(association) || (item->peer_cid.len == 0 && !item->is_unchecked))
+        return;
+    struct hf_cid_slot *slot = hf_cid_slot_take(engine, association);
+    HF_ASSERT(slot); /* there are as many as associations */
+    slot->len = (uint8_t)item->peer_cid.len;
+    if (slot->len > 0)
+        memcpy(slot->cid, item->peer_cid.data, slot->len);
+    if (item->is_unchecked) {
+        slot->state = HF_ROUTE_UNCHECKED;
+        slot->received = item->path_received;
+        slot->sent = item->path_sent;
+    }
 }

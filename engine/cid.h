@@ -82,6 +82,15 @@ struct hf_cid_slot *hf_cid_slot_take(struct hf_engine *engine,
 /** hf_cid_slot_rest gives the slot back when nothing is in it. */
 void hf_cid_slot_rest(struct hf_engine *engine, struct hf_association *association);
 
+struct hf_transfer_item;
+
+/** hf_cid_take_apart and hf_cid_put_together move what there is of connection IDs and paths; a
+ *  check under way begins anew with the next record. */
+void hf_cid_take_apart(struct hf_transfer_item *out, const struct hf_engine *engine,
+                       const struct hf_association *association);
+void hf_cid_put_together(struct hf_engine *engine, struct hf_association *association,
+                         const struct hf_transfer_item *item);
+
 /** hf_cid_drop gives it back whatever is in it. */
 void hf_cid_drop(struct hf_engine *engine, struct hf_association *association);
 

@@ -312,9 +312,10 @@ static enum hf_status take_record(struct hf_arrival *arrival, struct hf_associat
 {
     struct hf_engine *engine = arrival->engine;
     bool is_plain_handshake = record->type == HF_TYPE_HANDSHAKE && record->epoch == 0;
-    bool is_plain_type =
-        record->type >= HF_TYPE_CHANGE_CIPHER_SPEC && record->type <= HF_TYPE_APPLICATION_DATA;
-    if (!is_plain_type && record->cid.len == 0)
+    bool is_known =
+        (record->type >= HF_TYPE_CHANGE_CIPHER_SPEC && record->type <= HF_TYPE_APPLICATION_DATA) ||
+        (record->type == HF_TYPE_RETURN_ROUTABILITY && record->epoch > 0);
+    if (!is_known && record->cid.len == 0)
         return drop(engine, HF_DROP_RECORD_TYPE);
     if (record->version != HF_VERSION_DTLS_1_2 &&
         !(record->version == HF_VERSION_DTLS_1_0 && is_plain_handshake))

@@ -114,7 +114,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     struct hf_record record;
     while (hf_record_datagram_read(&record, at, left, cid_len)) {
         size_t head_len = hf_record_head_len(&record);
-        FUZZ_CHECK(record.cid.len == (record.type == HF_TYPE_TLS12_CID && record.epoch > 0 ? cid_len : 0));
+        bool is_named = record.type == HF_TYPE_TLS12_CID && record.epoch > 0;
+        FUZZ_CHECK(record.cid.len == (is_named ? cid_len : 0));
         FUZZ_CHECK(record.body == at + head_len);
         FUZZ_CHECK(record.len <= left - head_len);
         FUZZ_CHECK(record.seq <= HF_DATAGRAM_SEQ_MAX);
