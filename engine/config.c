@@ -181,6 +181,12 @@ static const char *check_listener(const struct hf_listener *listener)
         return "listener: connection_id: unknown";
     if (listener->psk_hint_len > HF_PSK_HINT_MAX)
         return "listener: psk_hint_len: at most 128";
+    if (listener->cookie_free_count > HF_COOKIE_FREE_MAX)
+        return "listener: cookie_free_count: at most 16";
+    for (size_t i = 0; i < listener->cookie_free_count; i++) {
+        if (listener->cookie_free[i].bits > 128)
+            return "listener: cookie_free: at most 128 bits";
+    }
     return hf_authority_check(listener);
 }
 

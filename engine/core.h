@@ -316,6 +316,9 @@ struct hf_handshake {
     uint32_t proof;  /**< slot of a certificate handshake, or HF_NONE */
     uint8_t way;     /**< enum hf_way */
     uint8_t pending; /**< enum hf_pending */
+    uint16_t unproven_len; /**< the hello's length if it came without a cookie: nobody has shown yet
+                                that it receives what we send; otherwise 0 */
+    bool is_cookieless;    /**< the hello came without, and was let in: greet.c */
     bool is_answered;
     bool is_queued;  /**< in the ring of answers to take; outlives the handshake in its slot */
     bool is_spoiled; /**< a protected record did not authenticate */

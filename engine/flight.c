@@ -212,7 +212,13 @@ void hf_flight_await(struct hf_engine *engine, struct hf_association *associatio
     if (!hf_is_datagram(association))
         return;
     handshake->retransmit_after = engine->config.retransmit_us_initial;
-    handshake->retransmit_us = engine->now_us + handshake->retransmit_after;
+    hf_flight_schedule(engine, handshake);
+}
+
+void hf_flight_schedule(const struct hf_engine *engine, struct hf_handshake *handshake)
+{
+    if (handshake->unproven_len == 0)
+        handshake->retransmit_us = engine->now_us + handshake->retransmit_after;
 }
 
 void hf_flight_answered(struct hf_handshake *handshake)
@@ -230,7 +236,7 @@ void hf_flight_again(struct hf_engine *engine, struct hf_association *associatio
         handshake->retransmit_after =
             after < engine->config.retransmit_us_max ? after : engine->config.retransmit_us_max;
     }
-    handshake->retransmit_us = engine->now_us + handshake->retransmit_after;
+    hf_flight_schedule(engine, handshake);
 }
 
 void hf_flight_final(struct hf_engine *engine, struct hf_association *association)

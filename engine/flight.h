@@ -43,6 +43,10 @@ void hf_flight_send(struct hf_engine *engine, struct hf_association *association
 /** hf_flight_await sends the flight and has it sent again until the peer's next flight is here. */
 void hf_flight_await(struct hf_engine *engine, struct hf_association *association);
 
+/** hf_flight_schedule sets when to send it again, unless the peer has not shown that it receives
+ *  anything: then only what it sends itself is answered. */
+void hf_flight_schedule(const struct hf_engine *engine, struct hf_handshake *handshake);
+
 /** hf_flight_answered stops that. */
 void hf_flight_answered(struct hf_handshake *handshake);
 

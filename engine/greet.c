@@ -10,6 +10,8 @@
 #include "machine.h"
 #include "quota.h"
 
+/* What resumption and extensions may add to the answer that answer_len() reckons with. */
+#define HF_ANSWER_SLACK 64u
 #define HF_RESTART_US_MIN 1000000 /* how often a peer may begin again beside a live association */
 
 /** Answers with a HelloVerifyRequest, shorter than any hello that gets here, and forgets. */
@@ -49,6 +51,72 @@ static void send_verify(struct hf_arrival *arrival, const struct hf_record *reco
     arrival->is_answered = true;
 }
 
+/* ---- hellos that need no cookie ---------------------------------------------------------- */
+
+static bool is_cookie_free(const struct hf_listener *listener, const struct hf_address *peer)
+{
+    bool is_free = false;
+    for (size_t i = 0; i < listener->cookie_free_count && !is_free; i++)
+        is_free = hf_prefix_holds(&listener->cookie_free[i], peer);
+    return is_free;
+}
+
+/** The longest our first flight can be, on the wire, of a handshake with a pre-shared key. */
+static size_t answer_len(const struct hf_listener *listener, const struct hf_terms *terms)
+{
+    enum { MESSAGE_LEN = HF_DATAGRAM_HEADER_LEN + HF_FRAGMENT_HEADER_LEN };
+    static const uint8_t random[HF_RANDOM_LEN];
+    uint8_t scratch[256];
+    struct hf_writer writer = hf_writer_of(scratch, sizeof scratch);
+    hf_hello_write(&writer, terms, HF_VERSION_DTLS_1_2, random);
+    size_t hint_len = listener->psk_hint_len ? MESSAGE_LEN + 2u + listener->psk_hint_len : 0;
+    return MESSAGE_LEN + writer.len + hint_len + MESSAGE_LEN + HF_ANSWER_SLACK;
+}
+
+/** Few handshakes are half-open, and what this hello leads to costs us next to nothing and nobody
+ *  else more than the hello itself. */
+static bool is_harmless(const struct hf_engine *engine, const struct hf_listener *listener,
+                        const struct hf_hello *hello, const struct hf_fragment *fragment)
+{
+    struct hf_terms terms;
+    return engine->handshakes.used < listener->cookies_above && hello->session_id.len == 0 &&
+           hello->ticket.len == 0 && hf_hello_agree(&terms, listener, hello) == HF_OK &&
+           hf_hello_key_exchange(terms.suite) == HF_KEY_EXCHANGE_PSK &&
+           answer_len(listener, &terms) <= fragment->body.len;
+}
+
+/** What was made of a hello without a cookie. */
+struct waiver {
+    bool is_given;
+    uint16_t unproven_len; /**< see struct hf_handshake */
+};
+
+/** Tells whether a hello may do without a cookie. In: the association at its path, or NULL; the
+ *  hello, or NULL when it is not whole. Beside an association nothing may begin without one (RFC
+ *  6347 4.2.8): then the hello can only be of that handshake. */
+static bool is_waived(struct waiver *out, const struct hf_arrival *arrival,
+                      const struct hf_association *association, const struct hf_hello_front *front,
+                      const struct hf_hello *hello, const struct hf_fragment *fragment)
+{
+    const struct hf_engine *engine = arrival->engine;
+    const struct hf_listener *listener = &engine->listeners[arrival->datagram->listener_index];
+    const struct hf_handshake *handshake =
+        association ? hf_handshake_of(engine, association) : NULL;
+    if (front->cookie.len > 0)
+        return false;
+    if (association)
+        return handshake && handshake->is_cookieless &&
+               (association->state == HF_STATE_SV_AWAIT_HELLO ||
+                hf_bytes_equal_public(association->client_random, front->random.data,
+                                      HF_RANDOM_LEN));
+    out->is_given = is_cookie_free(listener, &arrival->datagram->path.peer);
+    if (!out->is_given && hello && is_harmless(engine, listener, hello, fragment)) {
+        out->is_given = true;
+        out->unproven_len = (uint16_t)fragment->body.len;
+    }
+    return out->is_given;
+}
+
 static void count_refusal(struct hf_engine *engine, enum hf_status status)
 {
     if (status == HF_E_HANDSHAKE_LIMIT)
@@ -80,10 +148,11 @@ static bool make_way(struct hf_engine *engine, struct hf_association *former)
     return true;
 }
 
-/** A hello with a good cookie: the peer receives at its address, and gets a handshake slot. */
+/** A hello with a good cookie, or one that needs none: the peer gets a handshake slot. */
 static struct hf_association *admit(struct hf_arrival *arrival, struct hf_association *former,
                                     const struct hf_record *record,
-                                    const struct hf_fragment *fragment)
+                                    const struct hf_fragment *fragment,
+                                    const struct waiver *waiver)
 {
     struct hf_engine *engine = arrival->engine;
     struct hf_association *association;
@@ -111,6 +180,9 @@ static struct hf_association *admit(struct hf_arrival *arrival, struct hf_associ
         return NULL;
     }
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    handshake->is_cookieless = waiver->is_given;
+    handshake->unproven_len = waiver->unproven_len;
+    engine->counters.cookies_waived += waiver->is_given;
     handshake->receive_seq = fragment->message_seq;
     handshake->send_seq = fragment->message_seq;
     association->datagram.epoch0_seq = (uint32_t)record->seq;
@@ -178,6 +250,10 @@ static void answer_again(struct hf_engine *engine, struct hf_association *associ
                          const struct hf_fragment *fragment)
 {
     const struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    if (handshake && fragment->body.len < handshake->unproven_len) {
+        hf_drop_count(engine, HF_DROP_COOKIE); /* a smaller one, so that the answer is larger */
+        return;
+    }
     if (hf_state_is_flight_out((enum hf_state)association->state) &&
         (uint16_t)(fragment->message_seq + 1) == handshake->receive_seq) {
         hf_flight_again(engine, association, false);
@@ -211,7 +287,9 @@ void hf_greet_hello(struct hf_arrival *arrival, struct hf_association *associati
         hf_drop_count(engine, HF_DROP_HELLO_MALFORMED);
         return;
     }
-    if (!hf_cookie_check(engine, &arrival->path, &front)) {
+    struct waiver waiver = {false, 0};
+    if (!hf_cookie_check(engine, &arrival->path, &front) &&
+        !is_waived(&waiver, arrival, association, &front, is_whole ? &hello : NULL, fragment)) {
         if (front.cookie.len > 0)
             hf_drop_count(engine, HF_DROP_COOKIE);
         send_verify(arrival, record, fragment, &front);
@@ -228,7 +306,7 @@ void hf_greet_hello(struct hf_arrival *arrival, struct hf_association *associati
     if (handshake && !is_known_beginning(engine, handshake, fragment))
         hf_fragment_clear(handshake);
     if (!awaiting)
-        awaiting = admit(arrival, association, record, fragment);
+        awaiting = admit(arrival, association, record, fragment, &waiver);
     if (awaiting)
         hf_datagram_fragment(engine, awaiting, fragment);
 }

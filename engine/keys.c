@@ -4,6 +4,7 @@
 #include "keys.h"
 
 #include "association.h"
+#include "flight.h"
 #include "fragment.h"
 #include "hello.h"
 #include "record.h"
@@ -73,7 +74,7 @@ void hf_keys_begin(struct hf_engine *engine, struct hf_association *association)
     association->write_seq = hf_is_datagram(association) ? UINT64_C(1) << 48 : 0;
     queue_keylog(engine, association);
     if (hf_is_datagram(association) && !is_client) /* until the rest of the peer's flight is here */
-        handshake->retransmit_us = engine->now_us + handshake->retransmit_after;
+        hf_flight_schedule(engine, handshake);
     hf_association_arm(engine, association);
 }
 

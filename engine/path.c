@@ -27,6 +27,17 @@ bool hf_address_is_v4(const struct hf_address *address)
     return hf_bytes_equal_public(address->ip, v4_mapped, sizeof v4_mapped);
 }
 
+bool hf_prefix_holds(const struct hf_prefix *prefix, const struct hf_address *address)
+{
+    size_t whole = prefix->bits / 8, rest = prefix->bits % 8;
+    uint8_t differing = 0;
+    if (prefix->bits > 128 || !hf_bytes_equal_public(prefix->ip, address->ip, whole))
+        return false;
+    if (rest > 0)
+        differing = (uint8_t)((prefix->ip[whole] ^ address->ip[whole]) >> (8 - rest));
+    return differing == 0;
+}
+
 /** The longest run of zero groups, of at least two (RFC 5952 4.2). */
 static size_t longest_zeros(const uint8_t ip[16], size_t *count)
 {

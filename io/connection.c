@@ -309,12 +309,16 @@ void hf_connection_expire(struct hf_loop *loop)
         next = connection->linger_next;
         if (connection->linger_until_us <= loop->now_us) {
             hf_connection_unlinger(loop, connection);
+            if (connection->is_masked)
+                HF_COUNT(loop, connections_refused, 1);
             if (connection->dial)
                 hf_dial_give_up(loop, connection, HF_E_UNREACHABLE);
             else
                 hf_connection_doom(loop, connection);
         } else if (!loop->is_stopping) {
             return; /* in order of time, but for those a stop has hurried */
+        } else if (connection->is_masked) {
+            hf_connection_touch(loop, connection);
         }
     }
 }

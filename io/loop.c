@@ -369,6 +369,8 @@ static const char *check_socket(const struct hf_loop_socket *socket, const struc
         return "a socket names a listener that does not exist";
     if (engine->listeners[socket->listener_index].transport != socket->transport)
         return "a socket and its listener differ in transport";
+    if (socket->trusted_proxy_count > HF_LOOP_TRUSTED_MAX)
+        return "a socket trusts too many proxies";
     return NULL;
 }
 

@@ -19,12 +19,18 @@ struct hf_loop;
 
 /** A socket to open. `listener_index` names the entry of config->engine.listeners it serves, or
  *  with `is_client`, which is for DTLS only, that of config->engine.dialers. */
+#define HF_LOOP_TRUSTED_MAX 8
+
 struct hf_loop_socket {
     struct hf_address address; /**< port 0: the kernel chooses; see hf_loop_address() */
     enum hf_transport transport;
     uint32_t listener_index;
     bool is_v6_only; /**< [::] otherwise takes IPv4 too */
     bool is_client;  /**< to dial from only: no stranger is answered here */
+    /** TLS: balancers. A connection from there must begin with a PROXY protocol header of version
+     *  2, and its peer is who that names; from elsewhere there is none. Copied. */
+    const struct hf_prefix *trusted_proxies;
+    uint32_t trusted_proxy_count; /**< at most HF_LOOP_TRUSTED_MAX */
 };
 
 /** Where the plaintext of a listener's associations goes, and what comes back goes to them, for as
@@ -177,7 +183,8 @@ struct hf_loop_counters {
     uint64_t completions_overflowed; /**< turns that found the completion queue overflown */
     uint64_t dials, dials_failed; /**< hf_loop_connect(): handshakes begun; connections failed */
     uint64_t accepts, accept_errors; /**< EMFILE and the like; accepting pauses for 100 ms */
-    uint64_t connections_refused;    /**< over connections_max */
+    uint64_t connections_refused;    /**< over connections_max; a balancer's without its header */
+    uint64_t proxy_headers;          /**< peers that balancers have named */
     uint64_t connections;            /**< gauge: open now */
     uint64_t connections_paused;     /**< gauge: not read from, their peer does not read */
     uint64_t send_queue_len;         /**< gauge: bytes queued on all connections */

@@ -5,6 +5,7 @@
  *     uring.c, epoll.c, buffers.c   behind backend.h: requests, completions, receive buffers
  *     socket.c   opening sockets, addresses  udp.c      datagrams in and out
  *     tcp.c      streams in and out          connection.c  their records, lists and ends
+ *     proxy.c    what a balancer says first
  *     backlog.c  bytes that have to wait     counters.c    the view from outside
  *     dial.c     outgoing connections
  *     post.c     tasks from other threads    upstream*.c   forwarding: upstream.h
@@ -55,6 +56,8 @@ struct hf_socket {
     bool is_armed;
     bool is_v6_only;
     bool is_client; /* listener_index is a dialer's */
+    uint32_t trusted_count;
+    struct hf_prefix trusted[HF_LOOP_TRUSTED_MAX];
 };
 
 /** Bytes that outlive a turn. */
@@ -87,6 +90,7 @@ struct hf_connection {
     uint8_t socket_index;
     uint8_t end_how; /* enum hf_close, when is_ending */
     bool is_used : 1;
+    bool is_masked : 1; /* a balancer's, and its PROXY header has yet to come */
     bool is_new : 1; /* the engine has not had room for it yet */
     bool is_receive_armed : 1;
     bool is_more_there : 1;  /* a receive will find bytes at once */

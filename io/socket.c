@@ -244,7 +244,10 @@ enum hf_status hf_socket_open(struct hf_socket *out, char error[HF_LOOP_ERROR_MA
         .transport = what->transport,
         .is_v6 = !socket_is_v4(&what->address),
         .is_wildcard = socket_is_wildcard(&what->address),
+        .trusted_count = what->trusted_proxy_count,
     };
+    for (uint32_t i = 0; i < what->trusted_proxy_count; ++i)
+        out->trusted[i] = what->trusted_proxies[i];
     int code = socket_bind(out, what, config);
     const char *step = "cannot bind";
     if (code == 0 && what->transport == HF_TRANSPORT_TLS && listen(out->fd, BACKLOG) != 0) {

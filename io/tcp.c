@@ -11,6 +11,7 @@
  * Invariant: there are unread bytes only while no receive is armed. The kernel never holds a
  * pointer into a send queue.
  */
+#include "proxy.h"
 #include "upstream.h"
 
 #include <errno.h>
@@ -53,18 +54,70 @@ static bool tcp_path(struct hf_path *out, const struct hf_socket *socket, int fd
     return true;
 }
 
+static bool tcp_is_trusted(const struct hf_socket *socket, const struct hf_address *peer)
+{
+    bool is_trusted = false;
+    for (uint32_t i = 0; i < socket->trusted_count && !is_trusted; ++i)
+        is_trusted = hf_prefix_holds(&socket->trusted[i], peer);
+    return is_trusted;
+}
+
+static void tcp_refuse(struct hf_loop *loop, struct hf_connection *connection,
+                       enum hf_status status)
+{
+    HF_COUNT(loop, connections_refused, 1);
+    if (loop->config.handlers.refused && !loop->is_stopping)
+        loop->config.handlers.refused(loop, loop->sockets[connection->socket_index].listener_index,
+                                      status, loop->config.handlers.arg);
+    hf_connection_doom(loop, connection);
+}
+
+/* Puts the peer that a balancer names in its own place. HF_WAITING: it has not said all. */
+static enum hf_status tcp_unmask(struct hf_path *path, size_t *out_len,
+                                 const struct hf_connection *connection)
+{
+    struct hf_proxy_header header;
+    const struct hf_block *unread = connection->unread;
+    struct hf_bytes said = {unread ? unread->data + unread->start : NULL, hf_backlog_len(unread)};
+    enum hf_status status = hf_proxy_read(&header, said);
+    if (status == HF_WAITING && connection->is_at_end)
+        return HF_E_TRUNCATED;
+    if (status != HF_OK)
+        return status;
+    if (header.has_peer)
+        path->peer = header.peer;
+    *out_len = header.len;
+    return HF_OK;
+}
+
 /* Makes it known to the engine, which may be full: then again in its next turn. */
 static void tcp_introduce(struct hf_loop *loop, struct hf_connection *connection)
 {
     const struct hf_socket *socket = &loop->sockets[connection->socket_index];
     struct hf_path path;
+    size_t header_len = 0;
     hf_association_id association;
     enum hf_status status = HF_E_STATE;
     uint64_t user = (uint64_t)connection->generation << 32 | hf_connection_index(loop, connection);
     if (tcp_path(&path, socket, connection->fd) && !loop->is_stopping)
+        status = connection->is_masked ? tcp_unmask(&path, &header_len, connection) : HF_OK;
+    if (status == HF_WAITING) { /* for the rest of its header, so long at most */
+        hf_connection_linger(loop, connection);
+        hf_connection_touch(loop, connection);
+        return;
+    }
+    if (status == HF_OK)
         status = hf_engine_accept(&association, loop->engine, socket->listener_index, &path, user);
     connection->is_new = status == HF_WAITING;
     if (status == HF_OK) {
+        if (connection->is_masked) {
+            hf_connection_unlinger(loop, connection);
+            connection->unread->start += (uint32_t)header_len;
+            if (hf_backlog_len(connection->unread) == 0)
+                hf_backlog_drop(loop, &connection->unread);
+            connection->is_masked = false;
+            HF_COUNT(loop, proxy_headers, 1);
+        }
         HF_COUNT(loop, accepts, 1);
         hf_connection_link(loop, connection, association);
         connection->is_more_there = true; /* most begin to speak at once */
@@ -72,12 +125,18 @@ static void tcp_introduce(struct hf_loop *loop, struct hf_connection *connection
     } else if (status == HF_WAITING) {
         hf_connection_resume(loop, connection);
     } else {
-        HF_COUNT(loop, connections_refused, 1);
-        if (loop->config.handlers.refused && !loop->is_stopping)
-            loop->config.handlers.refused(loop, socket->listener_index, status,
-                                          loop->config.handlers.arg);
-        hf_connection_doom(loop, connection);
+        tcp_refuse(loop, connection, status);
     }
+}
+
+/* A new connection, from a peer or from a balancer that first says for whom it speaks. */
+static void tcp_begin(struct hf_loop *loop, struct hf_connection *connection)
+{
+    const struct hf_socket *socket = &loop->sockets[connection->socket_index];
+    struct hf_path path;
+    connection->is_masked = socket->trusted_count > 0 && tcp_path(&path, socket, connection->fd) &&
+                            tcp_is_trusted(socket, &path.peer);
+    tcp_introduce(loop, connection);
 }
 
 void hf_tcp_accepted(struct hf_loop *loop, const struct hf_completion *completion)
@@ -90,7 +149,7 @@ void hf_tcp_accepted(struct hf_loop *loop, const struct hf_completion *completio
         struct hf_connection *connection =
             loop->is_stopping ? NULL : hf_connection_take(loop, result, completion->index);
         if (connection) {
-            tcp_introduce(loop, connection);
+            tcp_begin(loop, connection);
         } else {
             HF_COUNT(loop, connections_refused, 1);
             (void)close(result);
@@ -140,6 +199,13 @@ static void tcp_take(struct hf_loop *loop, struct hf_connection *connection, uin
 {
     if (connection->is_closing || connection->is_doomed || connection->is_broken)
         return;
+    if (connection->is_masked) {
+        if (hf_backlog_append(loop, &connection->unread, (struct hf_bytes){data, len}))
+            tcp_introduce(loop, connection);
+        else
+            tcp_break(loop, connection);
+        return;
+    }
     uint32_t consumed = tcp_feed(loop, connection, data, len);
     if (consumed == len)
         return;
@@ -433,6 +499,15 @@ static void tcp_arm_receive(struct hf_loop *loop, struct hf_connection *connecti
         hf_connection_touch(loop, connection);
 }
 
+/* Its header is still on its way. */
+static void tcp_settle_masked(struct hf_loop *loop, struct hf_connection *connection)
+{
+    if (connection->is_broken || connection->is_at_end || loop->is_stopping)
+        tcp_refuse(loop, connection, HF_E_TRUNCATED);
+    else if (!connection->is_new)
+        tcp_arm_receive(loop, connection);
+}
+
 /* The engine has let go: send what is left, say FIN, wait for theirs, close. Who has said
  * close_notify says nothing more: then there is nothing to wait for (RFC 5246 7.2.1). */
 static void tcp_settle_closing(struct hf_loop *loop, struct hf_connection *connection)
@@ -488,6 +563,8 @@ void hf_tcp_settle(struct hf_loop *loop)
             hf_connection_doom(loop, connection);
         else if (connection->dial)
             hf_dial_settle(loop, connection);
+        else if (connection->is_masked)
+            tcp_settle_masked(loop, connection);
         else if (connection->is_closing)
             tcp_settle_closing(loop, connection);
         else

@@ -62,8 +62,8 @@ void hf_daemon_config_init(struct hf_daemon_config *config)
 
 /* ---- what settings mean together ---------------------------------------------------------- */
 
-static bool refuse(char *error, const struct hf_daemon_config *config, uint32_t line,
-                   const char *text)
+bool hf_daemon_config_refuse(char error[HF_OPTIONS_ERROR_MAX],
+                             const struct hf_daemon_config *config, uint32_t line, const char *text)
 {
     if (line > 0)
         snprintf(error, HF_OPTIONS_ERROR_MAX, "%s: line %u: %s", config->config_file, line, text);
@@ -118,7 +118,7 @@ static bool settle_authority(struct hf_daemon_config *config, char *error,
     if (listener->authority_count == 0) {
         snprintf(text, sizeof(text), "listener \"%s\": authority: say which of several",
                  listener->name);
-        return refuse(error, config, line, text);
+        return hf_daemon_config_refuse(error, config, line, text);
     }
     for (uint32_t i = 0; i < listener->authority_count; i++) {
         const char *name = listener->authorities[i];
@@ -126,13 +126,13 @@ static bool settle_authority(struct hf_daemon_config *config, char *error,
         if (!find_authority(index, config, name)) {
             snprintf(text, sizeof(text), "listener \"%s\": authority: there is no authority \"%s\"",
                      listener->name, name);
-            return refuse(error, config, line, text);
+            return hf_daemon_config_refuse(error, config, line, text);
         }
         if (i > 0 && config->authorities[*index].server_name[0] == '\0') {
             snprintf(text, sizeof(text),
                      "listener \"%s\": authority \"%s\" needs a server-name to be told from \"%s\"",
                      listener->name, name, listener->authorities[0]);
-            return refuse(error, config, line, text);
+            return hf_daemon_config_refuse(error, config, line, text);
         }
     }
     listener->authority_index = listener->authority_indexes[0];
@@ -159,7 +159,7 @@ static bool settle_upstream(struct hf_daemon_config *config, char *error,
         fault = hf_forward_fault(config, fit);
     if (fault != NULL) {
         snprintf(text, sizeof(text), "listener \"%s\": %s", listener->name, fault);
-        return refuse(error, config, listener->line, text);
+        return hf_daemon_config_refuse(error, config, listener->line, text);
     }
     if (fit->port != 0) {
         listener->upstream_kind = is_dtls ? HF_UPSTREAM_UDP : HF_UPSTREAM_TCP;
@@ -190,7 +190,7 @@ static bool settle_respond(struct hf_daemon_config *config, char *error)
                  "--respond %s: %s is not on loopback: add --respond-anywhere if that is meant",
                  hf_respond_mode_name(listener->respond),
                  hf_address_print(address, &listener->address));
-        return refuse(error, config, listener->line, text);
+        return hf_daemon_config_refuse(error, config, listener->line, text);
     }
     return true;
 }
@@ -224,12 +224,23 @@ static uint64_t fit_frameworks(const struct hf_daemon_config *config,
     return fit;
 }
 
+/* A shard's part of a total, rounded up. */
+static uint32_t share(uint64_t total, uint64_t shard_count)
+{
+    return (uint32_t)((total + shard_count - 1) / shard_count);
+}
+
 static void fill_listener(struct hf_daemon_config *config, uint32_t index)
 {
     const struct hf_daemon_listener *from = &config->details[index];
     struct hf_listener *listener = &config->listeners[index];
     config->sockets[index] = (struct hf_loop_socket){
-        .address = from->address, .transport = from->transport, .listener_index = index};
+        .address = from->address,
+        .transport = from->transport,
+        .listener_index = index,
+        .trusted_proxies = from->trusted,
+        .trusted_proxy_count = from->trusted_count,
+    };
     hf_listener_init(listener, from->transport);
     listener->reference_point = from->reference_point;
     listener->quota_index = (uint8_t)from->authority_index;
@@ -243,6 +254,9 @@ static void fill_listener(struct hf_daemon_config *config, uint32_t index)
     memcpy(listener->psk_hint, from->psk_hint, listener->psk_hint_len);
     if (from->datagram_len != HF_OPTIONS_UNSET)
         listener->datagram_len_max = (uint16_t)from->datagram_len;
+    listener->cookies_above = share(from->cookies_above, config->shard_count);
+    listener->cookie_free_count = (uint8_t)from->cookie_free_count;
+    memcpy(listener->cookie_free, from->cookie_free, sizeof(listener->cookie_free));
     listener->extended_master_secret_needed = from->is_extended_master_secret_needed;
     if (from->is_encrypt_then_mac_off)
         listener->encrypt_then_mac = false;
@@ -295,10 +309,10 @@ static bool settle_authorities(struct hf_daemon_config *config, char *error)
             snprintf(text, sizeof(text), "authority \"%s\": %s", authority->name, fault);
         else
             snprintf(text, sizeof(text), "%s", fault);
-        return refuse(error, config, authority->line, text);
+        return hf_daemon_config_refuse(error, config, authority->line, text);
     }
     return config->authority_count > 0 ||
-           refuse(error, config, 0, "no keys: it needs an authority block");
+           hf_daemon_config_refuse(error, config, 0, "no keys: it needs an authority block");
 }
 
 static bool settle_listener(struct hf_daemon_config *config, char *error, uint32_t index)
@@ -308,7 +322,7 @@ static bool settle_listener(struct hf_daemon_config *config, char *error, uint32
     if (!listener->has_transport || !listener->has_address) {
         snprintf(text, sizeof(text), "listener \"%s\": %s is missing", listener->name,
                  listener->has_transport ? "address" : "transport");
-        return refuse(error, config, listener->line, text);
+        return hf_daemon_config_refuse(error, config, listener->line, text);
     }
     for (uint32_t i = 0; i < index; i++) {
         const struct hf_daemon_listener *other = &config->details[i];
@@ -316,7 +330,7 @@ static bool settle_listener(struct hf_daemon_config *config, char *error, uint32
             memcmp(&other->address, &listener->address, sizeof(other->address)) == 0) {
             snprintf(text, sizeof(text), "listener \"%s\": listener \"%s\" has the same address",
                      listener->name, other->name);
-            return refuse(error, config, listener->line, text);
+            return hf_daemon_config_refuse(error, config, listener->line, text);
         }
     }
     return settle_authority(config, error, listener) && settle_upstream(config, error, listener);
@@ -326,15 +340,15 @@ bool hf_daemon_config_settle(struct hf_daemon_config *config, char error[HF_OPTI
 {
     char text[256];
     if (config->socket_count == 0)
-        return refuse(error, config, 0,
-                      config->config_file[0] != '\0'
-                          ? "nothing to serve: it needs a listener block"
-                          : "nothing to serve: give --dtls or --tls ADDR:PORT");
+        return hf_daemon_config_refuse(error, config, 0,
+                                       config->config_file[0] != '\0'
+                                           ? "nothing to serve: it needs a listener block"
+                                           : "nothing to serve: give --dtls or --tls ADDR:PORT");
     take_common(config);
     if (!settle_authorities(config, error))
         return false;
     if (!hf_maf_config_settle(&config->mafs, text, sizeof(text)))
-        return refuse(error, config, 0, text);
+        return hf_daemon_config_refuse(error, config, 0, text);
     for (uint32_t i = 0; i < config->socket_count; i++)
         if (!settle_listener(config, error, i))
             return false;
@@ -349,127 +363,7 @@ bool hf_daemon_config_settle(struct hf_daemon_config *config, char error[HF_OPTI
     if (hf_config_check(&why, &engine) == HF_OK)
         return true;
     snprintf(text, sizeof(text), "these options do not go together: %s", why);
-    return refuse(error, config, 0, text);
-}
-
-/* ---- reload ------------------------------------------------------------------------------- */
-
-static bool is_same_address(const struct hf_address *a, const struct hf_address *b)
-{
-    return memcmp(a, b, sizeof(*a)) == 0;
-}
-
-/* The name of what differs in a listener and cannot change; NULL: nothing. */
-static const char *fixed_in_listener(const struct hf_daemon_listener *running,
-                                     const struct hf_daemon_listener *wanted)
-{
-    if (strcmp(running->name, wanted->name) != 0)
-        return "the names and order of listeners";
-    if (running->transport != wanted->transport)
-        return "transport";
-    if (!is_same_address(&running->address, &wanted->address))
-        return "address";
-    if (running->authority_count != wanted->authority_count ||
-        memcmp(running->authority_indexes, wanted->authority_indexes,
-               sizeof(running->authority_indexes)) != 0)
-        return "authority";
-    if (running->upstream_kind != wanted->upstream_kind ||
-        !is_same_address(&running->upstream, &wanted->upstream))
-        return "upstream";
-    if (running->keep_us != wanted->keep_us)
-        return "upstream-keep";
-    if (running->is_entity_told != wanted->is_entity_told)
-        return "proxy-unique-id";
-    if (running->is_proxy_protocol != wanted->is_proxy_protocol)
-        return "proxy-protocol";
-    return NULL;
-}
-
-static const char *fixed_in_process(const struct hf_daemon_config *running,
-                                    const struct hf_daemon_config *wanted)
-{
-    if (running->shard_count != wanted->shard_count)
-        return "shards";
-    if (running->io != wanted->io)
-        return "io";
-    if (running->linger_us != wanted->linger_us)
-        return "linger";
-    if (strcmp(running->user, wanted->user) != 0)
-        return "user";
-    if (running->is_seccomp != wanted->is_seccomp)
-        return "seccomp";
-    if (strcmp(running->keylog_file, wanted->keylog_file) != 0)
-        return "keylog";
-    if (!is_same_address(&running->upstream_prefix, &wanted->upstream_prefix))
-        return "upstream-prefix";
-    if (running->is_session_tickets != wanted->is_session_tickets ||
-        running->session_cache != wanted->session_cache ||
-        running->session_us != wanted->session_us)
-        return "tickets, cache and lifetime of sessions";
-    if (running->is_dtls_notified_on_stop != wanted->is_dtls_notified_on_stop)
-        return "dtls-notify-on-stop";
-    if (running->has_metrics != wanted->has_metrics ||
-        !is_same_address(&running->metrics, &wanted->metrics))
-        return "metrics address";
-    if (strcmp(running->control_socket, wanted->control_socket) != 0)
-        return "control socket";
-    if (strcmp(running->control_group, wanted->control_group) != 0)
-        return "control group";
-    if (running->log_format != wanted->log_format)
-        return "log format";
-    if (strcmp(running->log_salt, wanted->log_salt) != 0)
-        return "salt";
-    if (strcmp(running->audit_file, wanted->audit_file) != 0)
-        return "audit";
-    return NULL;
-}
-
-/* What memory was set aside for. */
-static const char *fixed_in_limits(const struct hf_daemon_config *running,
-                                   const struct hf_daemon_config *wanted)
-{
-    if (running->handshakes_max != wanted->handshakes_max)
-        return "handshakes-max";
-    if (running->associations_max != wanted->associations_max)
-        return "associations-max";
-    if (running->proofs_max != wanted->proofs_max)
-        return "certificate-handshakes-max";
-    return running->quarantine_us != wanted->quarantine_us ? "upstream-quarantine" : NULL;
-}
-
-bool hf_daemon_config_fixed(char error[HF_OPTIONS_ERROR_MAX],
-                            const struct hf_daemon_config *running,
-                            const struct hf_daemon_config *wanted)
-{
-    char text[256] = "";
-    uint32_t line = 0;
-    const char *what = fixed_in_process(running, wanted);
-    if (what == NULL)
-        what = fixed_in_limits(running, wanted);
-    if (what == NULL && running->socket_count != wanted->socket_count)
-        what = "the number of listeners";
-    if (what == NULL && running->authority_count != wanted->authority_count)
-        what = "the number of authorities";
-    if (what == NULL && !hf_maf_config_is_same(&running->mafs, &wanted->mafs))
-        what = "maf blocks";
-    for (uint32_t i = 0; what == NULL && i < running->authority_count; i++) {
-        line = wanted->authorities[i].line;
-        if (strcmp(running->authorities[i].name, wanted->authorities[i].name) != 0)
-            what = "the names and order of authorities";
-        else if ((running->authorities[i].psk_file[0] == '\0') !=
-                 (wanted->authorities[i].psk_file[0] == '\0'))
-            what = "psk-file instead of key-store, or the reverse";
-        else if (strcmp(running->authorities[i].key_store, wanted->authorities[i].key_store) != 0)
-            what = "key-store";
-    }
-    for (uint32_t i = 0; what == NULL && i < running->socket_count; i++) {
-        line = wanted->details[i].line;
-        what = fixed_in_listener(&running->details[i], &wanted->details[i]);
-    }
-    if (what == NULL)
-        return true;
-    snprintf(text, sizeof(text), "%s: cannot change while running: restart", what);
-    return refuse(error, wanted, line, text);
+    return hf_daemon_config_refuse(error, config, 0, text);
 }
 
 uint32_t hf_daemon_config_authority(const struct hf_daemon_config *config, uint32_t listener_index,
@@ -490,12 +384,6 @@ static void override_u64(uint64_t *field_value, uint64_t given)
 {
     if (given != HF_OPTIONS_UNSET)
         *field_value = given;
-}
-
-/* A shard's part of a total, rounded up. */
-static uint32_t share(uint64_t total, uint64_t shard_count)
-{
-    return (uint32_t)((total + shard_count - 1) / shard_count);
 }
 
 /* Only where tenants of a record are told apart by two bits: by socket, with one address. */

@@ -62,6 +62,11 @@ struct hf_daemon_listener {
     uint64_t datagram_len;
     bool is_extended_master_secret_needed;
     bool is_encrypt_then_mac_off;
+    uint64_t cookies_above; /**< of all shards */
+    struct hf_prefix cookie_free[HF_COOKIE_FREE_MAX];
+    uint32_t cookie_free_count;
+    struct hf_prefix trusted[HF_LOOP_TRUSTED_MAX]; /**< where PROXY headers are believed */
+    uint32_t trusted_count;
     uint64_t frameworks; /**< set of enum hf_daemon_framework; 0: all the authority is fit for */
     char authorities[HF_AUTHORITIES_MAX][HF_NAME_MAX]; /**< as named; the first is the default */
     uint32_t authority_count;
@@ -158,6 +163,11 @@ void hf_daemon_config_init(struct hf_daemon_config *config);
 /** hf_daemon_listener_init and hf_daemon_authority_init set the defaults of one block. */
 void hf_daemon_listener_init(struct hf_daemon_listener *listener);
 void hf_daemon_authority_init(struct hf_daemon_authority *authority);
+
+/** hf_daemon_config_refuse writes `text` as the error, with file and line, and gives false. */
+bool hf_daemon_config_refuse(char error[HF_OPTIONS_ERROR_MAX],
+                             const struct hf_daemon_config *config, uint32_t line,
+                             const char *text);
 
 /** hf_daemon_config_settle checks what only all settings together can tell and fills `sockets` and
  *  `listeners`. On false `error` holds one line that names the place. */

@@ -76,6 +76,39 @@ bool hf_endpoint_parse(struct hf_address *out, const char *text)
     return true;
 }
 
+bool hf_endpoint_parse_prefix(struct hf_prefix *out, const char *text)
+{
+    char host[INET6_ADDRSTRLEN];
+    struct hf_address address = {{0}, 0, 0, 0};
+    const char *slash = strchr(text, '/');
+    size_t len = slash != NULL ? (size_t)(slash - text) : strlen(text);
+    uint8_t ip[4];
+    if (len >= sizeof(host))
+        return false;
+    memcpy(host, text, len);
+    host[len] = '\0';
+    bool is_v4 = inet_pton(AF_INET, host, ip) == 1;
+    if (is_v4)
+        address = hf_address_v4(ip, 0);
+    else if (inet_pton(AF_INET6, host, address.ip) != 1)
+        return false;
+    unsigned long width = is_v4 ? 32 : 128, bits = width;
+    if (slash != NULL) {
+        size_t digits = strlen(slash + 1);
+        if (digits == 0 || digits > 3 || strspn(slash + 1, "0123456789") != digits)
+            return false;
+        bits = strtoul(slash + 1, NULL, 10);
+    }
+    if (bits > width)
+        return false;
+    memcpy(out->ip, address.ip, sizeof(out->ip));
+    out->bits = (uint8_t)(bits + 128 - width);
+    for (unsigned bit = out->bits; bit < 128; bit++)
+        if ((out->ip[bit / 8] >> (7 - bit % 8) & 1) != 0)
+            return false;
+    return true;
+}
+
 bool hf_endpoint_is_loopback(const struct hf_address *address)
 {
     static const uint8_t loopback_v6[16] = {[15] = 1};

@@ -12,6 +12,10 @@
  *  "*:5684" (every address, both families). Port 0 lets the kernel choose. */
 HF_MUST_USE bool hf_endpoint_parse(struct hf_address *out, const char *text);
 
+/** hf_endpoint_parse_prefix reads "192.0.2.0/24", "2001:db8::/32", or an address alone. Bits beyond
+ *  the length must be 0. */
+HF_MUST_USE bool hf_endpoint_parse_prefix(struct hf_prefix *out, const char *text);
+
 /** hf_endpoint_is_loopback tells whether only this machine can reach the address. */
 bool hf_endpoint_is_loopback(const struct hf_address *address);
 

@@ -40,6 +40,8 @@ struct metric {
 
 static const struct metric counters[] = {
     {"handfast_cookies_sent_total", "", "HelloVerifyRequests sent.", ENGINE(cookies_sent)},
+    {"handfast_cookies_waived_total", "", "DTLS handshakes begun without a cookie.",
+     ENGINE(cookies_waived)},
     {"handfast_retransmissions_total", "", "DTLS flights sent again.", ENGINE(retransmissions)},
     {"handfast_final_flights_again_total", "",
      "Repeated client Finished answered from the cold record.", ENGINE(final_flights_again)},
@@ -75,6 +77,7 @@ static const struct metric counters[] = {
     {"handfast_connection_errors_total", "cause=\"accept\"", "TCP connections not served.",
      IO(accept_errors)},
     {"handfast_connection_errors_total", "cause=\"limit\"", NULL, IO(connections_refused)},
+    {"handfast_proxy_headers_total", "", "Peers named by trusted balancers.", IO(proxy_headers)},
     {"handfast_upstream_datagrams_total", "direction=\"in\"", "Datagrams from and to upstreams.",
      IO(upstream_datagrams_in)},
     {"handfast_upstream_datagrams_total", "direction=\"out\"", NULL, IO(upstream_datagrams_out)},

@@ -156,3 +156,39 @@ bool hf_take_server_name(void *base, char *reason, const struct hf_setting *sett
         out[i] = value[i] >= 'A' && value[i] <= 'Z' ? (char)(value[i] | 0x20) : value[i];
     return strspn(out, good) == len || hf_setting_refuse(reason, value, "a host name");
 }
+
+/* A list of prefixes: the file gives its elements one by one, the command line with commas. */
+static bool take_prefixes(struct hf_prefix *out, uint32_t *count, uint32_t count_max, char *reason,
+                          const char *value)
+{
+    char list[1024];
+    char *rest = NULL;
+    if (snprintf(list, sizeof(list), "%s", value) >= (int)sizeof(list))
+        return hf_setting_refuse(reason, value, "a list of networks: it is too long");
+    for (char *text = strtok_r(list, ",", &rest); text != NULL; text = strtok_r(NULL, ",", &rest)) {
+        if (*count == count_max)
+            return hf_setting_refuse(reason, text, "one of so few networks as there may be");
+        if (!hf_endpoint_parse_prefix(&out[*count], text))
+            return hf_setting_refuse(reason, text, "a network such as 192.0.2.0/24");
+        (*count)++;
+    }
+    return *count > 0 || hf_setting_refuse(reason, value, "a list of networks");
+}
+
+bool hf_take_cookie_free(void *base, char *reason, const struct hf_setting *setting,
+                         const char *value)
+{
+    struct hf_daemon_listener *listener = base;
+    (void)setting;
+    return take_prefixes(listener->cookie_free, &listener->cookie_free_count, HF_COOKIE_FREE_MAX,
+                         reason, value);
+}
+
+bool hf_take_trusted_proxy(void *base, char *reason, const struct hf_setting *setting,
+                           const char *value)
+{
+    struct hf_daemon_listener *listener = base;
+    (void)setting;
+    return take_prefixes(listener->trusted, &listener->trusted_count, HF_LOOP_TRUSTED_MAX, reason,
+                         value);
+}

@@ -20,6 +20,10 @@ hf_setting_take hf_take_upstream;
 /** hf_take_prefix reads a /64 and keeps its first address. */
 hf_setting_take hf_take_prefix;
 
+/** hf_take_cookie_free and hf_take_trusted_proxy add networks to a list, as hf_take_suites does. */
+hf_setting_take hf_take_cookie_free;
+hf_setting_take hf_take_trusted_proxy;
+
 /** hf_take_suites adds to a list: the file gives its elements one by one, the command line with
  *  commas. */
 hf_setting_take hf_take_suites;

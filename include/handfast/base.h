@@ -51,6 +51,12 @@ struct hf_address {
     uint16_t zero;  /**< always 0: addresses are hashed and compared as bytes */
 };
 
+/** Addresses whose first bits are these; of IPv4 the mapped ones, so 96 bits more than written. */
+struct hf_prefix {
+    uint8_t ip[16];
+    uint8_t bits; /**< 0..128 */
+};
+
 /** Where a datagram or a connection comes from and which of our addresses it came to. */
 struct hf_path {
     struct hf_address peer;
@@ -68,6 +74,9 @@ HF_API struct hf_address hf_address_v6(const uint8_t ip[16], uint16_t port, uint
 
 /** hf_address_is_v4 tells whether the address is v4-mapped. */
 HF_API bool hf_address_is_v4(const struct hf_address *address);
+
+/** hf_prefix_holds tells whether the address lies in the prefix. */
+HF_API bool hf_prefix_holds(const struct hf_prefix *prefix, const struct hf_address *address);
 
 /** hf_address_print writes "192.0.2.1:5684" or "[2001:db8::1%2]:5684" and returns `out`. */
 HF_API char *hf_address_print(char out[HF_ADDRESS_TEXT_MAX], const struct hf_address *address);

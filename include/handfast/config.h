@@ -27,6 +27,7 @@ enum hf_suite {
 #define HF_DIALERS_MAX 64
 #define HF_PSK_HINT_MAX 128
 #define HF_QUOTAS_MAX 16
+#define HF_COOKIE_FREE_MAX 16
 
 /** hf_suite_name gives the IANA name, e.g. "TLS_PSK_WITH_AES_128_CCM_8", or NULL. */
 HF_API const char *hf_suite_name(uint16_t suite);
@@ -85,6 +86,15 @@ struct hf_listener {
     bool return_routability; /**< with connection IDs, for peers that offer RFC 9853; on */
     uint8_t quota_index; /**< of hf_config.quotas: whose share peers use up until their hello has
                               named an authority, and where there are none; 0 without any */
+    /** DTLS: a stranger first shows that it receives at its address (RFC 6347 4.2.1). 0: always,
+     *  the default. Otherwise only while so many handshakes are half-open; below that, a hello
+     *  without a cookie goes on at once if it leads to a pre-shared key and the answer is no longer
+     *  than the hello itself; and nothing is sent again but for something received. */
+    uint32_t cookies_above;
+    /** DTLS: networks where no address can be forged. Their peers need no cookie, unless there is
+     *  an association at their address already (RFC 6347 4.2.8). */
+    struct hf_prefix cookie_free[HF_COOKIE_FREE_MAX];
+    uint8_t cookie_free_count;
     uint16_t psk_hint_len;     /**< 0: no ServerKeyExchange (RFC 4279 5.2) */
     uint8_t psk_hint[HF_PSK_HINT_MAX];
     /** By server name. The first is also for peers that send none, and, if no authority here has

@@ -395,6 +395,7 @@ struct hf_counters {
     uint64_t handshakes[HF_STATUS_COUNT]; /**< ended, by status; HF_OK: established */
     uint64_t closes[HF_STATUS_COUNT];     /**< established associations ended, by status */
     uint64_t cookies_sent;                /**< HelloVerifyRequest */
+    uint64_t cookies_waived;              /**< handshakes begun without (hf_listener) */
     uint64_t retransmissions;             /**< flights sent again */
     uint64_t final_flights_again;         /**< answered from the cold record (RFC 6347 4.2.4) */
     uint64_t records_in, records_out;     /**< protected records */

@@ -26,6 +26,11 @@ bool hf_address_is_v4(const struct hf_address *address)
     return address->ip[10] == 0xff;
 }
 
+bool hf_prefix_holds(const struct hf_prefix *prefix, const struct hf_address *address)
+{
+    return memcmp(prefix->ip, address->ip, prefix->bits / 8) == 0; /* whole bytes are enough here */
+}
+
 struct hf_address hf_address_v4(const uint8_t ip[4], uint16_t port)
 {
     struct hf_address address = {.ip = {[10] = 0xff, [11] = 0xff}, .port = port};
