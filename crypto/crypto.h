@@ -147,9 +147,10 @@ struct hf_record_header {
 size_t hf_record_front(enum hf_cipher cipher);
 
 /** hf_record_seal protects `in` into `out`: explicit nonce or IV, ciphertext, MAC. They must not
- *  overlap, unless `in` is out + hf_record_front(): then it is sealed in place. In: `in_len` at most
- *  2^14; `out_max` at least in_len + hf_record_expansion(). The AEAD's explicit nonce is
- *  `header->seq`; the CBC IV is fresh randomness, never repeated. Errors: HF_E_TOO_LONG; HF_E_ARGUMENT for HF_CIPHER_NONE: a wiped key protects nothing. */
+ *  overlap, unless `in` is out + hf_record_front(): then it is sealed in place. In: `in_len` at
+ *  most 2^14; `out_max` at least in_len + hf_record_expansion(). The AEAD's explicit nonce is
+ *  `header->seq`; the CBC IV is fresh randomness, never repeated. Errors: HF_E_TOO_LONG;
+ *  HF_E_ARGUMENT for HF_CIPHER_NONE: a wiped key protects nothing. */
 HF_MUST_USE enum hf_status hf_record_seal(uint8_t *out, size_t *out_len, size_t out_max,
                                           const struct hf_record_key *key,
                                           const struct hf_record_header *header,

@@ -134,10 +134,11 @@ static void socket_filter(int fd)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
-        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 8 + 13, 0, 4),
+        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 8 + 13, 0, 5),
         BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 8),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 27, 2, 0), /* return_routability_check: RFC 9853 */
         BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 20, 0, 2),
-        BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, 27, 1, 0), /* RFC 9853; 25: RFC 9146 */
+        BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, 25, 1, 0),
         BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
         BPF_STMT(BPF_RET | BPF_K, 0),
     };
