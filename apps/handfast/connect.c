@@ -7,11 +7,29 @@
 #include "tool.h"
 
 #include <getopt.h>
+#include <maf_text.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/resource.h>
+
+/* Options that have no letter to remember them by. */
+enum {
+    OPTION_MAF = 256,
+    OPTION_MAF_PSK_FILE,
+    OPTION_MAF_IDENTITY,
+    OPTION_MAF_CERT,
+    OPTION_MAF_KEY,
+    OPTION_MAF_CA,
+    OPTION_MAF_CRL,
+    OPTION_MAF_ORIGIN,
+    OPTION_MAF_ADMIN,
+    OPTION_MAF_TARGET,
+    OPTION_MAF_KEY_FILE,
+    OPTION_MAF_SAVE,
+    OPTION_MAF_DAYS,
+};
 
 static const struct option long_options[] = {
     {"tls", required_argument, NULL, 't'},
@@ -39,6 +57,19 @@ static const struct option long_options[] = {
     {"linger", required_argument, NULL, 'l'},
     {"session", required_argument, NULL, 'x'},
     {"keylog", required_argument, NULL, 'K'},
+    {"maf", required_argument, NULL, OPTION_MAF},
+    {"maf-psk-file", required_argument, NULL, OPTION_MAF_PSK_FILE},
+    {"maf-identity", required_argument, NULL, OPTION_MAF_IDENTITY},
+    {"maf-cert", required_argument, NULL, OPTION_MAF_CERT},
+    {"maf-key", required_argument, NULL, OPTION_MAF_KEY},
+    {"maf-ca", required_argument, NULL, OPTION_MAF_CA},
+    {"maf-crl", required_argument, NULL, OPTION_MAF_CRL},
+    {"maf-origin", required_argument, NULL, OPTION_MAF_ORIGIN},
+    {"maf-admin", required_argument, NULL, OPTION_MAF_ADMIN},
+    {"maf-target", required_argument, NULL, OPTION_MAF_TARGET},
+    {"maf-key-file", required_argument, NULL, OPTION_MAF_KEY_FILE},
+    {"maf-save", required_argument, NULL, OPTION_MAF_SAVE},
+    {"maf-days", required_argument, NULL, OPTION_MAF_DAYS},
     {"json", no_argument, NULL, 'j'},
     {"probe", no_argument, NULL, 'P'},
     {"help", no_argument, NULL, 'h'},
@@ -76,6 +107,16 @@ static void print_help(FILE *out)
         "  --json                report as JSON\n"
         "  --session FILE        resume the session in it, if there is one; keep a new one there\n"
         "  --keylog FILE         append secrets as NSS does; gives everything away\n"
+        "\n"
+        "  --maf FQDN=ADDR:PORT  register a key at this MAF first, and use it as psk\n"
+        "  --maf-psk-file FILE --maf-identity KMID    our key with the MAF: Km\n"
+        "  --maf-cert FILE --maf-key FILE --maf-ca FILE --maf-crl FILE    or certificates\n"
+        "  --maf-admin FQDN      who administrates\n"
+        "  --maf-target CSE-ID   who may retrieve the key, absolute; --expect unless given\n"
+        "  --maf-origin ID       X-M2M-Origin: who we are; checked against TLS\n"
+        "  --maf-key-file FILE   this key, 32 bytes, instead of one the session exports\n"
+        "  --maf-save FILE       keep it as a key file, for --psk-file\n"
+        "  --maf-days N          its life; the MAF may shorten it\n"
         "\n"
         "exit status: 0 established and ended in order, 1 failed, 2 wrong usage\n",
         out);
@@ -141,6 +182,36 @@ static bool parse_reference_point(enum hf_reference_point *out, const char *text
     return false;
 }
 
+static const char **text_of_maf(struct hf_connect_options *options, int letter)
+{
+    switch (letter) {
+    case OPTION_MAF_PSK_FILE:
+        return &options->maf.psk_file;
+    case OPTION_MAF_IDENTITY:
+        return &options->maf.identity;
+    case OPTION_MAF_CERT:
+        return &options->maf.cert;
+    case OPTION_MAF_KEY:
+        return &options->maf.key;
+    case OPTION_MAF_CA:
+        return &options->maf.ca;
+    case OPTION_MAF_CRL:
+        return &options->maf.crl;
+    case OPTION_MAF_ORIGIN:
+        return &options->maf.origin;
+    case OPTION_MAF_ADMIN:
+        return &options->maf_admin;
+    case OPTION_MAF_TARGET:
+        return &options->maf_target;
+    case OPTION_MAF_KEY_FILE:
+        return &options->maf_key_file;
+    case OPTION_MAF_SAVE:
+        return &options->maf_save;
+    default:
+        return NULL;
+    }
+}
+
 /* Options that are taken as they are. */
 static const char **text_of(struct hf_connect_options *options, int letter)
 {
@@ -172,7 +243,7 @@ static const char **text_of(struct hf_connect_options *options, int letter)
     case 'x':
         return &options->session_file;
     default:
-        return NULL;
+        return text_of_maf(options, letter);
     }
 }
 
@@ -191,7 +262,7 @@ static bool take_switch(struct hf_connect_options *options, int letter)
 }
 
 /* False: the value is wrong. */
-static bool take_option(struct hf_connect_options *options, int letter, const char *value)
+static bool take_option(struct hf_connect_options *options, int letter, char *value)
 {
     const char **text = text_of(options, letter);
     if (text != NULL) {
@@ -220,9 +291,25 @@ static bool take_option(struct hf_connect_options *options, int letter, const ch
         return parse_seconds(&options->timeout_us, value) && options->timeout_us > 0;
     case 'l':
         return parse_seconds(&options->linger_us, value);
+    case OPTION_MAF:
+        return hf_maf_dial_parse(&options->maf, value);
+    case OPTION_MAF_DAYS:
+        return parse_number(&options->maf_days, value) && options->maf_days > 0;
     default:
         return take_switch(options, letter);
     }
+}
+
+static const char *missing_for_maf(const struct hf_connect_options *options)
+{
+    if (options->psk_file || options->identity || options->cert || options->rpk_key)
+        return "--maf gives the key: no --psk-file, --identity, --cert or --rpk-key beside it";
+    if (options->maf_admin == NULL)
+        return "--maf-admin FQDN is needed: who administrates the key";
+    if (options->maf_target == NULL ||
+        !hf_maf_text_is_absolute(hf_maf_text_view(options->maf_target)))
+        return "--maf-target or --expect is needed: the server's CSE-ID, absolute";
+    return hf_maf_dial_missing(&options->maf);
 }
 
 static const char *missing(const struct hf_connect_options *options)
@@ -230,8 +317,10 @@ static const char *missing(const struct hf_connect_options *options)
     bool has_certificate = options->cert != NULL || options->rpk_key != NULL;
     if (options->peer.port == 0)
         return "one of --tls and --dtls is needed";
+    if (options->maf.fqdn != NULL)
+        return missing_for_maf(options);
     if (!options->psk_file && !has_certificate)
-        return "--psk-file, --cert or --rpk-key is needed: both ends prove who they are";
+        return "--psk-file, --cert, --rpk-key or --maf is needed: both ends prove who they are";
     if ((options->cert != NULL) != (options->key != NULL))
         return "--cert and --key go together";
     if (has_certificate && !options->ca && !options->server_rpk)
@@ -273,6 +362,9 @@ static int parse(struct hf_connect_options *options, int argc, char **argv)
                     long_options[index].name, optarg);
         return HF_TOOL_USAGE;
     }
+    options->maf.timeout_us = options->timeout_us;
+    if (options->maf_target == NULL)
+        options->maf_target = options->expect;
     const char *what = optind < argc ? "too many arguments" : missing(options);
     if (what != NULL) {
         fprintf(stderr, "handfast: connect: %s\n", what);

@@ -5,6 +5,8 @@
 #ifndef HF_TOOL_CONNECT_H
 #define HF_TOOL_CONNECT_H
 
+#include "maf_dial.h"
+
 #include <handfast/handfast.h>
 
 #define HF_CONNECT_DATAGRAM_LEN 1024u /* of standard input in a datagram */
@@ -24,6 +26,9 @@ struct hf_connect_options {
     uint16_t max_fragment_len, datagram_len_max;
     bool is_ems_needed, is_etm_off;
     bool is_json, is_probe;
+    struct hf_maf_dial maf; /* fqdn NULL: no key is fetched from a MAF */
+    const char *maf_admin, *maf_target, *maf_key_file, *maf_save;
+    uint16_t maf_days; /* 0: the MAF's choice */
     uint64_t timeout_us, linger_us;
 };
 
@@ -59,6 +64,12 @@ void hf_connect_close(struct hf_connect_session *session);
 
 /** hf_connect_keep_session writes a session to the file it is to be kept in, if there is one. */
 void hf_connect_keep_session(const struct hf_connect_session *session, struct hf_bytes data);
+
+/* connect_maf.c */
+
+/** hf_connect_order_key registers a key at the MAF for the server and takes it for the session's
+ *  only one. False: said why. */
+bool hf_connect_order_key(struct hf_connect_session *session);
 
 /* connect_run.c */
 

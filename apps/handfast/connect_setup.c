@@ -119,6 +119,8 @@ static bool open_keys(struct hf_connect_session *session)
     const char *path = session->options->psk_file;
     char error[HF_KEYFILE_ERROR_MAX];
     struct hf_bytes text;
+    if (session->options->maf.fqdn != NULL)
+        return hf_connect_order_key(session) && choose_identity(session);
     if (path == NULL)
         return true;
     if (!read_text(&text, path))

@@ -6,16 +6,12 @@
 
 #include "tool.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #define DAY_S 86400
 
@@ -77,27 +73,6 @@ static void print_resource(const struct hf_maf_resource *resource)
         printf("%-16s %s\n", "assigned KmID", resource->assigned_key_id);
     print_list("label", &resource->labels);
     print_list("target", &resource->target_ids);
-}
-
-/* A line of a key file, its owner's alone: what `handfast connect --psk-file` takes. */
-static bool save_key(const struct order *order, const struct hf_maf_resource *key,
-                     const char *entity_id)
-{
-    char hex[2 * HF_PSK_MAX + 1];
-    int fd = open(order->save, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
-    if (file == NULL) {
-        if (fd >= 0)
-            close(fd);
-        fprintf(stderr, "handfast: maf: %s: %s\n", order->save, strerror(errno));
-        return false;
-    }
-    (void)fchmod(fd, 0600);
-    hf_maf_text_write_hex(hex, (struct hf_bytes){key->key, key->key_len});
-    fprintf(file, "%s@%s:%s%s%s\n", key->resource_id, order->dial.fqdn, hex,
-            entity_id != NULL ? ":" : "", entity_id != NULL ? entity_id : "");
-    explicit_bzero(hex, sizeof(hex));
-    return fclose(file) == 0 || say("the key could not be written");
 }
 
 /* ---- verbs -------------------------------------------------------------------------------- */
@@ -201,36 +176,20 @@ static bool run_config(struct hf_maf_session *session, const struct order *order
     return true;
 }
 
-static bool read_supplied(uint8_t key[32], const char *path)
-{
-    uint8_t text[200];
-    size_t len = 0;
-    FILE *file = fopen(path, "re");
-    size_t got = file != NULL ? fread(text, 1, sizeof(text), file) : 0;
-    if (file != NULL)
-        (void)fclose(file);
-    while (got > 0 && (text[got - 1] == '\n' || text[got - 1] == '\r'))
-        got--;
-    bool is_good =
-        hf_maf_text_read_key(key, &len, 32, (struct hf_bytes){text, got}) && len == 32;
-    explicit_bzero(text, sizeof(text));
-    return is_good || say("--key-file: 32 bytes in hexadecimal or base64 are needed");
-}
-
 static bool run_key_register(struct hf_maf_session *session, const struct order *order)
 {
     static struct hf_maf_key_order key;
     uint8_t supplied[32];
     if (order->admin_fqdn == NULL || order->target == NULL || order->save == NULL)
         return say("--admin FQDN, --target CSE-ID and --save FILE are needed");
-    if (order->supplied != NULL && !read_supplied(supplied, order->supplied))
+    if (order->supplied != NULL && !hf_maf_session_read_key(supplied, order->supplied))
         return false;
     key = (struct hf_maf_key_order){.target = order->target,
                                     .admin_fqdn = order->admin_fqdn,
                                     .expires_s = order->expires_s};
     bool is_good = hf_maf_session_register_key(session, &key,
                                                order->supplied != NULL ? supplied : NULL) &&
-                   save_key(order, &key.given, NULL);
+                   hf_maf_session_save_key(order->save, order->dial.fqdn, &key.given, NULL);
     if (is_good) {
         print_resource(&key.given);
         printf("%-16s %s@%s\n", "identity", key.given.resource_id, order->dial.fqdn);
@@ -247,7 +206,8 @@ static bool run_key_retrieve(struct hf_maf_session *session, const struct order 
         is_good = say("no key came with it");
     if (is_good && order->save != NULL) {
         snprintf(answer.resource_id, sizeof(answer.resource_id), "%s", order->resource_id);
-        is_good = save_key(order, &answer, answer.client_id);
+        is_good = hf_maf_session_save_key(order->save, order->dial.fqdn, &answer,
+                                          answer.client_id);
     }
     return is_good;
 }
@@ -390,11 +350,11 @@ static bool parse(struct order *order, const struct verb *verb, int argc, char *
         return say("the identifier of a registration is needed");
     if (order->dial.fqdn == NULL)
         return say("--maf FQDN=ADDR:PORT is needed");
-    bool has_certificate = order->dial.cert != NULL && order->dial.key != NULL;
-    if (order->dial.psk_file == NULL && !has_certificate)
-        return say("--psk-file, or --cert and --key, is needed");
-    if (has_certificate && order->dial.ca == NULL)
-        return say("--ca is needed to know the MAF by");
+    const char *missing = hf_maf_dial_missing(&order->dial);
+    if (missing != NULL) {
+        fprintf(stderr, "handfast: maf: %s\n", missing);
+        return false;
+    }
     return true;
 }
 

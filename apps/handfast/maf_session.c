@@ -35,16 +35,6 @@ static bool fail(const struct hf_maf_session *session, const char *what)
     return false;
 }
 
-bool hf_maf_dial_parse(struct hf_maf_dial *out, char *text)
-{
-    char *equals = strchr(text, '=');
-    if (equals == NULL || !hf_endpoint_parse(&out->address, equals + 1) || out->address.port == 0)
-        return false;
-    *equals = '\0';
-    out->fqdn = text;
-    return hf_maf_text_is_fqdn(hf_maf_text_view(text));
-}
-
 /* ---- the association ---------------------------------------------------------------------- */
 
 static uint64_t clock_us(void)

@@ -6,24 +6,12 @@
 #define HF_TOOL_MAF_SESSION_H
 
 #include "connect.h"
+#include "maf_dial.h"
 
 #include <maf_http.h>
 #include <maf_resource.h>
 
-/** Whom to dial and how to prove who we are. Texts are argv's. */
-struct hf_maf_dial {
-    const char *fqdn;
-    struct hf_address address;
-    const char *psk_file, *identity;
-    const char *cert, *key, *ca, *crl;
-    const char *origin; /* X-M2M-Origin; NULL: not sent */
-    uint64_t timeout_us;
-};
-
 struct hf_maf_session;
-
-/** hf_maf_dial_parse takes "FQDN=ADDR:PORT"; `fqdn` is cut out of `text`, which is written to. */
-bool hf_maf_dial_parse(struct hf_maf_dial *out, char *text);
 
 /** hf_maf_session_open connects and authenticates both ways. False: said why. */
 bool hf_maf_session_open(struct hf_maf_session **out, const struct hf_maf_dial *dial);
@@ -48,5 +36,14 @@ struct hf_maf_key_order {
  *  and checks what the MAF answers (TS-0003 8.3.9.9.5). False: said why. */
 bool hf_maf_session_register_key(struct hf_maf_session *session, struct hf_maf_key_order *order,
                                  const uint8_t *key);
+
+/** hf_maf_session_save_key writes a line of a key file, its owner's alone: what `handfast connect
+ *  --psk-file` takes. False: said why. */
+bool hf_maf_session_save_key(const char *path, const char *fqdn, const struct hf_maf_resource *key,
+                             const char *entity_id);
+
+/** hf_maf_session_read_key reads 32 bytes, in hexadecimal or base64, from a file. False: said
+ *  why. */
+bool hf_maf_session_read_key(uint8_t key[32], const char *path);
 
 #endif

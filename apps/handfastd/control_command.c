@@ -366,13 +366,17 @@ static json_t *run_revoke(struct hf_daemon *daemon, const struct hf_control_requ
     uint64_t context = 0;
     struct hf_bytes identity = {(const uint8_t *)request->text, request->text_len};
     bool is_ended = true;
-    if (!hf_maf_revoke(daemon->shared.maf, &context, identity))
+    bool is_kept = false;
+    if (!hf_maf_revoke(daemon->shared.maf, &context, &is_kept, identity))
         return hf_control_error("not an identity of a configured MAF; a key of our own is revoked "
                                 "by removing it from its file or store");
     for (uint32_t i = 0; context != 0 && i < daemon->shard_count; i++)
         is_ended &= hf_shard_revoke(daemon->shards[i], context);
     if (!is_ended)
         return hf_control_error("the key is revoked, but not all associations could be ended");
+    if (!is_kept)
+        return hf_control_error("the key is revoked, but the file of kept keys could not be "
+                                "written: after a restart it may count again");
     return good(json_pack("{s:b}", "had_key", context != 0));
 }
 

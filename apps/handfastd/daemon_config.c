@@ -347,7 +347,7 @@ bool hf_daemon_config_settle(struct hf_daemon_config *config, char error[HF_OPTI
     take_common(config);
     if (!settle_authorities(config, error))
         return false;
-    if (!hf_maf_config_settle(&config->mafs, text, sizeof(text)))
+    if (!hf_maf_config_settle(&config->mafs, text, sizeof(text), config->shared_secrets))
         return hf_daemon_config_refuse(error, config, 0, text);
     for (uint32_t i = 0; i < config->socket_count; i++)
         if (!settle_listener(config, error, i))

@@ -105,7 +105,7 @@ bool hf_daemon_config_fixed(char error[HF_OPTIONS_ERROR_MAX],
     if (what == NULL && running->authority_count != wanted->authority_count)
         what = "the number of authorities";
     if (what == NULL && !hf_maf_config_is_same(&running->mafs, &wanted->mafs))
-        what = "maf blocks";
+        what = "maf blocks, but for credentials, and maf-cache";
     for (uint32_t i = 0; what == NULL && i < running->authority_count; i++) {
         line = wanted->authorities[i].line;
         if (strcmp(running->authorities[i].name, wanted->authorities[i].name) != 0)

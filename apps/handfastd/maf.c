@@ -4,14 +4,9 @@
  * Order is what revocation rests on: questions, cancellations and revocations are taken in the
  * order they came, and a reply is in its shard's list before the revocation that follows returns.
  */
-#include "maf.h"
+#include "maf_private.h"
 
-#include "keystore.h"
-
-#include <certificates.h>
 #include <errno.h>
-#include <maf_sockets.h>
-#include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,135 +17,35 @@
 #include <unistd.h>
 
 #define COUNTERS_US 100000 /* how old the counters may be */
+#define KEEP_US 1000000    /* between images of keys to keep, and more for what is long: ... */
+#define KEEP_BYTES_PER_US 1
+#define FLUSH_MS_MAX 5000
 
 enum item_kind {
     ITEM_ASK = 0,
     ITEM_CANCEL,
     ITEM_REVOKE,
+    ITEM_LOGINS,
 };
 
 /* A message to the thread. */
-struct item {
-    struct item *next;
+struct hf__maf_item {
+    struct hf__maf_item *next;
     enum item_kind kind;
     uint32_t shard_index;
     struct hf_ticket ticket;
     struct hf_address peer;
-    struct revocation *revocation;
+    struct waiter *waiter;
     size_t identity_len;
     uint8_t identity[HF_MAF_IDENTITY_MAX];
 };
 
 /* On the stack of whoever waits. */
-struct revocation {
+struct waiter {
     uint64_t context;
     bool is_ours;
     sem_t done;
 };
-
-/* A message to a shard; secret. Entity and Credential-ID follow. */
-struct reply {
-    struct reply *next;
-    struct hf_ticket ticket;
-    struct hf_answer answer;
-    uint8_t secret[HF_PSK_MAX];
-    uint8_t names[];
-};
-
-struct list {
-    pthread_mutex_t lock;
-    struct reply *first, **last;
-    bool is_woken;
-};
-
-struct hf_maf {
-    struct hf_maf_config config;
-    struct hf_key_service *service;
-    struct hf_maf_link *link;
-    struct hf_maf_sockets *sockets;
-    struct hf_keyfile *keys[HF_MAF_CONFIG_MAX]; /* NULL: certificates only */
-    struct hf_certificates certificates[HF_MAF_CONFIG_MAX];
-    struct hf_key_source source;
-    pthread_t thread;
-    bool is_started;
-    int wake_fd;
-    pthread_mutex_t lock; /* of items and counters */
-    struct item *first, **last;
-    uint32_t item_count;
-    uint64_t overflows;
-    bool is_ending;
-    struct hf_maf_counters counters;
-    uint64_t counted_us;
-    bool was_open[HF_MAF_CONFIG_MAX]; /* circuits, for the log */
-    struct list *lists;               /* one a shard */
-};
-
-/* ---- keys we have with MAFs --------------------------------------------------------------- */
-
-/* By KmID in whichever file has it. */
-static void answer_km(struct hf_engine *engine, const struct hf_request *request, void *arg)
-{
-    const struct hf_maf *maf = arg;
-    struct hf_answer answer = {.kind = HF_ANSWER_REFUSED};
-    uint8_t scratch[HF_CREDENTIAL_ID_MAX];
-    for (uint32_t i = 0; i < maf->config.mafs->count; i++) {
-        if (maf->keys[i] == NULL || request->kind != HF_REQUEST_KEY)
-            continue;
-        hf_keyfile_answer(&answer, scratch, maf->keys[i], request->psk_identity);
-        if (answer.kind != HF_ANSWER_REFUSED)
-            break;
-    }
-    /* A key file names who comes with a key: here that is us, not the MAF. */
-    answer.entity_id = (struct hf_bytes){NULL, 0};
-    answer.entity_kind = HF_ENTITY_PENDING;
-    (void)hf_engine_answer(engine, request->ticket, &answer);
-}
-
-static bool load_km(struct hf_keyfile **out, char *error, const struct hf_daemon_maf *config)
-{
-    struct hf_answer answer;
-    uint8_t scratch[HF_CREDENTIAL_ID_MAX];
-    char reason[HF_KEYSTORE_ERROR_MAX];
-    if (config->psk_file[0] == '\0')
-        return true;
-    if (!hf_keystore_load(out, reason, config->psk_file)) {
-        snprintf(error, HF_MAF_ERROR_MAX, "maf %.100s: %.500s", config->fqdn, reason);
-        return false;
-    }
-    hf_keyfile_answer(&answer, scratch, *out, hf_maf_text_view(config->identity));
-    if (answer.kind == HF_ANSWER_PSK)
-        return true;
-    snprintf(error, HF_MAF_ERROR_MAX, "maf %.100s: %.200s has no key for \"%.200s\"", config->fqdn,
-             config->psk_file, config->identity);
-    return false;
-}
-
-static const char *name_or_null(const char *text)
-{
-    return text[0] != '\0' ? text : NULL;
-}
-
-static bool load_keys(struct hf_maf *maf, char *error)
-{
-    for (uint32_t i = 0; i < maf->config.mafs->count; i++) {
-        const struct hf_daemon_maf *config = &maf->config.mafs->mafs[i];
-        char reason[HF_CERTIFICATES_ERROR_MAX];
-        const struct hf_certificate_files files = {
-            .cert = name_or_null(config->certificate),
-            .key = name_or_null(config->private_key),
-            .ca = name_or_null(config->ca),
-            .crl = name_or_null(config->crl),
-            .flavours = HF_FLAVOUR_FQDN,
-        };
-        if (!load_km(&maf->keys[i], error, config))
-            return false;
-        if (!hf_certificates_open(&maf->certificates[i], reason, &files)) {
-            snprintf(error, HF_MAF_ERROR_MAX, "maf %.100s: %.500s", config->fqdn, reason);
-            return false;
-        }
-    }
-    return true;
-}
 
 /* ---- open and close ----------------------------------------------------------------------- */
 
@@ -161,8 +56,7 @@ static uint64_t seed(void)
     return value;
 }
 
-static void fill_pool(struct hf_maf_pool_config *pool, struct hf_maf_login *login,
-                      const struct hf_daemon_maf *config)
+static void fill_pool(struct hf_maf_pool_config *pool, const struct hf_daemon_maf *config)
 {
     hf_maf_pool_config_init(pool);
     pool->fqdn = hf_maf_text_view(config->fqdn);
@@ -175,15 +69,33 @@ static void fill_pool(struct hf_maf_pool_config *pool, struct hf_maf_login *logi
     if (config->pipeline > 0)
         pool->pipeline_max = (uint32_t)config->pipeline;
     pool->seed = seed();
-    *login = (struct hf_maf_login){.fqdn = pool->fqdn,
-                                   .psk_identity = hf_maf_text_view(config->identity)};
+}
+
+static void answer_km(struct hf_engine *engine, const struct hf_request *request, void *arg)
+{
+    const struct hf_maf *maf = arg;
+    hf_maf_login_set_answer(maf->logins, engine, request);
+}
+
+static enum hf_status open_link(struct hf_maf *maf, uint32_t connections_max)
+{
+    struct hf_maf_login logins[HF_MAF_CONFIG_MAX];
+    const struct hf_daemon_mafs *mafs = maf->config.mafs;
+    for (uint32_t i = 0; i < mafs->count; i++)
+        hf_maf_login_set_view(&logins[i], maf->logins, i, mafs->mafs[i].fqdn);
+    maf->source = (struct hf_key_source){.request = answer_km, .arg = maf};
+    const struct hf_maf_link_config link = {.service = maf->service,
+                                            .logins = logins,
+                                            .login_count = mafs->count,
+                                            .connections_max = connections_max,
+                                            .keys = &maf->source};
+    return hf_maf_link_open(&maf->link, &link);
 }
 
 static enum hf_status open_service(struct hf_maf *maf)
 {
     const struct hf_daemon_mafs *mafs = maf->config.mafs;
     struct hf_maf_pool_config pools[HF_MAF_CONFIG_MAX];
-    struct hf_maf_login logins[HF_MAF_CONFIG_MAX];
     struct hf_key_service_config service;
     uint32_t connections_max = 0;
     uint64_t lookup_us = 0;
@@ -191,9 +103,7 @@ static enum hf_status open_service(struct hf_maf *maf)
     _Static_assert(HF_MAF_CONFIG_ADDRESSES_MAX == HF_MAF_ADDRESSES_MAX, "and its addresses");
     hf_key_service_config_init(&service);
     for (uint32_t i = 0; i < mafs->count; i++) {
-        fill_pool(&pools[i], &logins[i], &mafs->mafs[i]);
-        logins[i].x509 = maf->certificates[i].x509;
-        logins[i].trust = maf->certificates[i].trust;
+        fill_pool(&pools[i], &mafs->mafs[i]);
         if (pools[i].connections_max > connections_max)
             connections_max = pools[i].connections_max;
         if (mafs->mafs[i].lookup_us > lookup_us)
@@ -209,13 +119,14 @@ static enum hf_status open_service(struct hf_maf *maf)
     service.part = (enum hf_key_part)mafs->mafs[0].part;
     service.syntax = (enum hf_maf_relative_syntax)mafs->mafs[0].syntax;
     enum hf_status status = hf_key_service_open(&maf->service, &service);
-    maf->source = (struct hf_key_source){.request = answer_km, .arg = maf};
-    const struct hf_maf_link_config link = {.service = maf->service,
-                                            .logins = logins,
-                                            .login_count = mafs->count,
-                                            .connections_max = connections_max,
-                                            .keys = &maf->source};
-    return status == HF_OK ? hf_maf_link_open(&maf->link, &link) : status;
+    if (status == HF_OK)
+        status = open_link(maf, connections_max);
+    if (status == HF_OK && mafs->cache[0] != '\0') {
+        const struct hf_maf_cache_config cache = {mafs->cache, maf->config.log, maf->config.arg};
+        maf->cache = hf_maf_cache_open(&cache, &maf->logins->secrets);
+        status = maf->cache != NULL ? HF_OK : HF_E_MEMORY;
+    }
+    return status;
 }
 
 bool hf_maf_open(struct hf_maf **out, char error[HF_MAF_ERROR_MAX],
@@ -234,7 +145,8 @@ bool hf_maf_open(struct hf_maf **out, char error[HF_MAF_ERROR_MAX],
         pthread_mutex_init(&maf->lists[i].lock, NULL);
         maf->lists[i].last = &maf->lists[i].first;
     }
-    bool is_good = maf->lists != NULL && maf->wake_fd >= 0 && load_keys(maf, error);
+    bool is_good = maf->lists != NULL && maf->wake_fd >= 0 &&
+                   hf_maf_login_set_open(&maf->logins, error, config->mafs);
     if (is_good) {
         enum hf_status status = open_service(maf);
         maf->sockets = status == HF_OK ? hf_maf_sockets_open(maf->link) : NULL;
@@ -250,10 +162,10 @@ bool hf_maf_open(struct hf_maf **out, char error[HF_MAF_ERROR_MAX],
     return true;
 }
 
-static void free_replies(struct reply *reply)
+static void free_replies(struct hf__maf_reply *reply)
 {
     while (reply != NULL) {
-        struct reply *next = reply->next;
+        struct hf__maf_reply *next = reply->next;
         explicit_bzero(reply->secret, sizeof(reply->secret));
         free(reply);
         reply = next;
@@ -272,7 +184,7 @@ void hf_maf_close(struct hf_maf *maf)
         pthread_join(maf->thread, NULL);
     }
     while (maf->first != NULL) {
-        struct item *next = maf->first->next;
+        struct hf__maf_item *next = maf->first->next;
         free(maf->first);
         maf->first = next;
     }
@@ -284,10 +196,9 @@ void hf_maf_close(struct hf_maf *maf)
     hf_maf_sockets_close(maf->sockets);
     hf_maf_link_close(maf->link);
     hf_key_service_close(maf->service);
-    for (uint32_t i = 0; i < HF_MAF_CONFIG_MAX; i++) {
-        hf_keyfile_close(maf->keys[i]);
-        hf_certificates_close(&maf->certificates[i]);
-    }
+    hf_maf_cache_close(maf->cache);
+    hf_maf_login_set_close(maf->logins);
+    hf_maf_login_set_close(maf->prepared);
     if (maf->wake_fd >= 0)
         close(maf->wake_fd);
     pthread_mutex_destroy(&maf->lock);
@@ -302,7 +213,7 @@ bool hf_maf_is_ours(const struct hf_maf *maf, struct hf_bytes psk_identity)
 }
 
 /* False: too many wait. Takes the item in either case. */
-static bool post(struct hf_maf *maf, struct item *item)
+static bool post(struct hf_maf *maf, struct hf__maf_item *item)
 {
     pthread_mutex_lock(&maf->lock);
     bool was_empty = maf->first == NULL;
@@ -324,13 +235,13 @@ static bool post(struct hf_maf *maf, struct item *item)
     return has_room;
 }
 
-static struct item *make_item(enum item_kind kind, struct hf_bytes identity)
+static struct hf__maf_item *make_item(enum item_kind kind, struct hf_bytes identity)
 {
-    struct item *item = identity.len > HF_MAF_IDENTITY_MAX ? NULL : malloc(sizeof(*item));
+    struct hf__maf_item *item = identity.len > HF_MAF_IDENTITY_MAX ? NULL : malloc(sizeof(*item));
     if (item == NULL)
         return NULL;
     item->kind = kind;
-    item->revocation = NULL;
+    item->waiter = NULL;
     item->identity_len = identity.len;
     if (identity.len > 0)
         memcpy(item->identity, identity.data, identity.len);
@@ -341,7 +252,7 @@ void hf_maf_ask(struct hf_maf *maf, uint32_t shard_index, struct hf_engine *engi
                 const struct hf_request *request)
 {
     const struct hf_answer unavailable = {.kind = HF_ANSWER_UNAVAILABLE};
-    struct item *item = make_item(ITEM_ASK, request->psk_identity);
+    struct hf__maf_item *item = make_item(ITEM_ASK, request->psk_identity);
     if (item != NULL) {
         item->shard_index = shard_index;
         item->ticket = request->ticket;
@@ -353,7 +264,7 @@ void hf_maf_ask(struct hf_maf *maf, uint32_t shard_index, struct hf_engine *engi
 
 void hf_maf_cancel(struct hf_maf *maf, uint32_t shard_index, struct hf_ticket ticket)
 {
-    struct item *item = make_item(ITEM_CANCEL, (struct hf_bytes){NULL, 0});
+    struct hf__maf_item *item = make_item(ITEM_CANCEL, (struct hf_bytes){NULL, 0});
     if (item == NULL) /* a late answer is legal */
         return;
     item->shard_index = shard_index;
@@ -361,28 +272,86 @@ void hf_maf_cancel(struct hf_maf *maf, uint32_t shard_index, struct hf_ticket ti
     (void)post(maf, item);
 }
 
-bool hf_maf_revoke(struct hf_maf *maf, uint64_t *context, struct hf_bytes psk_identity)
+/* Has the thread do something, and waits until it has. False: no memory. */
+static bool post_and_wait(struct hf_maf *maf, struct waiter *waiter, enum item_kind kind,
+                          struct hf_bytes identity)
 {
-    struct revocation revocation = {0};
-    *context = 0;
-    if (!hf_maf_is_ours(maf, psk_identity) || !maf->is_started)
-        return false;
-    struct item *item = make_item(ITEM_REVOKE, psk_identity);
+    struct hf__maf_item *item = make_item(kind, identity);
     if (item == NULL)
         return false;
-    item->revocation = &revocation;
-    sem_init(&revocation.done, 0, 0);
+    item->waiter = waiter;
+    sem_init(&waiter->done, 0, 0);
     (void)post(maf, item);
-    while (sem_wait(&revocation.done) != 0)
+    while (sem_wait(&waiter->done) != 0)
         continue;
-    sem_destroy(&revocation.done);
-    *context = revocation.context;
-    return revocation.is_ours;
+    sem_destroy(&waiter->done);
+    return true;
+}
+
+bool hf_maf_revoke(struct hf_maf *maf, uint64_t *context, bool *is_kept,
+                   struct hf_bytes psk_identity)
+{
+    struct waiter waiter = {0};
+    *context = 0;
+    *is_kept = false;
+    if (!hf_maf_is_ours(maf, psk_identity) || !maf->is_started ||
+        !post_and_wait(maf, &waiter, ITEM_REVOKE, psk_identity))
+        return false;
+    *context = waiter.context;
+    *is_kept = maf->cache == NULL || hf_maf_cache_flush(maf->cache, FLUSH_MS_MAX);
+    return waiter.is_ours;
+}
+
+/* ---- a reload ----------------------------------------------------------------------------- */
+
+bool hf_maf_prepare(struct hf_maf *maf, char error[HF_MAF_ERROR_MAX],
+                    const struct hf_daemon_mafs *mafs)
+{
+    if (maf == NULL)
+        return true;
+    hf_maf_abandon(maf);
+    return hf_maf_login_set_open(&maf->prepared, error, mafs);
+}
+
+void hf_maf_commit(struct hf_maf *maf)
+{
+    struct waiter waiter = {0};
+    if (maf == NULL || maf->prepared == NULL || !maf->is_started)
+        return;
+    if (maf->cache != NULL)
+        hf_maf_cache_secrets(maf->cache, &maf->prepared->secrets);
+    if (!post_and_wait(maf, &waiter, ITEM_LOGINS, (struct hf_bytes){NULL, 0}))
+        maf->config.log(true, "reload_failed", "no memory for the credentials of MAFs",
+                        maf->config.arg);
+}
+
+void hf_maf_abandon(struct hf_maf *maf)
+{
+    if (maf == NULL)
+        return;
+    hf_maf_login_set_close(maf->prepared);
+    maf->prepared = NULL;
+}
+
+/* On the thread: whoever posted it waits. All of it was read and judged before. */
+static void take_logins(struct hf_maf *maf)
+{
+    struct hf_maf_login_set *old = maf->logins;
+    maf->logins = maf->prepared;
+    maf->prepared = NULL;
+    for (uint32_t i = 0; i < maf->logins->count; i++) {
+        struct hf_maf_login login;
+        hf_maf_login_set_view(&login, maf->logins, i, maf->config.mafs->mafs[i].fqdn);
+        enum hf_status status = hf_maf_link_set_login(maf->link, i, &login);
+        if (status != HF_OK)
+            maf->config.log(true, "reload_failed", hf_status_text(status), maf->config.arg);
+    }
+    hf_maf_login_set_close(old);
 }
 
 /* ---- to the shards ------------------------------------------------------------------------ */
 
-static struct hf_bytes put_name(struct reply *reply, size_t *used, struct hf_bytes name)
+static struct hf_bytes put_name(struct hf__maf_reply *reply, size_t *used, struct hf_bytes name)
 {
     if (name.len == 0)
         return name;
@@ -392,11 +361,11 @@ static struct hf_bytes put_name(struct reply *reply, size_t *used, struct hf_byt
     return copy;
 }
 
-static struct reply *copy_reply(const struct hf_key_reply *from)
+static struct hf__maf_reply *copy_reply(const struct hf_key_reply *from)
 {
     const struct hf_answer *answer = &from->answer;
     size_t used = 0;
-    struct reply *reply =
+    struct hf__maf_reply *reply =
         malloc(sizeof(*reply) + answer->entity_id.len + answer->credential_id.len);
     if (reply == NULL)
         return NULL;
@@ -413,8 +382,8 @@ static struct reply *copy_reply(const struct hf_key_reply *from)
 
 static void hand_over(struct hf_maf *maf, const struct hf_key_reply *reply)
 {
-    struct list *list = &maf->lists[reply->tag];
-    struct reply *copy = copy_reply(reply);
+    struct hf__maf_list *list = &maf->lists[reply->tag];
+    struct hf__maf_reply *copy = copy_reply(reply);
     if (copy == NULL) /* the engine's own deadline ends the wait */
         return;
     pthread_mutex_lock(&list->lock);
@@ -438,21 +407,40 @@ void hf_maf_drain(struct hf_maf *maf, uint32_t shard_index, struct hf_engine *en
 {
     if (maf == NULL)
         return;
-    struct list *list = &maf->lists[shard_index];
+    struct hf__maf_list *list = &maf->lists[shard_index];
     pthread_mutex_lock(&list->lock);
-    struct reply *replies = list->first;
+    struct hf__maf_reply *replies = list->first;
     list->first = NULL;
     list->last = &list->first;
     list->is_woken = false;
     pthread_mutex_unlock(&list->lock);
-    for (const struct reply *reply = replies; reply != NULL; reply = reply->next)
+    for (const struct hf__maf_reply *reply = replies; reply != NULL; reply = reply->next)
         (void)hf_engine_answer(engine, reply->ticket, &reply->answer);
     free_replies(replies);
 }
 
 /* ---- the thread --------------------------------------------------------------------------- */
 
-static void take_item(struct hf_maf *maf, const struct item *item)
+/* Has what is known written, if it is time to: what changes all the time is not written all the
+ * time. */
+static void keep(struct hf_maf *maf, bool is_urgent)
+{
+    struct hf_key_service_counters counters;
+    struct hf_key_image image;
+    uint64_t now_us = hf_maf_sockets_now_us();
+    if (maf->cache == NULL)
+        return;
+    hf_key_service_counters_get(&counters, maf->service);
+    if (!is_urgent && (counters.changes == maf->kept_changes || now_us < maf->keep_due_us))
+        return;
+    if (!hf_key_image_gather(&image, maf->service))
+        return; /* no memory: later */
+    maf->kept_changes = counters.changes;
+    maf->keep_due_us = now_us + KEEP_US + image.len / KEEP_BYTES_PER_US;
+    hf_maf_cache_give(maf->cache, &image);
+}
+
+static void take_item(struct hf_maf *maf, const struct hf__maf_item *item)
 {
     struct hf_bytes identity = {item->identity, item->identity_len};
     const struct hf_key_question question = {.tag = item->shard_index,
@@ -472,10 +460,16 @@ static void take_item(struct hf_maf *maf, const struct item *item)
         hf_key_service_cancel(maf->service, item->shard_index, item->ticket);
         break;
     case ITEM_REVOKE:
-        item->revocation->is_ours =
-            hf_key_service_revoke(maf->service, &item->revocation->context, identity);
+        item->waiter->is_ours =
+            hf_key_service_revoke(maf->service, &item->waiter->context, identity);
         deliver(maf); /* what was ready is in the lists before whoever waits goes on */
-        sem_post(&item->revocation->done);
+        keep(maf, true);
+        sem_post(&item->waiter->done);
+        break;
+    case ITEM_LOGINS:
+        take_logins(maf);
+        keep(maf, true); /* with the new secrets */
+        sem_post(&item->waiter->done);
         break;
     default:
         break;
@@ -486,14 +480,14 @@ static void take_item(struct hf_maf *maf, const struct item *item)
 static bool take_items(struct hf_maf *maf)
 {
     pthread_mutex_lock(&maf->lock);
-    struct item *item = maf->first;
+    struct hf__maf_item *item = maf->first;
     maf->first = NULL;
     maf->last = &maf->first;
     maf->item_count = 0;
     bool is_ending = maf->is_ending;
     pthread_mutex_unlock(&maf->lock);
     while (item != NULL) {
-        struct item *next = item->next;
+        struct hf__maf_item *next = item->next;
         take_item(maf, item);
         free(item);
         item = next;
@@ -564,6 +558,7 @@ static void *live(void *arg)
         hf_maf_sockets_write(maf->sockets);
         deliver(maf);
         publish(maf, now_us);
+        keep(maf, !is_on);
         uint64_t until_us = hf_maf_link_next_us(maf->link);
         uint64_t most_us = now_us + 1000000; /* counters and circuits are looked at */
         if (is_on)
@@ -575,6 +570,13 @@ static void *live(void *arg)
 
 bool hf_maf_start(struct hf_maf *maf)
 {
+    if (maf->cache != NULL) {
+        hf_key_service_begin(maf->service, hf_maf_sockets_now_us(), time(NULL));
+        hf_maf_cache_load(maf->cache, maf->service);
+        if (!hf_maf_cache_start(maf->cache))
+            return false;
+        keep(maf, true); /* it is ours from now on, and whether it can be written is known */
+    }
     maf->is_started = pthread_create(&maf->thread, NULL, live, maf) == 0;
     return maf->is_started;
 }

@@ -34,7 +34,7 @@ struct hf_maf_config {
 HF_MUST_USE bool hf_maf_open(struct hf_maf **out, char error[HF_MAF_ERROR_MAX],
                              const struct hf_maf_config *config);
 
-/** hf_maf_start starts the thread. */
+/** hf_maf_start takes the keys that were kept, and starts the thread. */
 HF_MUST_USE bool hf_maf_start(struct hf_maf *maf);
 
 /** hf_maf_close ends the thread and wipes; NULL is allowed. No shard may still use it. */
@@ -56,9 +56,19 @@ void hf_maf_drain(struct hf_maf *maf, uint32_t shard_index, struct hf_engine *en
 
 /** hf_maf_revoke revokes an identity and waits until it is: no key of it is handed out afterwards.
  *  What was handed out before has `*context` (0: nothing was), and stands in the lists that
- *  hf_maf_drain() takes: drain, then end by context. False: not ours. Thread: any but a shard's. */
-HF_MUST_USE bool hf_maf_revoke(struct hf_maf *maf, uint64_t *context,
+ *  hf_maf_drain() takes: drain, then end by context. Out: `*is_kept` false: keys are kept across a
+ *  restart, but this could not be written to their file. False: not ours. Thread: any but a
+ *  shard's. */
+HF_MUST_USE bool hf_maf_revoke(struct hf_maf *maf, uint64_t *context, bool *is_kept,
                                struct hf_bytes psk_identity);
+
+/** hf_maf_prepare reads anew how we authenticate to MAFs, and the secrets of the kept keys, for
+ *  hf_maf_commit() to take into use or hf_maf_abandon() to forget. On false `error` holds one line.
+ *  Connections that stand stay. `maf` may be NULL. Thread: that of reloads. */
+HF_MUST_USE bool hf_maf_prepare(struct hf_maf *maf, char error[HF_MAF_ERROR_MAX],
+                                const struct hf_daemon_mafs *mafs);
+void hf_maf_commit(struct hf_maf *maf);
+void hf_maf_abandon(struct hf_maf *maf);
 
 struct hf_maf_counters {
     struct hf_key_service_counters service;

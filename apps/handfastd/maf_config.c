@@ -107,8 +107,16 @@ static const char *fault_of(const struct hf_daemon_maf *maf)
     return NULL;
 }
 
-bool hf_maf_config_settle(struct hf_daemon_mafs *mafs, char *error, size_t error_max)
+bool hf_maf_config_settle(struct hf_daemon_mafs *mafs, char *error, size_t error_max,
+                          const char *shared_secrets)
 {
+    if (mafs->cache_key[0] == '\0')
+        snprintf(mafs->cache_key, sizeof(mafs->cache_key), "%s", shared_secrets);
+    if (mafs->cache[0] != '\0' && mafs->cache_key[0] == '\0') {
+        snprintf(error, error_max, "maf-cache: no secret to seal it with: maf-cache-key, or "
+                                   "shared-secrets");
+        return false;
+    }
     for (uint32_t i = 0; i < mafs->count; i++) {
         struct hf_daemon_maf *maf = &mafs->mafs[i];
         inherit(maf->identity, mafs->common.identity);
@@ -128,11 +136,7 @@ bool hf_maf_config_settle(struct hf_daemon_mafs *mafs, char *error, size_t error
 
 static bool is_same(const struct hf_daemon_maf *a, const struct hf_daemon_maf *b)
 {
-    return strcmp(a->fqdn, b->fqdn) == 0 && strcmp(a->identity, b->identity) == 0 &&
-           strcmp(a->psk_file, b->psk_file) == 0 &&
-           strcmp(a->certificate, b->certificate) == 0 &&
-           strcmp(a->private_key, b->private_key) == 0 && strcmp(a->ca, b->ca) == 0 &&
-           strcmp(a->crl, b->crl) == 0 && strcmp(a->origin, b->origin) == 0 &&
+    return strcmp(a->fqdn, b->fqdn) == 0 && strcmp(a->origin, b->origin) == 0 &&
            strcmp(a->admin_fqdn, b->admin_fqdn) == 0 && a->address_count == b->address_count &&
            memcmp(a->addresses, b->addresses, sizeof(a->addresses)) == 0 &&
            a->connections == b->connections && a->pipeline == b->pipeline &&
@@ -141,7 +145,7 @@ static bool is_same(const struct hf_daemon_maf *a, const struct hf_daemon_maf *b
 
 bool hf_maf_config_is_same(const struct hf_daemon_mafs *a, const struct hf_daemon_mafs *b)
 {
-    bool is_all_same = a->count == b->count;
+    bool is_all_same = a->count == b->count && strcmp(a->cache, b->cache) == 0;
     for (uint32_t i = 0; i < a->count && is_all_same; i++)
         is_all_same = is_same(&a->mafs[i], &b->mafs[i]);
     return is_all_same;

@@ -33,6 +33,8 @@ struct hf_daemon_mafs {
     uint32_t count;
     struct hf_daemon_maf mafs[HF_MAF_CONFIG_MAX];
     struct hf_daemon_maf common; /**< the command line's options, for all of them */
+    char cache[HF_MAF_CONFIG_TEXT_MAX];     /**< where keys are kept across a restart */
+    char cache_key[HF_MAF_CONFIG_TEXT_MAX]; /**< secrets that seal it; settled */
 };
 
 struct hf_setting;
@@ -44,11 +46,12 @@ bool hf_maf_config_take(void *base, char *reason, const struct hf_setting *setti
 bool hf_maf_config_take_address(void *base, char *reason, const struct hf_setting *setting,
                                 const char *value);
 
-/** hf_maf_config_settle checks all, and fills in what --maf-... say. On false `error` holds one
- *  line. */
-HF_MUST_USE bool hf_maf_config_settle(struct hf_daemon_mafs *mafs, char *error, size_t error_max);
+/** hf_maf_config_settle checks all, and fills in what --maf-... say. In: the file of secrets that
+ *  nodes share, "": none. On false `error` holds one line. */
+HF_MUST_USE bool hf_maf_config_settle(struct hf_daemon_mafs *mafs, char *error, size_t error_max,
+                                      const char *shared_secrets);
 
-/** hf_maf_config_is_same compares what was settled. */
+/** hf_maf_config_is_same compares what cannot change while it runs: all but credentials. */
 HF_MUST_USE bool hf_maf_config_is_same(const struct hf_daemon_mafs *a,
                                        const struct hf_daemon_mafs *b);
 

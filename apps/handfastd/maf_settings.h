@@ -24,6 +24,11 @@ static const struct hf_setting_choice key_id_syntaxes[] = {
      HF_MAF_CONFIG_TEXT_MAX, NULL, false, false, "where its Km stands, as in --psk-file"},        \
     {HF_SECTION_NONE, NULL, "maf-origin", "CSE-ID", take_text, CONFIG(mafs.common.origin), 0,     \
      HF_MAF_CONFIG_TEXT_MAX, NULL, false, false, "our CSE-ID, X-M2M-Origin towards MAFs"},        \
+    {HF_SECTION_PROCESS, "maf-cache", "maf-cache", "FILE", take_text, CONFIG(mafs.cache), 0,      \
+     HF_MAF_CONFIG_TEXT_MAX, NULL, false, false, "keep keys of MAFs here over a restart, sealed"},\
+    {HF_SECTION_PROCESS, "maf-cache-key", "maf-cache-key", "FILE", take_text,                      \
+     CONFIG(mafs.cache_key), 0, HF_MAF_CONFIG_TEXT_MAX, NULL, false, false,                        \
+     "secrets that seal it: handfastctl secrets; default: those of --shared-secrets"},             \
     {HF_SECTION_MAF, "address", NULL, NULL, hf_maf_config_take_address, 0, 0, 0, NULL, true, false,\
      ""},                                                                                         \
     {HF_SECTION_MAF, "identity", NULL, NULL, take_text, MAF(identity), 0, HF_MAF_CONFIG_TEXT_MAX, \

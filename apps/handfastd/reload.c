@@ -89,6 +89,11 @@ static bool prepare_keys(struct hf_daemon *daemon, struct hf_daemon_reload *relo
         snprintf(reload->error, sizeof(reload->error), "%s", error);
         return false;
     }
+    char maf_error[HF_MAF_ERROR_MAX];
+    if (!hf_maf_prepare(daemon->shared.maf, maf_error, &wanted->mafs)) {
+        snprintf(reload->error, sizeof(reload->error), "%s", maf_error);
+        return false;
+    }
     return check_served(daemon, reload);
 }
 
@@ -194,6 +199,7 @@ static void commit(struct hf_daemon *daemon, struct hf_daemon_reload *reload)
         hf_authority_commit(daemon->shared.authorities[i]);
     }
     hf_sessions_commit(&daemon->shared.sessions);
+    hf_maf_commit(daemon->shared.maf);
     daemon->config = daemon->wanted;
     hf_job_cache((uint32_t)daemon->config.chain_cache_max);
     hf_daemon_serve(&daemon->config, daemon->shared.authorities, false);
@@ -223,6 +229,7 @@ static bool try_reload(struct hf_daemon *daemon, struct hf_daemon_reload *reload
     if (is_good)
         commit(daemon, reload);
     hf_sessions_abandon(&daemon->shared.sessions);
+    hf_maf_abandon(daemon->shared.maf);
     for (uint32_t i = 0; i < daemon->started.authority_count; i++) {
         hf_authority_abandon(daemon->shared.authorities[i]);
         free(reload->changes[i].ended);

@@ -115,6 +115,9 @@ static const int allowed[] = {
     SCMP_SYS(faccessat),
     SCMP_SYS(unlink),
     SCMP_SYS(unlinkat),
+    SCMP_SYS(rename),
+    SCMP_SYS(fsync),
+    SCMP_SYS(fdatasync),
     SCMP_SYS(sendmsg),
     SCMP_SYS(sendmmsg),
     SCMP_SYS(sendto),
@@ -204,15 +207,18 @@ static const int deadly[] = {
 };
 
 /* Sockets to systemd and to signers, AF_UNIX, are all we ever open from now on; no network but the
- * connections to an upstream, if there is one for streams. */
+ * connections to an upstream, if there is one for streams, and to MAFs. */
 static int allow_sockets(scmp_filter_ctx filter, const struct hf_daemon_config *config)
 {
-    static const struct scmp_arg_cmp rules[][2] = {
+    const uint64_t kind_mask = ~(uint64_t)SOCK_NONBLOCK;
+    const uint64_t kind = SOCK_STREAM | SOCK_CLOEXEC;
+    const struct scmp_arg_cmp rules[][2] = {
         {{0, SCMP_CMP_EQ, AF_UNIX, 0}, {0}},
-        {{0, SCMP_CMP_EQ, AF_INET, 0}, {1, SCMP_CMP_EQ, SOCK_STREAM | SOCK_CLOEXEC, 0}},
-        {{0, SCMP_CMP_EQ, AF_INET6, 0}, {1, SCMP_CMP_EQ, SOCK_STREAM | SOCK_CLOEXEC, 0}},
+        {{0, SCMP_CMP_EQ, AF_INET, 0}, {1, SCMP_CMP_MASKED_EQ, kind_mask, kind}},
+        {{0, SCMP_CMP_EQ, AF_INET6, 0}, {1, SCMP_CMP_MASKED_EQ, kind_mask, kind}},
     };
-    unsigned count = hf_forward_has_streams(config) ? 3 : 1;
+    bool has_mafs = config->mafs.count > 0;
+    unsigned count = hf_forward_has_streams(config) || has_mafs ? 3 : 1;
     int status = 0;
     /* Over io_uring it passes by the filter anyway. */
     if (count > 1 || hf_signers_used(config))

@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool read_secrets(struct hf_shared_secrets *out, char *error, const char *path)
+bool hf_sessions_read_secrets(struct hf_shared_secrets *out, char error[HF_SESSIONS_ERROR_MAX],
+                              const char *path)
 {
     struct hf_file file;
     char reason[HF_FILE_ERROR_MAX];
@@ -31,7 +32,7 @@ bool hf_sessions_open(struct hf_sessions *out, char error[HF_SESSIONS_ERROR_MAX]
 {
     memset(out, 0, sizeof(*out));
     if (config->shared_secrets[0] != '\0') {
-        if (!read_secrets(&out->secrets, error, config->shared_secrets))
+        if (!hf_sessions_read_secrets(&out->secrets, error, config->shared_secrets))
             return false;
     } else if (hf_shared_secrets_rotate(&out->secrets, 0, 0) != HF_OK) {
         snprintf(error, HF_SESSIONS_ERROR_MAX, "no randomness");
@@ -59,7 +60,7 @@ bool hf_sessions_prepare(struct hf_sessions *sessions, char error[HF_SESSIONS_ER
         sessions->prepared = sessions->secrets;
         return true;
     }
-    return read_secrets(&sessions->prepared, error, config->shared_secrets);
+    return hf_sessions_read_secrets(&sessions->prepared, error, config->shared_secrets);
 }
 
 void hf_sessions_commit(struct hf_sessions *sessions)

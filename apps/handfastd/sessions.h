@@ -15,6 +15,10 @@ struct hf_sessions {
     struct hf_shared_secrets prepared; /**< count 0: nothing is */
 };
 
+/** hf_sessions_read_secrets reads a file of dated secrets. On false `error` holds one line. */
+HF_MUST_USE bool hf_sessions_read_secrets(struct hf_shared_secrets *out,
+                                          char error[HF_SESSIONS_ERROR_MAX], const char *path);
+
 /** hf_sessions_open opens the cache and reads the secrets; without a file it draws one. On false
  *  nothing is left to close and `error` holds one line. */
 HF_MUST_USE bool hf_sessions_open(struct hf_sessions *out, char error[HF_SESSIONS_ERROR_MAX],

@@ -106,8 +106,9 @@ void hf_key_service_close(struct hf_key_service *service)
 
 /* ---- whose identity ----------------------------------------------------------------------- */
 
-static uint32_t find_maf(struct hf_maf_identity *split, const struct hf_key_service *service,
-                         struct hf_bytes psk_identity)
+uint32_t hf_key_service__find_maf(struct hf_maf_identity *split,
+                                  const struct hf_key_service *service,
+                                  struct hf_bytes psk_identity)
 {
     if (!hf_maf_text_split(split, psk_identity, service->config.syntax))
         return HF_KEY_NONE;
@@ -120,7 +121,7 @@ static uint32_t find_maf(struct hf_maf_identity *split, const struct hf_key_serv
 bool hf_key_service_is_ours(const struct hf_key_service *service, struct hf_bytes psk_identity)
 {
     struct hf_maf_identity split;
-    return find_maf(&split, service, psk_identity) != HF_KEY_NONE;
+    return hf_key_service__find_maf(&split, service, psk_identity) != HF_KEY_NONE;
 }
 
 /* ---- limits by prefix --------------------------------------------------------------------- */
@@ -241,6 +242,7 @@ static void take_key(struct hf_key_service *service, uint32_t index,
                                      .context = ++service->context};
     hf_key_service__fill(service, index, &kept);
     entry->is_sent = false;
+    service->counters.changes++;
     hf_key_cache_move(service, index, HF_KEY_STATE_KEY);
     hf_key_askers_tell(service, index, HF_MAF_OUTCOME_KEY, true);
 }
@@ -350,7 +352,7 @@ enum hf_key_asked hf_key_service_ask(struct hf_key_service *service,
 {
     struct hf_maf_identity split;
     uint8_t folded[HF_MAF_IDENTITY_MAX];
-    uint32_t maf_index = find_maf(&split, service, question->psk_identity);
+    uint32_t maf_index = hf_key_service__find_maf(&split, service, question->psk_identity);
     if (maf_index == HF_KEY_NONE)
         return HF_KEY_NOT_OURS;
     uint32_t asker = hf_key_askers_add(service, question->tag, question->ticket);
@@ -397,7 +399,7 @@ bool hf_key_service_revoke(struct hf_key_service *service, uint64_t *context,
 {
     struct hf_maf_identity split;
     uint8_t folded[HF_MAF_IDENTITY_MAX];
-    uint32_t maf_index = find_maf(&split, service, psk_identity);
+    uint32_t maf_index = hf_key_service__find_maf(&split, service, psk_identity);
     *context = 0;
     if (maf_index == HF_KEY_NONE)
         return false;
@@ -422,6 +424,7 @@ bool hf_key_service_revoke(struct hf_key_service *service, uint64_t *context,
         entry->until_us = service->now_us + service->config.revoked_us_max;
     }
     service->counters.revoked++;
+    service->counters.changes++;
     return true;
 }
 

@@ -169,6 +169,7 @@ struct hf_key_maf_counters {
 struct hf_key_service_counters {
     uint64_t replies[HF_MAF_OUTCOME_COUNT]; /**< to askers */
     uint64_t cancelled, full, revoked, evicted;
+    uint64_t changes; /**< keys retrieved and revocations: there is something new to keep */
     uint32_t parked, lookups, keys, refusals; /**< gauges */
 };
 

@@ -77,28 +77,52 @@ void hf_key_service_each(const struct hf_key_service *service, hf_key_service_vi
     }
 }
 
-bool hf_key_service_keep(struct hf_key_service *service, const struct hf_key_kept *key)
+/* A new entry for an identity nothing is known of; HF_KEY_NONE: there is one, or it is not ours. */
+static uint32_t add_entry(struct hf_key_service *service, struct hf_bytes psk_identity,
+                          enum hf_key_state state)
 {
     struct hf_maf_identity split;
     uint8_t folded[HF_MAF_IDENTITY_MAX];
-    if (!hf_key_service_is_ours(service, key->psk_identity) ||
-        key->expires_s <= service->wall_s || key->expires_s > UINT32_MAX ||
-        key->secret.len < HF_MAF_KEY_MIN || key->secret.len > HF_PSK_MAX ||
-        key->source_id.len == 0 || key->source_id.len > HF_ENTITY_ID_MAX ||
-        !hf_maf_text_split(&split, key->psk_identity, service->config.syntax))
-        return false;
+    uint32_t maf_index = hf_key_service__find_maf(&split, service, psk_identity);
+    if (maf_index == HF_KEY_NONE)
+        return HF_KEY_NONE;
     hf_key_cache_fold(folded, &split);
-    struct hf_bytes name = {folded, key->psk_identity.len};
+    struct hf_bytes name = {folded, psk_identity.len};
     if (hf_key_cache_find(service, name) != HF_KEY_NONE)
+        return HF_KEY_NONE;
+    uint32_t index = hf_key_cache_add(service, name, state);
+    if (index != HF_KEY_NONE)
+        service->entries[index].maf_index = (uint8_t)maf_index;
+    return index;
+}
+
+bool hf_key_service_keep(struct hf_key_service *service, const struct hf_key_kept *key)
+{
+    if (key->expires_s <= service->wall_s || key->expires_s > UINT32_MAX ||
+        key->secret.len < HF_MAF_KEY_MIN || key->secret.len > HF_PSK_MAX ||
+        key->source_id.len == 0 || key->source_id.len > HF_ENTITY_ID_MAX)
         return false;
-    uint32_t index = hf_key_cache_add(service, name, HF_KEY_STATE_KEY);
+    uint32_t index = add_entry(service, key->psk_identity, HF_KEY_STATE_KEY);
     if (index == HF_KEY_NONE)
         return false;
-    struct hf_key_entry *entry = &service->entries[index];
-    for (uint32_t i = 0; i < service->config.maf_count; i++)
-        if (hf_maf_text_equal_folded(split.fqdn, hf_maf_text_view(service->mafs[i].fqdn)))
-            entry->maf_index = (uint8_t)i;
     hf_key_service__fill(service, index, key);
+    return true;
+}
+
+bool hf_key_service__keep_revoked(struct hf_key_service *service, struct hf_bytes psk_identity,
+                                  int64_t until_s)
+{
+    uint64_t left_us = 0;
+    if (until_s > service->wall_s)
+        left_us = (uint64_t)(until_s - service->wall_s) * 1000000;
+    if (left_us > service->config.revoked_us_max) /* the clock was put back meanwhile */
+        left_us = service->config.revoked_us_max;
+    uint32_t index =
+        left_us > 0 ? add_entry(service, psk_identity, HF_KEY_STATE_REVOKED) : HF_KEY_NONE;
+    if (index == HF_KEY_NONE)
+        return false;
+    service->entries[index].outcome = HF_MAF_OUTCOME_REVOKED;
+    service->entries[index].until_us = service->now_us + left_us;
     return true;
 }
 

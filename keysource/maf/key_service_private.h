@@ -117,9 +117,21 @@ void hf_key_cache_drop(struct hf_key_service *service, uint32_t index);
 
 /* ---- key_service.c ---- */
 
+/** hf_key_service__find_maf gives the index of the MAF an identity is of, HF_KEY_NONE: of none. */
+uint32_t hf_key_service__find_maf(struct hf_maf_identity *split,
+                                  const struct hf_key_service *service,
+                                  struct hf_bytes psk_identity);
+
 /** hf_key_service__fill writes a key into its entry. */
 void hf_key_service__fill(struct hf_key_service *service, uint32_t index,
                           const struct hf_key_kept *key);
+
+/* ---- key_service_keep.c ---- */
+
+/** hf_key_service__keep_revoked goes on refusing an identity that was revoked. False: not ours,
+ *  over, or known otherwise. */
+bool hf_key_service__keep_revoked(struct hf_key_service *service, struct hf_bytes psk_identity,
+                                  int64_t until_s);
 
 /* ---- key_askers.c: who waits, and what they are told ---- */
 

@@ -62,6 +62,17 @@ static enum hf_status copy_login(struct login *out, const struct hf_maf_login *l
     return HF_OK;
 }
 
+static void fill_dialer(struct hf_dialer *dialer, const struct login *copy,
+                        const struct hf_maf_login *login)
+{
+    hf_dialer_init(dialer, HF_TRANSPORT_TLS);
+    dialer->extended_master_secret_needed = true;
+    if (copy->has_certificate) {
+        dialer->x509 = login->x509;
+        dialer->trust = login->trust;
+    }
+}
+
 /* A dialer for each MAF: what we show, and what we believe, may differ. */
 static enum hf_status open_engine(struct hf_maf_link *link,
                                   const struct hf_maf_link_config *wanted)
@@ -69,14 +80,8 @@ static enum hf_status open_engine(struct hf_maf_link *link,
     struct hf_config config;
     struct hf_dialer dialers[HF_KEY_SERVICE_MAFS_MAX];
     hf_config_init(&config);
-    for (uint32_t i = 0; i < wanted->login_count; i++) {
-        hf_dialer_init(&dialers[i], HF_TRANSPORT_TLS);
-        dialers[i].extended_master_secret_needed = true;
-        if (link->logins[i].has_certificate) {
-            dialers[i].x509 = wanted->logins[i].x509;
-            dialers[i].trust = wanted->logins[i].trust;
-        }
-    }
+    for (uint32_t i = 0; i < wanted->login_count; i++)
+        fill_dialer(&dialers[i], &link->logins[i], &wanted->logins[i]);
     config.associations_max = 4 * link->socket_count + 32; /* some close; room for long names */
     config.handshakes_max = config.associations_max;
     config.handshakes_pressure = config.handshakes_max;
@@ -125,6 +130,26 @@ void hf_maf_link_close(struct hf_maf_link *link)
         free((void *)link->logins[i].psk_identity.data);
     free(link->sockets);
     free(link);
+}
+
+enum hf_status hf_maf_link_set_login(struct hf_maf_link *link, uint32_t maf_index,
+                                     const struct hf_maf_login *login)
+{
+    struct login *old = &link->logins[maf_index];
+    struct login copy = {.failure = old->failure};
+    struct hf_dialer dialer;
+    enum hf_status status = copy_login(&copy, login);
+    if (status != HF_OK)
+        return status;
+    fill_dialer(&dialer, &copy, login);
+    status = hf_engine_update_dialer(link->engine, maf_index, &dialer);
+    if (status != HF_OK) {
+        free((void *)copy.psk_identity.data);
+        return status;
+    }
+    free((void *)old->psk_identity.data);
+    *old = copy;
+    return HF_OK;
 }
 
 uint32_t hf_maf_link_sockets(const struct hf_maf_link *link)

@@ -105,6 +105,9 @@ size_t hf_maf_pool_received(struct hf_maf_pool *pool, uint32_t connection, struc
  *  BROKEN. */
 void hf_maf_pool_ended(struct hf_maf_pool *pool, uint32_t connection, enum hf_maf_outcome outcome);
 
+/** hf_maf_pool_admin_fqdn views whose keys count; empty: anybody's. */
+struct hf_bytes hf_maf_pool_admin_fqdn(const struct hf_maf_pool *pool);
+
 /** How a MAF does. */
 struct hf_maf_health {
     bool is_circuit_open;

@@ -108,3 +108,8 @@ void hf_maf_pool__recover(struct hf_maf_pool *pool)
         pool->now_us >= pool->retry_us && pool->rounds < pool->config.rounds_max)
         pool->is_circuit_open = false;
 }
+
+struct hf_bytes hf_maf_pool_admin_fqdn(const struct hf_maf_pool *pool)
+{
+    return hf_maf_text_view(pool->admin_fqdn);
+}

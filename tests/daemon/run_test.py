@@ -55,7 +55,8 @@ def commands_of(text):
 def main():
     environment = {**os.environ, "HF_DTLS_PORT": free_port(socket.SOCK_DGRAM),
                    "HF_TLS_PORT": free_port(socket.SOCK_STREAM),
-                   "HF_METRICS_PORT": free_port(socket.SOCK_STREAM)}
+                   "HF_METRICS_PORT": free_port(socket.SOCK_STREAM),
+                   "HF_MAF_PORT": free_port(socket.SOCK_STREAM)}
     process = subprocess.Popen(["./run"], cwd=ROOT, env=environment, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
@@ -71,6 +72,13 @@ def main():
         check("coap-client", *shell(find("coap-client-openssl"), "demo@in-cse.example"))
         check("handfastctl status", *shell(find("control.sock status"), "(?i)serving"))
         check("metrics", *shell(find("curl -s"), "handfast_build_info"))
+        device = "entity_id.*//m2msp.example/in-cse/Cdevice"
+        check("device, MAF and IN-CSE: Kc from a session with the MAF",
+              *shell(find("--maf-save"), device))
+        with_kc = find('-psk "$(cut')
+        check("the same Kc with openssl", *shell(with_kc, device))
+        check("handfastctl revoke", *shell(find(" revoke "), "(?i)revoked"))
+        check("and no more", not shell(with_kc, device)[0])
         shell("echo >>run.d/handfastd.conf '# one more line'", "")
         check("handfastctl reload", *shell(find("control.sock reload"), "reloaded"))
     finally:

@@ -403,6 +403,7 @@ class Front:
         self.process = subprocess.Popen([maf_fixture.PROGRAMS["front"], *options],
                                         stderr=subprocess.PIPE, text=True)
         self.lines = []
+        self.is_killed = False
         self.arrival = threading.Condition()
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
@@ -415,9 +416,19 @@ class Front:
     wait_for = maf_fixture.Maf.wait_for
 
     def stop(self):
+        if self.is_killed:
+            return
         if self.process.poll() is None:
             self.process.terminate()
         self.test.assertEqual(self.process.wait(PATIENCE), 0, self.lines)
+        self.reader.join(PATIENCE)
+        self.process.stderr.close()
+
+    def kill(self):
+        """As a power cut does to it."""
+        self.is_killed = True
+        self.process.kill()
+        self.process.wait(PATIENCE)
         self.reader.join(PATIENCE)
         self.process.stderr.close()
 

@@ -50,6 +50,46 @@ class ToolTest(FrontTest):
             with open(self.path("got"), encoding="ascii") as file:
                 self.assertEqual(file.read().strip(), f"{identity}:{key}:{SOURCE[2]}")
 
+    def connect(self, *options, status=0, text=b""):
+        maf_fixture.write_keys(self.path("km"), [SOURCE])
+        done = subprocess.run(
+            [maf_fixture.PROGRAMS["tool"], "connect", "--maf",
+             f"{FQDN}=127.0.0.1:{self.maf.port}", "--maf-admin", "m2msp.example", *options],
+            input=text, capture_output=True, timeout=PATIENCE, check=False)
+        self.assertEqual(done.returncode, status, done)
+        return done
+
+    def test_connect_does_all_of_it(self):
+        self.maf = self.start_maf()
+        front = self.start_front(self.maf.port)
+        ask = b"GET / HTTP/1.0\r\n\r\n"
+        km = ("--maf-psk-file", self.path("km"))
+        tls = ("--tls", f"127.0.0.1:{front.tls}")
+        with open(self.path("own"), "w", encoding="ascii") as file:
+            file.write("5c" * 32 + "\n")
+        for more in ((), ("--maf-key-file", self.path("own")), ("--maf-origin", SOURCE[2]),
+                     ("--maf-identity", SOURCE[0], "--maf-days", "1", "--timeout", "10")):
+            done = self.connect(*tls, *km, "--expect", TARGET[2], *more, text=ask)
+            self.assertEqual(json.loads(done.stdout.split(b"\r\n\r\n", 1)[1])["entity_id"],
+                             SOURCE[2])
+            self.assertIn(b"@" + FQDN.encode() + b" for " + TARGET[2].encode(), done.stderr)
+        done = self.connect("--dtls", f"127.0.0.1:{front.dtls_port}", *km, "--maf-target",
+                            TARGET[2], "--probe", "--json", "--maf-save", self.path("kc"))
+        self.assertEqual(json.loads(done.stdout)["transport"], "DTLS 1.2")
+        with open(self.path("kc"), encoding="ascii") as file:
+            identity, key = file.read().strip().split(":")
+        self.assertEqual(front.whoami(identity, key=key, at="")["entity_id"], SOURCE[2])
+        # The MAF refuses; the MAF does not know us; the server is not the key's target.
+        self.connect(*tls, *km, "--maf-target", TARGET[2], "--maf-origin", TARGET[2], status=1)
+        maf_fixture.write_keys(self.path("bad"), [(SOURCE[0], "ff" * 32, "")])
+        self.connect(*tls, "--maf-psk-file", self.path("bad"), "--maf-target", TARGET[2], status=1)
+        done = self.connect(*tls, *km, "--maf-target", maf_fixture.OTHER[2], status=1)
+        self.assertIn(b"handfast: connect: ", done.stderr)
+        for wrong in (km, (*km, "--maf-target", "/in-cse"), ("--maf-target", TARGET[2]),
+                      (*km, "--maf-target", TARGET[2], "--psk-file", self.path("km")),
+                      (*km, "--maf-target", TARGET[2], "--maf-days", "0")):
+            self.connect(*tls, *wrong, status=2)
+
     def test_registrations(self):
         self.maf = self.start_maf()
         made = self.maf_tool("register", "--admin", "m2msp.example", "--label", "x")
@@ -90,6 +130,16 @@ class ToolTest(FrontTest):
                  TARGET[2], "--save", self.path("kc")], capture_output=True, text=True,
                 timeout=PATIENCE, check=False)
             self.assertEqual(done.returncode == 0, is_right, done)
+            self.maf = maf
+            self.assertEqual(subprocess.run(
+                [maf_fixture.PROGRAMS["tool"], "connect", "--maf", f"{FQDN}=127.0.0.1:{maf.port}",
+                 "--maf-cert", self.path("device.pem"), "--maf-key", self.path("device.key"),
+                 "--maf-ca", ca, "--maf-admin", "m2msp.example", "--maf-target", TARGET[2],
+                 "--maf-save", self.path("kc2"), "--tls", "127.0.0.1:9", "--probe"],
+                capture_output=True, timeout=PATIENCE, check=False).returncode, 1)
+            self.assertEqual(os.path.exists(self.path("kc2")), is_right)
+            if os.path.exists(self.path("kc2")):
+                os.unlink(self.path("kc2"))
             if is_right:
                 with open(self.path("kc"), encoding="ascii") as file:
                     identity, key = file.read().strip().split(":")

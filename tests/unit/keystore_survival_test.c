@@ -4,6 +4,17 @@
  */
 #include "keystore_fixture.h"
 
+/* A process may serve before its keeper has come to say which it is; and a signal to process 0
+ * would be one to ourselves, and to whoever runs us. */
+static int process_of(const struct hf_keystore_service *service)
+{
+    for (int i = 0; i < 500 && hf_keystore_service_process(service) <= 0; i++)
+        pause_ms(20);
+    int process = hf_keystore_service_process(service);
+    assert_true(process > 0);
+    return process;
+}
+
 static void test_process_is_replaced(void **state)
 {
     (void)state;
@@ -11,11 +22,11 @@ static void test_process_is_replaced(void **state)
     struct hf_keystore_service *service = open_service();
     assert_int_equal(kind_of(service, "device-00001"), HF_ANSWER_PSK);
     for (int i = 0; i < 3; i++) {
-        int process = hf_keystore_service_process(service);
+        int process = process_of(service);
         assert_true(process > 0);
         assert_int_equal(kill(process, SIGKILL), 0);
         assert_true(await_kind(service, "device-00001", HF_ANSWER_PSK));
-        assert_int_not_equal(hf_keystore_service_process(service), process);
+        assert_int_not_equal(process_of(service), process);
     }
     struct hf_keystore_service_counters counters;
     hf_keystore_service_counters_get(&counters, service);
@@ -23,7 +34,7 @@ static void test_process_is_replaced(void **state)
     assert_int_equal(counters.starts, 4);
     /* What changed meanwhile is not missed. */
     uint64_t context = ask(service, text("device-00002")).context;
-    assert_int_equal(kill(hf_keystore_service_process(service), SIGKILL), 0);
+    assert_int_equal(kill(process_of(service), SIGKILL), 0);
     drop("device-00002");
     assert_true(await_retired(context));
     hf_keystore_service_close(service);
@@ -108,14 +119,6 @@ static int keeper_of(int process)
     return keeper;
 }
 
-/* A process may serve before its keeper has come to say which it is. */
-static int process_of(const struct hf_keystore_service *service)
-{
-    for (int i = 0; i < 500 && hf_keystore_service_process(service) == 0; i++)
-        pause_ms(20);
-    return hf_keystore_service_process(service);
-}
-
 static void test_keeper_is_replaced(void **state)
 {
     (void)state;
@@ -136,7 +139,7 @@ static void test_nobody_is_left(void **state)
     (void)state;
     fill_store();
     struct hf_keystore_service *service = open_service();
-    int process = hf_keystore_service_process(service);
+    int process = process_of(service);
     int keeper = keeper_of(process);
     hf_keystore_service_close(service);
     assert_int_equal(kill(process, 0), -1);
@@ -152,11 +155,11 @@ static void test_hanging_process_is_ended(void **state)
     config.hang_ms_max = 200;
     config.poll_ms = 60 * SECOND_MS;
     check(hf_keystore_service_open(&service, error, &config));
-    int process = hf_keystore_service_process(service);
+    int process = process_of(service);
     assert_int_equal(kill(process, SIGSTOP), 0);
     assert_int_equal(kind_of(service, "device-00001"), HF_ANSWER_UNAVAILABLE);
     assert_true(await_kind(service, "device-00001", HF_ANSWER_PSK));
-    assert_int_not_equal(hf_keystore_service_process(service), process);
+    assert_int_not_equal(process_of(service), process);
     hf_keystore_service_close(service);
 }
 
