@@ -178,12 +178,12 @@ void hf_route_heard(struct hf_engine *engine, struct hf_association *association
         slot->received = add(slot->received, len);
         return;
     }
-    if (is_newest)
-        engine->counters.paths_seen++;
-    if (!is_newest || is_checking(slot)) /* RFC 9853 5: one change at a time */
+    if (!is_newest) {
         engine->counters.paths_refused++;
-    else
-        begin(engine, association, path, len);
+        return;
+    }
+    engine->counters.paths_seen++;
+    begin(engine, association, path, len); /* in place of a check that is under way */
 }
 
 bool hf_route_send(const struct hf_path_key **out, struct hf_engine *engine,

@@ -230,6 +230,8 @@ static int socket_bind(struct hf_socket *out, const struct hf_loop_socket *what,
     if (getsockname(out->fd, (struct sockaddr *)(void *)&address, &len) != 0)
         return errno;
     hf_socket_address_load(&out->address, &address);
+    if (what->transport == HF_TRANSPORT_DTLS)
+        hf_stray_steer(out, config);
     return 0;
 }
 

@@ -111,6 +111,7 @@ static bool start_shards(struct hf_daemon *daemon)
     struct hf_shard_shared *shared = &daemon->shared;
     char error[HF_LOOP_ERROR_MAX];
     memcpy(shared->sockets, daemon->started.sockets, sizeof(shared->sockets));
+    shared->shards = daemon->shards;
     for (uint32_t i = 0; i < daemon->started.shard_count; i++) {
         if (!hf_shard_start(&daemon->shards[i], error, shared, i)) {
             hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);

@@ -101,6 +101,16 @@ static void log_closed(const struct hf_shard *shard, const struct hf_event *even
     hf_log_end(&line);
 }
 
+static void log_moved(const struct hf_shard *shard, const struct hf_event *event)
+{
+    struct hf_log_line line;
+    hf_log_begin(&line, HF_LOG_DEBUG, HF_LOG_SLOT_MOVED, "association_moved", NULL);
+    log_listener(shard, &line, event);
+    hf_log_address(&line, "peer", &event->path.peer);
+    hf_log_address(&line, "local", &event->path.local);
+    hf_log_end(&line);
+}
+
 static void log_handshake_failed(const struct hf_shard *shard, const struct hf_event *event)
 {
     struct hf_log_line line;
@@ -273,9 +283,19 @@ static void handle_event(struct hf_loop *loop, const struct hf_event *event, voi
             hf_keylog_write(shard->shared->keylog_fd, event);
         break;
     case HF_EVENT_MOVED:
+        log_moved(shard, event);
+        break;
     case HF_EVENT_READABLE: /* the loop's own concern */
         break;
     }
+}
+
+/* Of a shard that has ended, the loop is still there: none is closed before all have. */
+static struct hf_loop *find_loop(struct hf_loop *loop, uint32_t shard_index, void *arg)
+{
+    const struct hf_shard *shard = arg;
+    (void)loop;
+    return shard->shared->shards[shard_index]->loop;
 }
 
 static void handle_refused(struct hf_loop *loop, uint32_t listener_index, enum hf_status status,
@@ -374,6 +394,7 @@ static bool open_loop(struct hf_shard *shard)
         .event = handle_event,
         .second = handle_second,
         .refused = handle_refused,
+        .shard = find_loop,
         .sign = hf_signers_sign,
         .arg = shard,
     };

@@ -194,6 +194,28 @@ static void an_address_that_does_not_answer(void **state)
     }
 }
 
+/* It moves on before it was asked: the last address is the one that is checked. */
+static void a_third_address_while_the_second_is_checked(void **state)
+{
+    (void)state;
+    begin(true);
+    meet();
+    for (uint16_t i = 0; i < 10; i++) {
+        pair.nat = address_of(5, (uint16_t)(100 + i));
+        send_up(40);
+        size_t before = pair.client.data_len;
+        send(&pair.server, 20);
+        engine_pair_run(&pair);
+        assert_int_equal(pair.client.data_len - before, 20);
+    }
+    assert_int_equal(counters().paths_moved, 0);
+    engine_pair_advance(&pair, 1500000);
+    assert_true(is_at(&pair.nat));
+    assert_int_equal(counters().paths_moved, 1);
+    engine_pair_talk(&pair);
+    engine_pair_close(&pair);
+}
+
 static void only_the_newest_record_counts(void **state)
 {
     (void)state;
@@ -341,6 +363,7 @@ int main(void)
         cmocka_unit_test(a_spoofed_address_moves_nothing),
         cmocka_unit_test(the_old_address_speaks_up),
         cmocka_unit_test(an_address_that_does_not_answer),
+        cmocka_unit_test(a_third_address_while_the_second_is_checked),
         cmocka_unit_test(only_the_newest_record_counts),
         cmocka_unit_test(an_older_record_is_taken_and_moves_nothing),
         cmocka_unit_test(policies_for_peers_that_cannot_be_asked),
