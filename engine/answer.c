@@ -236,6 +236,7 @@ void hf_answer_run(struct hf_engine *engine)
             .kind = handshake->pending == HF_PENDING_JOB ? HF_MACHINE_JOB : HF_MACHINE_ANSWER};
         if (handshake->is_answered && handshake->pending != HF_PENDING_NONE) {
             handshake->is_answered = false;
+            engine->early_len = 0;
             hf_machine_run(engine, association, &event);
         }
         if (association->generation != generation || association->state == HF_STATE_FREE)

@@ -8,6 +8,7 @@
 #include "answer.h"
 #include "association.h"
 #include "cid.h"
+#include "datagram.h"
 #include "flight.h"
 #include "identity.h"
 #include "keys.h"
@@ -237,6 +238,7 @@ enum hf_status hf_client_bind(struct hf_engine *engine, struct hf_association *a
     if (handshake->is_misnamed)
         return HF_E_IDENTITY_REFUSED;
     HF_TRY(hf_stream_keep(engine, association));
+    hf_datagram_keep(engine, association);
     if (handshake->is_recalled) {
         hf_flight_final(engine, association);
         association->flags |= HF_ASSOCIATION_WRITE_PROTECTED | HF_ASSOCIATION_LAST_WORD;

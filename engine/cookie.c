@@ -29,7 +29,6 @@ static void cookie_for(uint8_t out[HF_COOKIE_LEN], const struct hf_secret_keys *
         {(const uint8_t *)path, offsetof(struct hf_path_key, local_index)}, /* the peer's part */
         {version, sizeof version},
         front->random,
-        front->session_id,
     };
     hf_hmac(mac, &keys->cookie_key, parts, sizeof parts / sizeof parts[0]);
     out[0] = (uint8_t)period;

@@ -3,9 +3,10 @@
  * allocated and nothing is remembered for a peer until it has shown that it receives what is sent
  * to its address.
  *
- * A cookie is HMAC(secret, period || path || client_version || random || session_id), 16 bytes of
- * it, behind the low byte of the period. It covers the fields that stand in front of the cookie in
- * a ClientHello, so that a hello whose first fragment holds them needs no reassembly to be judged.
+ * A cookie is HMAC(secret, period || path || client_version || random), 16 bytes of it, behind the
+ * low byte of the period. It covers fields that stand in front of the cookie in a ClientHello, so
+ * that a hello whose first fragment holds them needs no reassembly to be judged; not the session
+ * ID, because Mbed TLS with a ticket draws another one for the hello that brings the cookie.
  */
 #ifndef HF_COOKIE_H
 #define HF_COOKIE_H
@@ -14,7 +15,7 @@
 
 #define HF_COOKIE_LEN 17
 
-/** The beginning of a ClientHello: what the cookie covers, and the cookie. */
+/** The beginning of a ClientHello, up to the cookie. */
 struct hf_hello_front {
     uint16_t version;
     struct hf_bytes random;

@@ -348,6 +348,7 @@ struct hf_slot_layout {
 };
 
 #define HF_PREFIX_CELLS 4096
+#define HF_SMALL_IDENTITIES 2 /* pools of blocks that hold one identity each */
 #define HF_SERVER_NAME_MAX 256 /* with its NUL */
 
 /** What is left of a quota's rate. */
@@ -367,6 +368,7 @@ struct hf_engine {
     uint32_t now_tick;
     uint8_t *memory;
     size_t memory_len;
+    bool is_draining;  /**< strangers are turned away */
     bool is_importing; /**< between hf_engine_import_begin() and _end() */
     uint32_t import_left_out;
 
@@ -374,6 +376,7 @@ struct hf_engine {
     struct hf_pool handshakes;
     struct hf_pool proofs;
     struct hf_pool identities;
+    struct hf_pool small_identities[HF_SMALL_IDENTITIES];
     struct hf_pool mac_keys;
     struct hf_pool cids;
     struct hf_pool streams;
@@ -381,6 +384,9 @@ struct hf_engine {
     struct hf_table table;
     struct hf_wheel wheel;
     struct hf_outbox outbox;
+
+    uint8_t *early; /**< within an answer's step: records kept until the association is open */
+    uint32_t early_len;
 
     uint32_t *answers; /**< ring of handshake slots with an answer to take */
     uint32_t answers_head, answers_count, answers_max;

@@ -219,6 +219,17 @@ static bool is_before_change(const struct hf_association *association)
            association->state == HF_STATE_CL_RESUMED_AWAIT_CCS;
 }
 
+/** The peer may talk from its Finished on; who it is, is not known at once. Its words wait for
+ * that, and its goodbye behind them (TS-0003 8.2.1). */
+static bool is_before_open(const struct hf_association *association, const struct hf_record *record)
+{
+    bool is_waiting = association->state == HF_STATE_SV_AWAIT_IDENTITY ||
+                      association->state == HF_STATE_CL_AWAIT_IDENTITY;
+    /* What a tls12_cid record holds shows when it is opened. */
+    return is_waiting && (record->type == HF_TYPE_APPLICATION_DATA ||
+                          record->type == HF_TYPE_ALERT || record->cid.len > 0);
+}
+
 /** Epoch 1: to the association itself, or to the handshake a rebooted client has under way. One
  *  that has given a connection ID out is found by it alone (RFC 9146 3). */
 static enum hf_status take_epoch1(struct hf_arrival *arrival, struct hf_association *association,
@@ -251,8 +262,13 @@ static enum hf_status take_epoch1(struct hf_arrival *arrival, struct hf_associat
     }
     if (!is_named && association->flags & HF_ASSOCIATION_CID)
         return drop(engine, HF_DROP_CID_MISSING);
-    if (association->flags & HF_ASSOCIATION_READ_PROTECTED)
-        return take_protected(arrival, association, record);
+    if (association->flags & HF_ASSOCIATION_READ_PROTECTED) {
+        bool is_kept = is_before_open(association, record) &&
+                       (record->type != HF_TYPE_ALERT ||
+                        hf_handshake_of(engine, association)->kept_len > 0);
+        return is_kept ? keep(engine, association, record)
+                       : take_protected(arrival, association, record);
+    }
     return is_before_keys(association) ? keep(engine, association, record)
                                        : drop(engine, HF_DROP_EPOCH);
 }
@@ -338,7 +354,8 @@ static bool is_ready(const struct hf_association *association, const struct hf_r
                      const struct hf_handshake *handshake)
 {
     if (record->epoch > 0)
-        return association->flags & HF_ASSOCIATION_READ_PROTECTED;
+        return association->flags & HF_ASSOCIATION_READ_PROTECTED &&
+               !is_before_open(association, record);
     if (record->type == HF_TYPE_CHANGE_CIPHER_SPEC)
         return is_before_change(association);
     struct hf_reader reader = hf_reader_of((struct hf_bytes){record->body, record->len});
@@ -373,12 +390,52 @@ static bool resume_one(struct hf_arrival *arrival, struct hf_association *associ
     return false;
 }
 
+void hf_datagram_keep(struct hf_engine *engine, struct hf_association *association)
+{
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    size_t len = handshake->kept_len;
+    if (!hf_is_datagram(association) || len == 0)
+        return;
+    engine->early = hf_outbox_room(&engine->outbox, len);
+    if (!engine->early)
+        return;
+    memcpy(engine->early, hf_handshake_kept(engine, handshake), len);
+    hf_outbox_keep(&engine->outbox, len);
+    engine->early_len = (uint32_t)len;
+}
+
+/** What came before the association was open. What finds no room is lost, as datagrams are. */
+static void take_early(struct hf_arrival *arrival, struct hf_association *association)
+{
+    struct hf_engine *engine = arrival->engine;
+    uint8_t *early = engine->early;
+    uint32_t generation = association->generation;
+    for (size_t at = 0, left = engine->early_len; left > 0;) {
+        size_t len = (size_t)(early[at] << 8 | early[at + 1]);
+        struct hf_record record;
+        bool is_read =
+            hf_record_datagram_read(&record, early + at + 2, len, hf_cid_len(engine));
+        HF_ASSERT(is_read);
+        at += 2 + len;
+        left -= 2 + len;
+        if (association->generation != generation || association->state != HF_STATE_OPEN)
+            break;
+        if (hf_outbox_has_room(&engine->outbox))
+            take_record(arrival, association, &record);
+        else
+            hf_drop_count(engine, HF_DROP_NO_ROOM);
+    }
+    engine->early_len = 0;
+}
+
 void hf_datagram_resume(struct hf_engine *engine, struct hf_association *association)
 {
     const struct hf_datagram none = {.listener_index = association->listener_index};
     struct hf_arrival arrival = {engine, &none, association->path, true};
-    if (association->handshake == HF_NONE)
+    if (association->handshake == HF_NONE) {
+        take_early(&arrival, association);
         return;
+    }
     while (hf_outbox_has_room(&engine->outbox) && resume_one(&arrival, association))
         continue;
 }

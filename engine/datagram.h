@@ -20,6 +20,10 @@ struct hf_arrival {
 enum hf_status hf_datagram_fragment(struct hf_engine *engine, struct hf_association *association,
                                     const struct hf_fragment *fragment);
 
+/** hf_datagram_keep saves what is kept from the handshake slot, which is about to be given back,
+ * for the hf_datagram_resume() that follows. */
+void hf_datagram_keep(struct hf_engine *engine, struct hf_association *association);
+
 /** hf_datagram_resume looks at kept records again, now that the state has moved. */
 void hf_datagram_resume(struct hf_engine *engine, struct hf_association *association);
 

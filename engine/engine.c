@@ -103,6 +103,10 @@ static void lay_out(struct layout *layout, const struct hf_config *config)
                  proof_count);
     hf_pool_init(&engine->identities, place(layout, (size_t)count * 3 * HF_IDENTITY_BLOCK_LEN),
                  HF_IDENTITY_BLOCK_LEN, count * 3);
+    for (size_t i = 0; i < HF_SMALL_IDENTITIES; i++)
+        hf_pool_init(&engine->small_identities[i],
+                     place(layout, count * hf_identity_small_lens[i]), hf_identity_small_lens[i],
+                     count);
     hf_pool_init(&engine->mac_keys, place(layout, (size_t)count * sizeof(struct hf_mac_keys)),
                  sizeof(struct hf_mac_keys), count);
     hf_pool_init(&engine->cids, place(layout, (size_t)count * sizeof(struct hf_cid_slot)),
@@ -216,6 +220,8 @@ void hf_engine_close(struct hf_engine *engine)
     wipe_pool(&engine->handshakes);
     wipe_pool(&engine->proofs);
     wipe_pool(&engine->identities);
+    for (size_t i = 0; i < HF_SMALL_IDENTITIES; i++)
+        wipe_pool(&engine->small_identities[i]);
     wipe_pool(&engine->mac_keys);
     wipe_pool(&engine->cids);
     wipe_pool(&engine->streams);

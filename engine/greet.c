@@ -157,6 +157,10 @@ static struct hf_association *admit(struct hf_arrival *arrival, struct hf_associ
     struct hf_engine *engine = arrival->engine;
     struct hf_association *association;
     bool is_restart = former && former->state == HF_STATE_OPEN;
+    if (engine->is_draining) {
+        hf_drop_count(engine, HF_DROP_DRAINING);
+        return NULL;
+    }
     if (!make_way(engine, former))
         return NULL;
     uint32_t former_index = is_restart ? hf_association_index(engine, former) : HF_NONE;

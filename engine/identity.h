@@ -1,6 +1,6 @@
 /**
- * identity.h - who the peer is, kept in chained 64-byte blocks: most identities fit one, so an idle
- * association pays for what its names need and no more.
+ * identity.h - who the peer is: short names in a block of 32 or 48 bytes, others in a chain of
+ * 64-byte blocks, so that an idle association pays for what its names need and no more.
  */
 #ifndef HF_IDENTITY_H
 #define HF_IDENTITY_H
@@ -8,6 +8,9 @@
 #include "core.h"
 
 #define HF_IDENTITY_BLOCK_LEN 64
+
+/** Blocks that hold a whole identity, smallest first. */
+static const size_t hf_identity_small_lens[HF_SMALL_IDENTITIES] = {32, 48};
 
 /** The names of an association, and by what its credential can be revoked. */
 struct hf_identity {

@@ -50,6 +50,11 @@ void hf_outbox_hold(struct hf_outbox *outbox, size_t len)
     outbox->secret_end = outbox->data_len;
 }
 
+void hf_outbox_keep(struct hf_outbox *outbox, size_t len)
+{
+    outbox->data_len += (uint32_t)len;
+}
+
 void hf_outbox_commit(struct hf_outbox *outbox, const struct hf_output *output, size_t len)
 {
     uint8_t *data = outbox->data + outbox->data_len;

@@ -46,6 +46,10 @@ void hf_outbox_commit(struct hf_outbox *outbox, const struct hf_output *output, 
  *  view: to the end of the turn. */
 void hf_outbox_hold(struct hf_outbox *outbox, size_t len);
 
+/** hf_outbox_keep keeps the first `len` bytes of the last room for events' views: to the end of the
+ *  turn. */
+void hf_outbox_keep(struct hf_outbox *outbox, size_t len);
+
 /** hf_outbox_event queues an event and gives it to be filled in (it is zero but for the kind). */
 struct hf_event *hf_outbox_event(struct hf_outbox *outbox, enum hf_event_kind kind,
                                  hf_association_id association);

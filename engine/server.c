@@ -7,6 +7,7 @@
 #include "answer.h"
 #include "certify.h"
 #include "cid.h"
+#include "datagram.h"
 #include "flight.h"
 #include "fragment.h"
 #include "hello.h"
@@ -199,6 +200,7 @@ enum hf_status hf_server_bind(struct hf_engine *engine, struct hf_association *a
     if (!hf_certify_is_admitted(engine, association))
         return HF_E_IDENTITY_REFUSED;
     HF_TRY(hf_stream_keep(engine, association));
+    hf_datagram_keep(engine, association);
     if (handshake->way == HF_WAY_RESUMED)
         engine->counters.resumed++;
     else

@@ -81,6 +81,11 @@ uint32_t hf_engine_end_unfit(struct hf_engine *engine, uint32_t *cursor, uint32_
     return ended;
 }
 
+void hf_engine_drain(struct hf_engine *engine, bool is_draining)
+{
+    engine->is_draining = is_draining;
+}
+
 enum hf_status hf_engine_update_listener(struct hf_engine *engine, uint32_t listener_index,
                                          const struct hf_listener *listener)
 {

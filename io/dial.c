@@ -143,7 +143,7 @@ void hf_dial_settle(struct hf_loop *loop, struct hf_connection *connection)
         hf_dial_give_up(loop, connection, HF_E_CLOSED_LOCALLY);
         return;
     }
-    if (connection->is_resuming || connection->is_writable_armed)
+    if (connection->is_resuming || connection->is_writable_armed || loop->is_freezing)
         return;
     connection->is_writable_armed = loop->backend->writable(loop, target);
     if (!connection->is_writable_armed)

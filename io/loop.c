@@ -21,6 +21,7 @@
 #define ROUNDS_MAX 4
 #define JOBS_PER_ROUND 256
 #define STOPS_PER_TURN 1024u
+#define FREEZE_WAIT_US 1000u
 
 void hf_loop_config_init(struct hf_loop_config *config)
 {
@@ -71,6 +72,18 @@ static void loop_note(struct hf_loop *loop, const struct hf_event *event)
         loop->notified[loop->notified_count++] = event->association;
 }
 
+void hf_loop_note_all(struct hf_loop *loop)
+{
+    struct hf_event event = {.kind = HF_EVENT_ESTABLISHED};
+    struct hf_association_entry entry;
+    uint32_t cursor = 0;
+    while (loop->notified &&
+           hf_engine_next_association(&entry, &cursor, loop->engine, UINT32_MAX)) {
+        event.association = entry.association;
+        loop_note(loop, &event);
+    }
+}
+
 static void loop_second(struct hf_loop *loop)
 {
     if (loop->now_us < loop->second_us)
@@ -78,6 +91,7 @@ static void loop_second(struct hf_loop *loop)
     loop->second_us = loop->now_us + HF_SECOND_US;
     hf_counters_publish(loop);
     hf_upstream_second(loop);
+    hf_freeze_second(loop);
     if (loop->config.handlers.second)
         loop->config.handlers.second(loop, loop->config.handlers.arg);
 }
@@ -340,15 +354,35 @@ static void loop_shut_sockets(struct hf_loop *loop)
     hf_upstream_close(loop);
 }
 
+/* Turns as ever, but for new requests, until the last of the old ones has ended: what had been
+ * received by then is dealt with, and nothing waits to be sent but what peers do not take. */
+static enum hf_status loop_freeze(struct hf_loop *loop)
+{
+    enum hf_status status = HF_OK;
+    loop->is_freezing = true;
+    while (status == HF_OK && (hf_freeze_call_off(loop) || loop->backend->is_pending(loop))) {
+        status = loop->backend->wait(loop, FREEZE_WAIT_US, 1);
+        loop_turn(loop);
+    }
+    hf_counters_publish(loop);
+    return status == HF_OK ? HF_WAITING : status;
+}
+
 enum hf_status hf_loop_run(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX])
 {
     enum hf_status status = HF_OK;
     loop->error = error;
     loop->now_us = hf_loop_now_us();
     loop->second_us = loop->now_us + HF_SECOND_US;
+    hf_freeze_thaw(loop);
     loop_arm(loop);
     while (status == HF_OK && !loop_is_stopped(loop)) {
-        status = hf_linger_wait(loop, loop_timeout_us(loop));
+        if (!loop->is_stopping && __atomic_exchange_n(&loop->freeze_requested, 0, __ATOMIC_ACQ_REL))
+            status = loop_freeze(loop);
+        if (status == HF_WAITING)
+            return status;
+        if (status == HF_OK)
+            status = hf_linger_wait(loop, loop_timeout_us(loop));
         if (status != HF_OK)
             break;
         if (!loop->is_stopping && __atomic_load_n(&loop->stop_requested, __ATOMIC_ACQUIRE)) {
@@ -523,10 +557,12 @@ enum hf_status hf_loop_open(struct hf_loop **out, char error[HF_LOOP_ERROR_MAX],
     loop->config.engine = NULL; /* the caller's; not kept */
     loop->config.sockets = NULL;
     loop->config.upstreams = NULL;
+    loop->config.upstream_fds = NULL;
     if (status != HF_OK) {
         hf_loop_close(loop);
         return status;
     }
+    loop->now_us = hf_loop_now_us();
     hf_counters_publish(loop); /* whoever asks before the first second sees what there is */
     *out = loop;
     return HF_OK;

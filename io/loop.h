@@ -27,6 +27,8 @@ struct hf_loop_socket {
     uint32_t listener_index;
     bool is_v6_only; /**< [::] otherwise takes IPv4 too */
     bool is_client;  /**< to dial from only: no stranger is answered here */
+    bool is_adopted; /**< `fd` is bound to `address` (and listens) already: another process's */
+    int fd;          /**< is_adopted; duplicated */
     /** TLS: balancers. A connection from there must begin with a PROXY protocol header of version
      *  2, and its peer is who that names; from elsewhere there is none. Copied. */
     const struct hf_prefix *trusted_proxies;
@@ -91,6 +93,8 @@ struct hf_loop_config {
     uint32_t upstream_count;
     struct hf_address upstream_prefix; /**< /64 of the associations' addresses towards IPv6
                                             upstreams of datagrams, a local route; port 0: none */
+    const int *upstream_fds; /**< sockets to adopt towards upstreams of datagrams, as
+                                  hf_loop_descriptors() gives them; duplicated; NULL: none */
     struct hf_loop_handlers handlers;
     uint32_t receive_buffers;     /**< datagram buffers, 2 KiB each; power of two; 1,024 */
     uint32_t connections_max;     /**< TLS connections; 4,096 */
@@ -123,6 +127,7 @@ HF_MUST_USE enum hf_status hf_loop_open(struct hf_loop **out, char error[HF_LOOP
                                         const struct hf_loop_config *config);
 
 /** hf_loop_run serves until hf_loop_stop(); then closes associations and returns, in bounded time.
+ *  HF_WAITING: hf_loop_freeze() has stopped it for now (handover.h).
  *  Errors: HF_E_STATE with `error` filled if the ring itself fails. */
 HF_MUST_USE enum hf_status hf_loop_run(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX]);
 

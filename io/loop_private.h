@@ -8,6 +8,7 @@
  *     proxy.c    what a balancer says first
  *     backlog.c  bytes that have to wait     counters.c    the view from outside
  *     dial.c     outgoing connections        stray.c   datagrams that are another shard's
+ *     freeze.c   falling silent             handover.c  sockets and connections for another process
  *     post.c     tasks from other threads    upstream*.c   forwarding: upstream.h
  *
  * Invariant: kernel memory is named by indices and generations, never by pointers that could
@@ -155,6 +156,10 @@ struct hf_loop {
     bool is_in_turn;
     bool is_wake_armed;
     bool is_stopping;
+    bool is_freezing;     /* nothing is asked of the kernel any more */
+    bool is_draining;     /* nobody is accepted */
+    bool is_closing_idle; /* and TLS connections end one by one */
+    int freeze_requested; /* atomic */
     uint64_t stop_until_us;
     uint32_t stop_cursor; /* connections below have been told */
     int wake_fd;
@@ -331,6 +336,20 @@ void hf_tcp_end(struct hf_loop *loop, struct hf_connection *connection, enum hf_
 void hf_tcp_settle(struct hf_loop *loop);
 /** hf_tcp_own copies unread bytes out of the receive buffers, which then can go back. */
 void hf_tcp_own(struct hf_loop *loop);
+
+/* ---- freeze.c ---- */
+
+/** hf_freeze_call_off has every request end; false: there was none. */
+bool hf_freeze_call_off(struct hf_loop *loop);
+/** hf_freeze_thaw has everything looked at again. */
+void hf_freeze_thaw(struct hf_loop *loop);
+/** hf_freeze_second ends TLS connections that are idle, if that is wanted. */
+void hf_freeze_second(struct hf_loop *loop);
+
+/* ---- loop.c ---- */
+
+/** hf_loop_note_all notes every DTLS association, for a stop that tells them. */
+void hf_loop_note_all(struct hf_loop *loop);
 
 /* ---- post.c ---- */
 

@@ -9,6 +9,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/sock_diag.h>
 #include <net/if.h>
@@ -204,6 +205,31 @@ static int socket_probe(const struct hf_loop_socket *what, bool is_v6,
     return code;
 }
 
+/* Another process's, which has it still: bound, and listening. */
+static int socket_adopt(struct hf_socket *out, const struct hf_loop_socket *what,
+                        const struct hf_loop_config *config)
+{
+    struct sockaddr_in6 address;
+    socklen_t len = sizeof address;
+    int type = 0;
+    socklen_t type_len = sizeof type;
+    memset(&address, 0, sizeof address);
+    out->fd = fcntl(what->fd, F_DUPFD_CLOEXEC, 0);
+    if (out->fd < 0 || getsockopt(out->fd, SOL_SOCKET, SO_TYPE, &type, &type_len) != 0 ||
+        getsockname(out->fd, (struct sockaddr *)(void *)&address, &len) != 0)
+        return errno;
+    hf_socket_address_load(&out->address, &address);
+    bool is_it = type == (what->transport == HF_TRANSPORT_DTLS ? SOCK_DGRAM : SOCK_STREAM) &&
+                 (address.sin6_family == AF_INET6) == out->is_v6 &&
+                 memcmp(out->address.ip, what->address.ip, sizeof out->address.ip) == 0 &&
+                 (what->address.port == 0 || out->address.port == what->address.port);
+    if (!is_it)
+        return EINVAL;
+    if (what->transport == HF_TRANSPORT_DTLS)
+        socket_tune_udp(out, config);
+    return 0;
+}
+
 static int socket_bind(struct hf_socket *out, const struct hf_loop_socket *what,
                        const struct hf_loop_config *config)
 {
@@ -251,9 +277,11 @@ enum hf_status hf_socket_open(struct hf_socket *out, char error[HF_LOOP_ERROR_MA
     };
     for (uint32_t i = 0; i < what->trusted_proxy_count; ++i)
         out->trusted[i] = what->trusted_proxies[i];
-    int code = socket_bind(out, what, config);
-    const char *step = "cannot bind";
-    if (code == 0 && what->transport == HF_TRANSPORT_TLS && listen(out->fd, BACKLOG) != 0) {
+    int code =
+        what->is_adopted ? socket_adopt(out, what, config) : socket_bind(out, what, config);
+    const char *step = what->is_adopted ? "cannot take over" : "cannot bind";
+    if (code == 0 && !what->is_adopted && what->transport == HF_TRANSPORT_TLS &&
+        listen(out->fd, BACKLOG) != 0) {
         code = errno;
         step = "cannot listen";
     }

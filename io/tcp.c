@@ -30,7 +30,8 @@ void hf_tcp_arm(struct hf_loop *loop)
     for (uint32_t i = 0; i < loop->socket_count; ++i) {
         struct hf_socket *socket = &loop->sockets[i];
         if (socket->transport != HF_TRANSPORT_TLS || socket->is_armed || socket->fd < 0 ||
-            loop->is_stopping || loop->now_us < socket->pause_until_us)
+            loop->is_stopping || loop->is_freezing || loop->is_draining ||
+            loop->now_us < socket->pause_until_us)
             continue;
         struct hf_target target = {socket->fd, HF_OPERATION_ACCEPT, i, 0};
         if (!loop->backend->accept(loop, target))
@@ -480,7 +481,7 @@ void hf_tcp_event(struct hf_loop *loop, const struct hf_event *event)
 
 static void tcp_arm_writable(struct hf_loop *loop, struct hf_connection *connection)
 {
-    if (connection->is_writable_armed || connection->is_broken)
+    if (connection->is_writable_armed || connection->is_broken || loop->is_freezing)
         return;
     connection->is_writable_armed = loop->backend->writable(
         loop, hf_connection_target(loop, connection, HF_OPERATION_WRITABLE));
@@ -490,7 +491,7 @@ static void tcp_arm_writable(struct hf_loop *loop, struct hf_connection *connect
 
 static void tcp_arm_receive(struct hf_loop *loop, struct hf_connection *connection)
 {
-    if (connection->is_receive_armed)
+    if (connection->is_receive_armed || loop->is_freezing)
         return;
     connection->is_receive_armed =
         loop->backend->receive(loop, hf_connection_target(loop, connection, HF_OPERATION_RECEIVE),

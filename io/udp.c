@@ -16,7 +16,7 @@
 
 void hf_udp_arm(struct hf_loop *loop)
 {
-    for (uint32_t i = 0; i < loop->socket_count; ++i) {
+    for (uint32_t i = 0; i < loop->socket_count && !loop->is_freezing; ++i) {
         struct hf_socket *socket = &loop->sockets[i];
         if (socket->transport != HF_TRANSPORT_DTLS || socket->is_armed || socket->fd < 0 ||
             loop->now_us < socket->pause_until_us)

@@ -6,6 +6,7 @@
  *     upstream_datagram.c  DTLS: a few sockets for all associations, no memory for any
  *     upstream_stream.c    TLS: one connection per association, both ways
  *     upstream_pool.c      the records of these
+ *     upstream_handover.c  falling silent, and going on in another process
  *     upstream_proxy.c     the PROXY protocol's header
  *
  * Invariant: an upstream that is dead, slow or hostile ends at most its own connections. Nothing it
@@ -134,6 +135,18 @@ void hf_upstream_settled(struct hf_loop *loop, struct hf_connection *connection)
 /** hf_upstream_is_over: no connection to an upstream is left. */
 bool hf_upstream_is_over(const struct hf_loop *loop);
 
+/* ---- upstream_handover.c ---- */
+
+/** hf_upstream_call_off has every request end; false: there was none. */
+bool hf_upstream_call_off(struct hf_loop *loop);
+/** hf_upstream_wake has every stream looked at again. */
+void hf_upstream_wake(struct hf_loop *loop);
+/** hf_upstream_restore has a stream go on that came from another process: one without a socket
+ *  connects anew. */
+void hf_upstream_restore(struct hf_loop *loop, struct hf_upstream_stream *stream);
+/** hf_upstream_is_owed tells whether the upstream owes a device an answer, or is yet to hear it. */
+bool hf_upstream_is_owed(const struct hf_loop *loop, const struct hf_connection *connection);
+
 /* ---- upstream_datagram.c ---- */
 
 HF_MUST_USE enum hf_status hf_upstream_datagram_open(struct hf_loop *loop,
@@ -157,6 +170,8 @@ void hf_upstream_stream_event(struct hf_loop *loop, const struct hf_event *event
 void hf_upstream_stream_complete(struct hf_loop *loop, const struct hf_completion *completion);
 void hf_upstream_stream_settle(struct hf_loop *loop);
 void hf_upstream_stream_second(struct hf_loop *loop);
+/** hf_upstream_stream_touch has the end of the turn look at it. */
+void hf_upstream_stream_touch(struct hf_loop *loop, struct hf_upstream_stream *stream);
 
 /* ---- upstream_pool.c ---- */
 

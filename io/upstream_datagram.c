@@ -15,6 +15,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,6 +87,13 @@ static int datagram_socket(bool is_v6)
     return -1;
 }
 
+/* Upstreams answer to its port: it must be the one they know. */
+static int datagram_adopt(const struct hf_loop_config *config, uint32_t index)
+{
+    int fd = config->upstream_fds ? config->upstream_fds[index] : -1;
+    return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
 static enum hf_status datagram_refuse(char error[HF_LOOP_ERROR_MAX], enum hf_status status,
                                       const char *why)
 {
@@ -131,7 +139,9 @@ static enum hf_status datagram_open_v4(struct hf_upstream_datagrams *datagrams,
                                "two) exceed 2^22: the addresses of 127.64.0.0/10");
     datagrams->slot_bits = bits;
     for (uint32_t i = 0; i < HF_UPSTREAM_GENERATIONS; ++i) {
-        datagrams->fds[i] = datagram_socket(false);
+        datagrams->fds[i] = datagram_adopt(config, i);
+        if (datagrams->fds[i] < 0)
+            datagrams->fds[i] = datagram_socket(false);
         if (datagrams->fds[i] < 0)
             return datagram_refuse(error, HF_E_STATE, strerror(errno));
     }
@@ -152,7 +162,9 @@ static enum hf_status datagram_open_v6(struct hf_upstream_datagrams *datagrams,
                  text);
         return datagram_refuse(error, HF_E_STATE, why);
     }
-    datagrams->fds[HF_UPSTREAM_SOCKET_V6] = datagram_socket(true);
+    datagrams->fds[HF_UPSTREAM_SOCKET_V6] = datagram_adopt(config, HF_UPSTREAM_SOCKET_V6);
+    if (datagrams->fds[HF_UPSTREAM_SOCKET_V6] < 0)
+        datagrams->fds[HF_UPSTREAM_SOCKET_V6] = datagram_socket(true);
     if (datagrams->fds[HF_UPSTREAM_SOCKET_V6] < 0)
         return datagram_refuse(error, HF_E_STATE, strerror(errno));
     return HF_OK;
@@ -198,7 +210,7 @@ void hf_upstream_datagram_close(struct hf_loop *loop)
 void hf_upstream_datagram_arm(struct hf_loop *loop)
 {
     struct hf_upstream_datagrams *datagrams = loop->upstreams->datagrams;
-    if (!datagrams || loop->now_us < datagrams->pause_until_us)
+    if (!datagrams || loop->is_freezing || loop->now_us < datagrams->pause_until_us)
         return;
     for (uint32_t i = 0; i < HF_UPSTREAM_SOCKETS; ++i) {
         if (datagrams->is_armed[i] || datagrams->fds[i] < 0)

@@ -20,7 +20,7 @@ static uint32_t stream_index(const struct hf_loop *loop, const struct hf_upstrea
     return (uint32_t)(stream - loop->upstreams->streams);
 }
 
-static void stream_touch(struct hf_loop *loop, struct hf_upstream_stream *stream)
+void hf_upstream_stream_touch(struct hf_loop *loop, struct hf_upstream_stream *stream)
 {
     if (stream->is_touched)
         return;
@@ -97,7 +97,7 @@ static void stream_settle_doomed(struct hf_loop *loop, struct hf_upstream_stream
         stream_cancel(loop, stream, HF_OPERATION_UPSTREAM_RECEIVE, stream->is_receive_armed) &&
         stream_cancel(loop, stream, HF_OPERATION_UPSTREAM_WRITABLE, stream->is_writable_armed);
     if (!stream->is_cancel_sent)
-        stream_touch(loop, stream);
+        hf_upstream_stream_touch(loop, stream);
 }
 
 static void stream_detach(struct hf_loop *loop, struct hf_upstream_stream *stream)
@@ -116,7 +116,7 @@ static void stream_break(struct hf_loop *loop, struct hf_upstream_stream *stream
         return;
     stream->is_doomed = true;
     stream_detach(loop, stream);
-    stream_touch(loop, stream);
+    hf_upstream_stream_touch(loop, stream);
     if (association != 0)
         hf_loop_end(loop, association, how);
 }
@@ -138,7 +138,7 @@ static void stream_let_go(struct hf_loop *loop, struct hf_upstream_stream *strea
     HF_COUNT(loop, upstream_kept, 1);
     stream->is_doomed = true;
     stream_detach(loop, stream);
-    stream_touch(loop, stream);
+    hf_upstream_stream_touch(loop, stream);
 }
 
 static void stream_broken(struct hf_loop *loop, struct hf_upstream_stream *stream)
@@ -189,7 +189,7 @@ static void stream_send(struct hf_loop *loop, struct hf_upstream_stream *stream,
         return;
     if (!hf_backlog_append(loop, &stream->queue, data))
         stream_reset(loop, stream);
-    stream_touch(loop, stream);
+    hf_upstream_stream_touch(loop, stream);
 }
 
 static void stream_drain(struct hf_loop *loop, struct hf_upstream_stream *stream)
@@ -311,7 +311,11 @@ static void stream_connected(struct hf_loop *loop, struct hf_upstream_stream *st
     hf_upstream_list_remove(loop->upstreams, stream);
     if (stream->is_doomed)
         return;
-    if (result == -ECONNRESET) { /* taken, and broken before we knew */
+    if (result < 0 && loop->is_freezing) { /* called off: again when we go on */
+        stream_hang_up(loop, stream);
+        stream->is_cancel_sent = false;
+        hf_upstream_restore(loop, stream);
+    } else if (result == -ECONNRESET) { /* taken, and broken before we knew */
         stream_broken(loop, stream);
     } else if (result < 0) {
         stream_refused(loop, stream);
@@ -370,7 +374,7 @@ static void stream_arm_receive(struct hf_loop *loop, struct hf_upstream_stream *
 {
     const struct hf_connection *connection = stream_device(loop, stream);
     uint32_t high = loop->config.send_queue_len_high;
-    if (stream->is_receive_armed || stream->is_upstream_done ||
+    if (stream->is_receive_armed || stream->is_upstream_done || loop->is_freezing ||
         (connection && hf_connection_backlog(connection) >= high))
         return;
     uint32_t len = high < HF_STREAM_BUFFER_LEN ? high : HF_STREAM_BUFFER_LEN;
@@ -378,17 +382,17 @@ static void stream_arm_receive(struct hf_loop *loop, struct hf_upstream_stream *
         loop->backend->receive(loop, stream_target(loop, stream, HF_OPERATION_UPSTREAM_RECEIVE),
                                len, stream->is_more_there);
     if (!stream->is_receive_armed)
-        stream_touch(loop, stream);
+        hf_upstream_stream_touch(loop, stream);
 }
 
 static void stream_arm_writable(struct hf_loop *loop, struct hf_upstream_stream *stream)
 {
-    if (stream->is_writable_armed)
+    if (stream->is_writable_armed || loop->is_freezing)
         return;
     stream->is_writable_armed =
         loop->backend->writable(loop, stream_target(loop, stream, HF_OPERATION_UPSTREAM_WRITABLE));
     if (!stream->is_writable_armed)
-        stream_touch(loop, stream);
+        hf_upstream_stream_touch(loop, stream);
 }
 
 /* ---- what happens to it ---- */
@@ -402,7 +406,7 @@ void hf_upstream_stream_complete(struct hf_loop *loop, const struct hf_completio
     struct hf_upstream_stream *stream = &upstreams->streams[index];
     if (!stream->is_used || stream->generation != completion->generation)
         return;
-    stream_touch(loop, stream);
+    hf_upstream_stream_touch(loop, stream);
     if (completion->operation == HF_OPERATION_UPSTREAM_CONNECT) {
         stream_connected(loop, stream, completion->result);
     } else if (completion->operation == HF_OPERATION_UPSTREAM_RECEIVE) {
@@ -441,7 +445,7 @@ void hf_upstream_stream_event(struct hf_loop *loop, const struct hf_event *event
             hf_loop_end(loop, event->association, HF_CLOSE_NOTIFY);
         if (stream) {
             stream->is_device_done = true;
-            stream_touch(loop, stream);
+            hf_upstream_stream_touch(loop, stream);
         }
         break;
     case HF_EVENT_CLOSED:
@@ -454,7 +458,7 @@ void hf_upstream_stream_event(struct hf_loop *loop, const struct hf_event *event
             event->failure.status == HF_E_CLOSED_BY_PEER || stream->is_upstream_done;
         if (!stream->is_device_done)
             stream_reset(loop, stream);
-        stream_touch(loop, stream);
+        hf_upstream_stream_touch(loop, stream);
         break;
     case HF_EVENT_HANDSHAKE_FAILED:
     case HF_EVENT_READABLE:
@@ -475,7 +479,7 @@ void hf_upstream_settled(struct hf_loop *loop, struct hf_connection *connection)
     if (connection->is_broken && connection->is_end_told)
         hf_loop_end(loop, connection->association, HF_CLOSE_SILENT);
     if (!stream->is_receive_armed && !stream->is_connecting && !stream->is_retrying)
-        stream_touch(loop, stream);
+        hf_upstream_stream_touch(loop, stream);
 }
 
 static void stream_settle_open(struct hf_loop *loop, struct hf_upstream_stream *stream)

@@ -66,6 +66,10 @@ void hf_connect_close(struct hf_connect_session *session);
 /** hf_connect_keep_session writes a session to the file it is to be kept in, if there is one. */
 void hf_connect_keep_session(const struct hf_connect_session *session, struct hf_bytes data);
 
+/** hf_connect_forget_session removes that file: what ended in a fatal alert is not resumed.
+ *  Spec: RFC 5246 7.2.2. */
+void hf_connect_forget_session(const struct hf_connect_session *session);
+
 /* connect_maf.c */
 
 /** hf_connect_order_key registers a key at the MAF for the server and takes it for the session's

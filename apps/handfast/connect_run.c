@@ -371,6 +371,8 @@ int hf_connect_run(struct hf_connect_session *session)
                                                   session->failure.status == HF_E_CLOSED_BY_PEER);
     if (is_orderly)
         return fflush(stdout) == 0 ? HF_TOOL_DONE : HF_TOOL_FAILED;
+    if (session->failure.alert != HF_ALERT_NONE)
+        hf_connect_forget_session(session);
     hf_connect_report_failure(session);
     return HF_TOOL_FAILED;
 }

@@ -280,6 +280,13 @@ void hf_connect_keep_session(const struct hf_connect_session *session, struct hf
         (void)close(fd);
 }
 
+void hf_connect_forget_session(const struct hf_connect_session *session)
+{
+    const char *path = session->options->session_file;
+    if (path != NULL && unlink(path) != 0 && errno != ENOENT)
+        (void)fail(path, strerror(errno));
+}
+
 bool hf_connect_open(struct hf_connect_session *session, const struct hf_connect_options *options)
 {
     session->options = options;

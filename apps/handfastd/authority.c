@@ -26,9 +26,11 @@ struct hf_authority {
     uint32_t own_shard;
     uint32_t question; /* number of the last */
     sem_t answered;
+    struct hf_onward *onward[HF_SHARDS_MAX]; /* with a store only */
 };
 
 #define PATIENCE_S 2
+#define ONWARD_MAX 1024 /* of a shard: what a store takes by default */
 
 static void log_store(bool is_error, const char *event, const char *text, void *arg)
 {
@@ -113,6 +115,13 @@ static bool open_store(struct hf_authority *authority, char *error,
     service.authority = config->name;
     authority->own_shard = shard_count;
     service.shard_count = shard_count + 1;
+    for (uint32_t i = 0; i < shard_count; i++) {
+        authority->onward[i] = hf_onward_open(ONWARD_MAX);
+        if (authority->onward[i] == NULL) {
+            snprintf(error, HF_KEYSTORE_ERROR_MAX, "no memory for authority %s", config->name);
+            return false;
+        }
+    }
     if (sandbox->has_user) {
         service.uid = sandbox->uid;
         service.gid = sandbox->gid;
@@ -203,6 +212,8 @@ void hf_authority_close(struct hf_authority *authority)
     if (authority == NULL)
         return;
     hf_keystore_service_close(authority->store);
+    for (uint32_t i = 0; i < HF_SHARDS_MAX; i++)
+        hf_onward_close(authority->onward[i]);
     hf_keystore_close(authority->file);
     hf_credentials_free(&authority->credentials);
     hf_credentials_free(&authority->prepared);
@@ -224,8 +235,23 @@ struct hf_key_source hf_authority_source(struct hf_authority *authority, uint32_
 bool hf_authority_try(struct hf_authority *authority, uint32_t shard_index,
                       struct hf_engine *engine, const struct hf_request *request)
 {
-    return authority->file != NULL &&
-           hf_keystore_try(authority->file, shard_index, engine, request);
+    struct hf_ticket ticket;
+    struct hf_onward_question question;
+    bool is_wanted = false;
+    if (authority->file != NULL)
+        return hf_keystore_try(authority->file, shard_index, engine, request);
+    if (authority->store == NULL ||
+        !hf_onward_put(authority->onward[shard_index], &ticket, request))
+        return false;
+    if (hf_keystore_service_submit(authority->store, shard_index, ticket, request->psk_identity))
+        return true;
+    return !hf_onward_take(authority->onward[shard_index], &question, &is_wanted, ticket);
+}
+
+void hf_authority_cancel(struct hf_authority *authority, uint32_t shard_index,
+                         struct hf_ticket ticket)
+{
+    hf_onward_cancel(authority->onward[shard_index], ticket);
 }
 
 static void serve(struct hf_listener_authority *out, const struct hf_credentials *credentials)
@@ -257,10 +283,23 @@ void hf_authority_expiry(struct hf_credentials_expiry *out, struct hf_authority 
 }
 
 void hf_authority_drain(struct hf_authority *authority, uint32_t shard_index,
-                        struct hf_engine *engine)
+                        struct hf_engine *engine, struct hf_maf *maf)
 {
-    if (authority->store != NULL)
-        (void)hf_keystore_service_drain(authority->store, shard_index, engine);
+    struct hf_ticket ticket;
+    struct hf_answer answer;
+    uint8_t scratch[HF_CREDENTIAL_ID_MAX];
+    while (authority->store != NULL && hf_keystore_service_take(&ticket, &answer, scratch,
+                                                                authority->store, shard_index)) {
+        struct hf_onward_question question;
+        bool is_wanted = true;
+        /* A stale ticket is no error: nobody waits any more. */
+        if (!hf_onward_take(authority->onward[shard_index], &question, &is_wanted, ticket))
+            (void)hf_engine_answer(engine, ticket, &answer);
+        else if (is_wanted && answer.kind == HF_ANSWER_PSK)
+            (void)hf_engine_answer(engine, question.ticket, &answer);
+        else if (is_wanted)
+            hf_maf_ask(maf, shard_index, engine, &question);
+    }
 }
 
 void hf_authority_identify(struct hf_authority *authority, uint32_t shard_index,

@@ -9,6 +9,7 @@
 #include "credentials.h"
 #include "entities.h"
 #include "keystore.h"
+#include "maf.h"
 #include "sandbox.h"
 
 struct hf_authority;
@@ -47,8 +48,9 @@ void hf_authority_serve(struct hf_listener_authority *out, const struct hf_autho
 /** hf_authority_expiry tells when its certificates and CRLs end. Thread: any. */
 void hf_authority_expiry(struct hf_credentials_expiry *out, struct hf_authority *authority);
 
-/** hf_authority_try answers from the key file if the identity has a key in it, and otherwise
- *  returns false: a key store is not asked. Thread: the shard's. */
+/** hf_authority_try answers a request for a key that a MAF may have, too, if there is one of our
+ *  own under that identity. A key store is asked, and the MAF later, if it knows none or cannot
+ *  tell. False: nobody was asked, and there is no such key. Thread: the shard's. */
 HF_MUST_USE bool hf_authority_try(struct hf_authority *authority, uint32_t shard_index,
                                   struct hf_engine *engine, const struct hf_request *request);
 
@@ -57,9 +59,14 @@ HF_MUST_USE bool hf_authority_try(struct hf_authority *authority, uint32_t shard
 void hf_authority_identify(struct hf_authority *authority, uint32_t shard_index,
                            struct hf_engine *engine, const struct hf_request *request);
 
-/** hf_authority_drain hands over the answers that have come. Thread: the shard's. */
+/** hf_authority_cancel: nobody waits for an answer any more. Thread: the shard's. */
+void hf_authority_cancel(struct hf_authority *authority, uint32_t shard_index,
+                         struct hf_ticket ticket);
+
+/** hf_authority_drain hands over the answers that have come, and what goes on to `maf`; NULL: none
+ *  is configured. Thread: the shard's. */
 void hf_authority_drain(struct hf_authority *authority, uint32_t shard_index,
-                        struct hf_engine *engine);
+                        struct hf_engine *engine, struct hf_maf *maf);
 
 /** hf_authority_prepare, _each, _commit and _abandon: as those of keystore.h. A store changes on
  *  its own, key by key: a reload only has it look at once, and tells no difference. */

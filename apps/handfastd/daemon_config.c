@@ -353,6 +353,10 @@ bool hf_daemon_config_settle(struct hf_daemon_config *config, char error[HF_OPTI
         return false;
     if (!hf_maf_config_settle(&config->mafs, text, sizeof(text), config->shared_secrets))
         return hf_daemon_config_refuse(error, config, 0, text);
+    for (uint32_t i = 0; i < config->authority_count; i++)
+        if (!hf_maf_config_settle_authority(&config->authorities[i], &config->mafs, text,
+                                            sizeof(text)))
+            return hf_daemon_config_refuse(error, config, config->authorities[i].line, text);
     for (uint32_t i = 0; i < config->socket_count; i++)
         if (!settle_listener(config, error, i))
             return false;

@@ -106,6 +106,9 @@ struct hf_daemon_authority {
     uint64_t remove_percent_max; /**< a reload that removes more must be forced */
     /* Of all shards; 0: no limit of its own. */
     uint64_t associations_max, handshakes_max, handshakes_per_second;
+    char mafs[HF_MAF_CONFIG_MAX][HF_SERVER_NAME_TEXT_MAX]; /**< whose keys count; none: all */
+    uint32_t maf_count;
+    uint32_t maf_set; /**< settled: a bit for each of the configuration's */
     uint32_t line;
 };
 

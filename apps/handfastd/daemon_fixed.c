@@ -121,6 +121,8 @@ bool hf_daemon_config_fixed(char error[HF_OPTIONS_ERROR_MAX],
             what = "psk-file instead of key-store, or the reverse";
         else if (strcmp(running->authorities[i].key_store, wanted->authorities[i].key_store) != 0)
             what = "key-store";
+        else if (running->authorities[i].maf_set != wanted->authorities[i].maf_set)
+            what = "an authority's maf";
     }
     for (uint32_t i = 0; what == NULL && i < running->socket_count; i++) {
         line = wanted->details[i].line;

@@ -212,6 +212,12 @@ bool hf_maf_is_ours(const struct hf_maf *maf, struct hf_bytes psk_identity)
     return maf != NULL && hf_key_service_is_ours(maf->service, psk_identity);
 }
 
+bool hf_maf_is_for(const struct hf_maf *maf, uint32_t maf_set, struct hf_bytes psk_identity)
+{
+    uint32_t index = maf == NULL ? UINT32_MAX : hf_key_service_maf_of(maf->service, psk_identity);
+    return index < HF_MAF_CONFIG_MAX && (maf_set >> index & 1) != 0;
+}
+
 /* False: too many wait. Takes the item in either case. */
 static bool post(struct hf_maf *maf, struct hf__maf_item *item)
 {
@@ -249,17 +255,17 @@ static struct hf__maf_item *make_item(enum item_kind kind, struct hf_bytes ident
 }
 
 void hf_maf_ask(struct hf_maf *maf, uint32_t shard_index, struct hf_engine *engine,
-                const struct hf_request *request)
+                const struct hf_onward_question *question)
 {
     const struct hf_answer unavailable = {.kind = HF_ANSWER_UNAVAILABLE};
-    struct hf__maf_item *item = make_item(ITEM_ASK, request->psk_identity);
+    struct hf__maf_item *item = make_item(ITEM_ASK, question->psk_identity);
     if (item != NULL) {
         item->shard_index = shard_index;
-        item->ticket = request->ticket;
-        item->peer = request->path->peer;
+        item->ticket = question->ticket;
+        item->peer = question->peer;
     }
     if (item == NULL || !post(maf, item))
-        (void)hf_engine_answer(engine, request->ticket, &unavailable);
+        (void)hf_engine_answer(engine, question->ticket, &unavailable);
 }
 
 void hf_maf_cancel(struct hf_maf *maf, uint32_t shard_index, struct hf_ticket ticket)

@@ -11,6 +11,7 @@
 #define HF_MAF_H
 
 #include "maf_config.h"
+#include "onward.h"
 
 #include <key_service.h>
 
@@ -44,9 +45,13 @@ void hf_maf_close(struct hf_maf *maf);
  *  any. */
 HF_MUST_USE bool hf_maf_is_ours(const struct hf_maf *maf, struct hf_bytes psk_identity);
 
+/** hf_maf_is_for is that of an authority's MAFs: a set of bits, as hf_maf_config_settle() makes. */
+HF_MUST_USE bool hf_maf_is_for(const struct hf_maf *maf, uint32_t maf_set,
+                               struct hf_bytes psk_identity);
+
 /** hf_maf_ask has a key fetched; there will be one answer, perhaps at once. Thread: the shard's. */
 void hf_maf_ask(struct hf_maf *maf, uint32_t shard_index, struct hf_engine *engine,
-                const struct hf_request *request);
+                const struct hf_onward_question *question);
 
 /** hf_maf_cancel says that nobody waits any more. Thread: the shard's. */
 void hf_maf_cancel(struct hf_maf *maf, uint32_t shard_index, struct hf_ticket ticket);

@@ -82,6 +82,46 @@ bool hf_maf_config_take_address(void *base, char *reason, const struct hf_settin
     return true;
 }
 
+#define NO_MAF "none" /* no FQDN: it has no dot */
+
+bool hf_maf_config_take_name(void *base, char *reason, const struct hf_setting *setting,
+                             const char *value)
+{
+    struct hf_daemon_authority *authority = base;
+    size_t len = strlen(value);
+    (void)setting;
+    if (authority->maf_count == HF_MAF_CONFIG_MAX)
+        return reject(reason, value, "one of at most 16 MAFs");
+    if (strcmp(value, NO_MAF) != 0 && (len >= sizeof(authority->mafs[0]) ||
+                                       !hf_maf_text_is_fqdn(hf_maf_text_view(value))))
+        return reject(reason, value, "the FQDN of a MAF, or none");
+    memcpy(authority->mafs[authority->maf_count++], value, len + 1);
+    return true;
+}
+
+bool hf_maf_config_settle_authority(struct hf_daemon_authority *authority,
+                                    const struct hf_daemon_mafs *mafs, char *error,
+                                    size_t error_max)
+{
+    _Static_assert(HF_MAF_CONFIG_MAX <= 32, "a bit each");
+    authority->maf_set = authority->maf_count == 0 ? UINT32_MAX : 0;
+    for (uint32_t i = 0; i < authority->maf_count; i++) {
+        uint32_t index = 0;
+        const char *name = authority->mafs[i];
+        if (strcmp(name, NO_MAF) == 0)
+            continue;
+        while (index < mafs->count && strcasecmp(mafs->mafs[index].fqdn, name) != 0)
+            index++;
+        if (index == mafs->count) {
+            snprintf(error, error_max, "authority \"%.60s\": there is no maf \"%.100s\"",
+                     authority->name, name);
+            return false;
+        }
+        authority->maf_set |= UINT32_C(1) << index;
+    }
+    return true;
+}
+
 static void inherit(char *out, const char *common)
 {
     if (out[0] == '\0')

@@ -46,6 +46,18 @@ bool hf_maf_config_take(void *base, char *reason, const struct hf_setting *setti
 bool hf_maf_config_take_address(void *base, char *reason, const struct hf_setting *setting,
                                 const char *value);
 
+/** hf_maf_config_take_name takes one of an authority's MAFs, or "none". */
+bool hf_maf_config_take_name(void *base, char *reason, const struct hf_setting *setting,
+                             const char *value);
+
+struct hf_daemon_authority;
+
+/** hf_maf_config_settle_authority gives an authority the set of its MAFs. On false `error` holds
+ *  one line. */
+HF_MUST_USE bool hf_maf_config_settle_authority(struct hf_daemon_authority *authority,
+                                                const struct hf_daemon_mafs *mafs, char *error,
+                                                size_t error_max);
+
 /** hf_maf_config_settle checks all, and fills in what --maf-... say. In: the file of secrets that
  *  nodes share, "": none. On false `error` holds one line. */
 HF_MUST_USE bool hf_maf_config_settle(struct hf_daemon_mafs *mafs, char *error, size_t error_max,

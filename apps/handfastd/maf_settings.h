@@ -29,6 +29,8 @@ static const struct hf_setting_choice key_id_syntaxes[] = {
     {HF_SECTION_PROCESS, "maf-cache-key", "maf-cache-key", "FILE", take_text,                      \
      CONFIG(mafs.cache_key), 0, HF_MAF_CONFIG_TEXT_MAX, NULL, false, false,                        \
      "secrets that seal it: handfastctl secrets; default: those of --shared-secrets"},             \
+    {HF_SECTION_AUTHORITY, "maf", NULL, NULL, hf_maf_config_take_name, 0, 0, 0, NULL, true, false, \
+     ""},                                                                                         \
     {HF_SECTION_MAF, "address", NULL, NULL, hf_maf_config_take_address, 0, 0, 0, NULL, true, false,\
      ""},                                                                                         \
     {HF_SECTION_MAF, "identity", NULL, NULL, take_text, MAF(identity), 0, HF_MAF_CONFIG_TEXT_MAX, \

@@ -154,7 +154,8 @@ static void drain(struct hf_loop *loop, void *arg)
     struct hf_shard *shard = arg;
     atomic_store(&shard->is_waking, false);
     for (uint32_t i = 0; i < shard->shared->config->authority_count; i++)
-        hf_authority_drain(shard->shared->authorities[i], shard->index, hf_loop_engine(loop));
+        hf_authority_drain(shard->shared->authorities[i], shard->index, hf_loop_engine(loop),
+                           shard->shared->maf);
     hf_maf_drain(shard->shared->maf, shard->index, hf_loop_engine(loop));
 }
 
@@ -353,9 +354,12 @@ static void request_key(struct hf_engine *engine, const struct hf_request *reque
         return;
     }
     if (request->kind == HF_REQUEST_KEY &&
-        hf_maf_is_ours(shard->shared->maf, request->psk_identity)) {
+        hf_maf_is_for(shard->shared->maf, config->authorities[authority].maf_set,
+                      request->psk_identity)) {
+        const struct hf_onward_question question = {request->ticket, request->psk_identity,
+                                                    request->path->peer};
         if (!hf_authority_try(shard->shared->authorities[authority], shard->index, engine, request))
-            hf_maf_ask(shard->shared->maf, shard->index, engine, request);
+            hf_maf_ask(shard->shared->maf, shard->index, engine, &question);
         return;
     }
     const struct hf_key_source *source = &shard->sources[authority];
@@ -366,8 +370,11 @@ static void request_key(struct hf_engine *engine, const struct hf_request *reque
 static void cancel_key(struct hf_ticket ticket, void *arg)
 {
     const struct hf_shard *shard = arg;
-    if (shard->shared->maf != NULL)
-        hf_maf_cancel(shard->shared->maf, shard->index, ticket);
+    if (shard->shared->maf == NULL)
+        return;
+    for (uint32_t i = 0; i < shard->shared->config->authority_count; i++)
+        hf_authority_cancel(shard->shared->authorities[i], shard->index, ticket);
+    hf_maf_cancel(shard->shared->maf, shard->index, ticket);
 }
 
 /* ---- the thread --------------------------------------------------------------------------- */

@@ -309,6 +309,11 @@ HF_API bool hf_engine_next_association(struct hf_association_entry *out, uint32_
 HF_API uint32_t hf_engine_end_unfit(struct hf_engine *engine, uint32_t *cursor,
                                     uint32_t cursor_end, uint32_t ends_max);
 
+/** hf_engine_drain, with true, has the engine begin no new association with whoever comes: a
+ *  ClientHello with a good cookie is dropped, a rebooted client's too; for TLS the embedder accepts
+ *  no more. Handshakes under way go on. False: as before. */
+HF_API void hf_engine_drain(struct hf_engine *engine, bool is_draining);
+
 /** hf_engine_update_listener replaces what a listener offers: for handshakes whose ClientHello is
  *  still to come. Errors: HF_E_ARGUMENT (no such listener, or another transport), HF_E_CONFIG. */
 HF_API HF_MUST_USE enum hf_status hf_engine_update_listener(struct hf_engine *engine,
@@ -371,6 +376,7 @@ HF_API HF_MUST_USE enum hf_status hf_engine_export(uint8_t *out, size_t out_len,
     X(CID, "cid", "a connection ID that is not ours, or of nobody who is here")                    \
     X(CID_MISSING, "cid_missing", "without the connection ID that was agreed on")                  \
     X(LOCAL_ADDRESS, "local_address", "more local addresses than configured")                      \
+    X(DRAINING, "draining", "a hello while no new associations are begun")                         \
     X(NO_ROOM, "no_room", "events or output full")
 
 enum hf_drop {

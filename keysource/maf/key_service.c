@@ -118,10 +118,15 @@ uint32_t hf_key_service__find_maf(struct hf_maf_identity *split,
     return HF_KEY_NONE;
 }
 
-bool hf_key_service_is_ours(const struct hf_key_service *service, struct hf_bytes psk_identity)
+uint32_t hf_key_service_maf_of(const struct hf_key_service *service, struct hf_bytes psk_identity)
 {
     struct hf_maf_identity split;
-    return hf_key_service__find_maf(&split, service, psk_identity) != HF_KEY_NONE;
+    return hf_key_service__find_maf(&split, service, psk_identity);
+}
+
+bool hf_key_service_is_ours(const struct hf_key_service *service, struct hf_bytes psk_identity)
+{
+    return hf_key_service_maf_of(service, psk_identity) != HF_KEY_NONE;
 }
 
 /* ---- limits by prefix --------------------------------------------------------------------- */

@@ -68,6 +68,11 @@ uint64_t hf_key_service_next_us(const struct hf_key_service *service);
 HF_MUST_USE bool hf_key_service_is_ours(const struct hf_key_service *service,
                                         struct hf_bytes psk_identity);
 
+/** hf_key_service_maf_of gives the index of the MAF an identity is of, UINT32_MAX: of none.
+ *  Thread: any. */
+HF_MUST_USE uint32_t hf_key_service_maf_of(const struct hf_key_service *service,
+                                           struct hf_bytes psk_identity);
+
 struct hf_key_question {
     uint64_t tag;            /**< the asker's; comes back */
     struct hf_ticket ticket; /**< likewise */

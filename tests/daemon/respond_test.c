@@ -80,6 +80,7 @@ static int set_up(void **state)
         .transport = HF_TRANSPORT_DTLS,
         .suite = HF_SUITE_PSK_AES_128_CCM_8,
         .extended_master_secret = true,
+        .is_resumed = true,
         .plaintext_len_max = 16384,
         .entity_id_len = 8,
         .credential_id_len = 7,
@@ -145,6 +146,7 @@ static void test_http_get_is_answered_with_the_identity(void **state)
     assert_int_equal(count("\"suite\":\"TLS_PSK_WITH_AES_128_CCM_8\""), 1);
     assert_int_equal(count("\"reference_point\":\"Mca\""), 1);
     assert_int_equal(count("\"extended_master_secret\":true"), 1);
+    assert_int_equal(count("\"resumed\":true"), 1);
     assert_int_equal(count("Connection: keep-alive\r\n"), 1);
     assert_int_equal(fake.end_count, 0);
     const char *body = strstr(sent_text(), "\r\n\r\n") + 4;

@@ -169,8 +169,8 @@ static void tickets_of_others_are_stale(void **state)
     sim_close(&sim);
 }
 
-/* A client that does not wait for our Finished: on TLS its words are kept, not delivered, until the
- * identity is bound; on DTLS they are dropped, for it would have to repeat them anyway. */
+/* A client that talks right behind its Finished, as one that resumes may: its words are kept, not
+ * delivered, until the identity is bound. */
 static void nothing_is_heard_before_the_identity_is_bound(void **state)
 {
     (void)state;
@@ -192,8 +192,9 @@ static void nothing_is_heard_before_the_identity_is_bound(void **state)
             sim_answer_later(client, 1, 1);
             sim_run(&sim, sim.now_us + SECOND);
             assert_int_equal(client->is_established, is_admitted);
+            /* The simulator tells a datagram that it did not number apart from those it did. */
             assert_int_equal(client->up_got.len, is_admitted && listener_index == 0 ? 5 : 0);
-            assert_int_equal(client->extra_up_len, 0);
+            assert_int_equal(client->extra_up_len, is_admitted && listener_index != 0 ? 5 : 0);
             sim_close(&sim);
         }
     }

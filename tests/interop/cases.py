@@ -197,8 +197,8 @@ def add_networks():
                 add(f"network {client.name} {name} seed {seed}", lossy, client, settings, options,
                     10 * number + seed)
         for library in ("openssl", "gnutls"):
-            add(f"network coap-client-{library} {name} seed 3", lossy_coap, library, options,
-                10 * number + 3)
+            add(f"network coap-client-{library} {name} seed 5", lossy_coap, library, options,
+                10 * number + 5)
     for client in CLIENTS:
         settings = Settings("dtls", 0xC0A8, identity=peers.IDENTITY_250, mtu=256)
         add(f"network {client.name} loss 20% and mtu 256 both ways", lossy, client, settings,

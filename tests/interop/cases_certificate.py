@@ -45,6 +45,8 @@ class Certificate:
         self.is_plain = False  # of an authority without name constraints, like the server's
         self.etm = True
         self.mtu = 0
+        self.priority_option = ""  # GnuTLS's, such as %NO_TICKETS
+        self.extra = ()  # options of the program itself
         for name, value in changes.items():
             setattr(self, name, value)
 
@@ -81,7 +83,7 @@ class OpenSsl(InteractiveClient):
                      "-cert_chain", f"{pki}/sp.pem"]
         argv += [] if settings.etm else ["-no_etm"]
         argv += ["-mtu", settings.mtu] if settings.mtu else []
-        return bench.process(argv)
+        return bench.process(argv + list(settings.extra))
 
     def expect_connected(self, process, settings, seconds):
         match = process.expect(rb"New, [^\n]*, Cipher is (\S+)\n", seconds, "a handshake")
@@ -106,6 +108,7 @@ class GnuTls(InteractiveClient):
         argv = [program("gnutls-cli"), "--port", to[1], "--disable-sni"]
         argv += ["--udp"] if settings.is_dtls else []
         argv += ["--mtu", settings.mtu] if settings.mtu else []
+        priority += f":{settings.priority_option}" if settings.priority_option else ""
         if settings.types:
             priority += f":{settings.types}"
             argv += ["--rawpkkeyfile", f"{pki}/{settings.who}.key", "--rawpkfile",
@@ -115,7 +118,7 @@ class GnuTls(InteractiveClient):
             if settings.who:
                 argv += ["--x509certfile", f"{pki}/{settings.who}.pem", "--x509keyfile",
                          f"{pki}/{settings.who}.key"]
-        return bench.process(argv + ["--priority", priority, to[0]])
+        return bench.process(argv + ["--priority", priority, *settings.extra, to[0]])
 
     def expect_connected(self, process, settings, seconds):
         match = process.expect(rb"- Description: ([^\n]+)\n.*- Simple Client Mode:\n", seconds,
@@ -133,19 +136,22 @@ class MbedTls:
     name = "mbedtls"
 
     @staticmethod
-    def exchange(bench, to, settings, data=b"one line\n", seconds=30, is_lossy=False):
+    def command(bench, to, settings, options, seconds):
         pki = bench.servers.pki
         if not settings.is_plain:
             raise TypeError("not for Mbed TLS")
         argv = [bench.tool("mbedtls_client"), "--host", to[0], "--port", to[1], "--suite",
                 SUITES[settings.suite][2], "--cert", f"{pki}/plain-{settings.who}.pem",
                 "--key-file", f"{pki}/plain-{settings.who}.key", "--ca", f"{pki}/plain.pem",
-                "--name", SERVER_NAME, "--timeout-ms", seconds * 1000, "--request-hex", data.hex()]
+                "--name", SERVER_NAME, "--timeout-ms", seconds * 1000, *options]
         argv += ["--dtls"] if settings.is_dtls else []
         argv += [] if settings.etm else ["--no-etm"]
         argv += ["--mtu", settings.mtu] if settings.mtu else []
-        argv += ["--lossy"] if is_lossy else ["--count", 2]
-        if bench.process(argv).wait(seconds + 20) != 0:
+        return argv
+
+    def exchange(self, bench, to, settings, data=b"one line\n", seconds=30, is_lossy=False):
+        more = ["--request-hex", data.hex(), *(["--lossy"] if is_lossy else ["--count", 2])]
+        if bench.process(self.command(bench, to, settings, more, seconds)).wait(seconds + 20) != 0:
             raise Fail("mbedtls_client did not get through")
 
 
@@ -154,13 +160,15 @@ class WolfSsl:
     name = "wolfssl"
 
     @staticmethod
-    def exchange(bench, to, settings, data="one line", seconds=30):
+    def command(bench, to, settings, data, *how):
         pki = bench.servers.pki
-        argv = [bench.tool("wolfssl_client"), settings.transport, to[0], to[1],
+        return [bench.tool("wolfssl_client"), settings.transport, to[0], to[1],
                 SUITES[settings.suite][0].replace("AES128-CCM8", "AES128-CCM-8"),
                 f"{pki}/{settings.who}.pem", f"{pki}/{settings.who}.key",
-                f"{pki}/root.pem", SERVER_NAME, data]
-        if bench.process(argv).wait(seconds) != 0:
+                f"{pki}/root.pem", SERVER_NAME, data, *how]
+
+    def exchange(self, bench, to, settings, data="one line", seconds=30):
+        if bench.process(self.command(bench, to, settings, data)).wait(seconds) != 0:
             raise Fail("wolfssl_client did not get through")
 
 
@@ -187,7 +195,8 @@ def exchange(bench, client, settings):
 
 def check_whoami(text, entity_id, credential_id, suite):
     told = json.loads(text)
-    wanted = {"framework": "certificate", "entity_id": entity_id, "credential_id": credential_id}
+    wanted = {"framework": "certificate", "entity_id": entity_id}
+    wanted.update({"credential_id": credential_id} if credential_id else {})
     wanted.update({"suite": SUITES[suite][4]} if suite else {})
     for name, value in wanted.items():
         if told[name] != value:
@@ -214,6 +223,22 @@ def coap(bench, library):
                              f"coaps://{host}:{port}/whoami"])
     match = process.expect(rb"(\{\"[^}]*\})", 25, "an answer")
     check_whoami(match.group(1), "//m2msp.example/S42", "33-//m2msp.example/S42", None)
+
+
+def coap_raw(bench, suite):
+    """libcoap's client on GnuTLS with a raw public key. It takes whatever key the server shows, and
+    says that it takes certificates too: so the server has none."""
+    pki = bench.servers.pki
+    with open(f"{pki}/raw-ae.pub", encoding="ascii") as public, \
+            open(f"{pki}/raw-ae.key", encoding="ascii") as private:
+        both = bench.file(public.read() + private.read())
+    host, port = bench.servers.get(*WHOAMI, "--suites", suite, "--rpk-key",
+                                   f"{pki}/raw-in-cse.key", "--client-rpk",
+                                   f"{pki}/pins").address("dtls")
+    process = bench.process([program("coap-client-gnutls"), "-v", "6", "-B", 20, "-M", both, "-m",
+                             "get", f"coaps://{host}:{port}/whoami"])
+    match = process.expect(rb"(\{\"[^}]*\})", 25, "an answer")
+    check_whoami(match.group(1), "//m2msp.example/S77", None, int(suite, 16))
 
 
 def refused(bench, client, settings, alert, flavours=ALL_FLAVOURS):
@@ -275,6 +300,9 @@ def add_raw_keys():
             for suite in (SUITE_OF[transport], 0xC02B):
                 add(f"certificate gnutls {transport} {text(suite)} raw keys {name}", exchange,
                     GNUTLS, Certificate(transport, suite, who="raw-ae", types=types))
+    for suite in ("0xC0AE", "0xC02B"):
+        add(f"certificate coap-client-gnutls {suite} raw keys", coap_raw, suite)
+    for transport in ("tls", "dtls"):
         add(f"certificate gnutls {transport} raw key that is not pinned", refused, GNUTLS,
             Certificate(transport, who="raw-in-cse", types=f"{raw}:+CTYPE-SRV-RAWPK"), 46)
 

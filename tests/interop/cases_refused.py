@@ -1,4 +1,5 @@
 """cases_refused.py - what has to fail: how it fails on the wire, and that nobody else suffers."""
+import concurrent.futures
 import re
 import time
 
@@ -72,17 +73,18 @@ def observe(bench, client, settings):
 
 def indistinguishable(bench, client, transport, others):
     """A wrong key and an identity nobody knows look the same to the peer."""
-    settings = Settings(transport, SUITE_OF[transport], key=peers.WRONG_KEY_HEX)
-    wrong_key = observe(bench, client, settings)
+    settings = [Settings(transport, SUITE_OF[transport], key=peers.WRONG_KEY_HEX)]
+    settings += [Settings(transport, SUITE_OF[transport], identity=identity)
+                 for identity in others]
+    with concurrent.futures.ThreadPoolExecutor(len(settings)) as pool:
+        wrong_key, *unknown = pool.map(lambda each: observe(bench, client, each), settings)
     if not wrong_key:
         raise Fail("the server said nothing at all")
     if transport == "tls" and wrong_key[-1] != (ALERT, 2, bytes([2, BAD_RECORD_MAC]).hex()):
         raise Fail(f"a wrong key ends in {wrong_key[-1]}")
-    for identity in others:
-        settings = Settings(transport, SUITE_OF[transport], identity=identity)
-        unknown = observe(bench, client, settings)
-        if unknown != wrong_key:
-            raise Fail(f"identity of {len(identity)} bytes: {unknown}, wrong key: {wrong_key}")
+    for identity, seen in zip(others, unknown):
+        if seen != wrong_key:
+            raise Fail(f"identity of {len(identity)} bytes: {seen}, wrong key: {wrong_key}")
     exchange(bench, client, Settings(transport, SUITE_OF[transport]))
 
 

@@ -145,6 +145,7 @@ class Servers:
         self.lock = threading.Lock()
         self.running = {}
         self.pki = None  # directory of tests/support/pki.sh
+        self.handfast = None  # the tool
 
     def get(self, *options, is_wildcard=False):
         with self.lock:

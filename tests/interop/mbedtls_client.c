@@ -3,8 +3,9 @@
  * handshake, one request, its answer, an orderly close. A peer for the interop matrix, not a
  * library of anything.
  *
- * Prints "connected VERSION SUITE", "answer HEX" for each answer and "closed"; exits 0 only if all
- * three came about. On DTLS a request without an answer is sent again once a second.
+ * Prints "connected VERSION SUITE full|resumed", "answer HEX" for each answer and "closed"; exits 0
+ * only if all three came about. On DTLS a request without an answer is sent again once a second.
+ * With --resume all of it once more, by the session of the first time.
  */
 #include <mbedtls/ctr_drbg.h>
 #include <mbedtls/entropy.h>
@@ -45,6 +46,8 @@ struct client_options {
     bool is_answer_any; /* the answer is whatever comes; otherwise the request, echoed */
     bool is_lossy;      /* a close_notify may go unanswered */
     bool is_half_close; /* say close_notify right after the request, then read the answer */
+    bool is_resuming;   /* shake hands twice */
+    bool is_without_tickets;
 };
 
 struct client {
@@ -58,6 +61,8 @@ struct client {
     mbedtls_timing_delay_context timer;
     mbedtls_x509_crt cert, ca;
     mbedtls_pk_context key;
+    mbedtls_ssl_session session;
+    bool has_session;
 };
 
 static _Noreturn void client_fail(const char *what, int error)
@@ -118,12 +123,33 @@ static bool client_parse_max_fragment(struct client_options *options, const char
     return false;
 }
 
-static bool client_parse_option(struct client_options *options, int option, const char *text)
+static bool client_take_switch(struct client_options *options, int option)
 {
     switch (option) {
     case 'd':
-        options->is_dtls = true;
-        return true;
+        return options->is_dtls = true;
+    case 'M':
+        return options->is_without_ems = true;
+    case 'E':
+        return options->is_without_etm = true;
+    case 'a':
+        return options->is_answer_any = true;
+    case 'l':
+        return options->is_lossy = true;
+    case 'H':
+        return options->is_half_close = true;
+    case 'R':
+        return options->is_resuming = true;
+    case 'T':
+        return options->is_without_tickets = true;
+    default:
+        return false;
+    }
+}
+
+static bool client_parse_option(struct client_options *options, int option, const char *text)
+{
+    switch (option) {
     case 'h':
         options->host = text;
         return true;
@@ -150,12 +176,6 @@ static bool client_parse_option(struct client_options *options, int option, cons
     case 'N':
         options->name = text;
         return true;
-    case 'M':
-        options->is_without_ems = true;
-        return true;
-    case 'E':
-        options->is_without_etm = true;
-        return true;
     case 'f':
         return client_parse_max_fragment(options, text);
     case 'm':
@@ -169,17 +189,8 @@ static bool client_parse_option(struct client_options *options, int option, cons
         return options->count > 0;
     case 'r':
         return client_parse_hex(options->request, &options->request_len, CLIENT_REQUEST_MAX, text);
-    case 'a':
-        options->is_answer_any = true;
-        return true;
-    case 'l':
-        options->is_lossy = true;
-        return true;
-    case 'H':
-        options->is_half_close = true;
-        return true;
     default:
-        return false;
+        return client_take_switch(options, option);
     }
 }
 
@@ -196,6 +207,7 @@ static void client_parse_options(struct client_options *options, int argc, char 
         {"lossy", no_argument, NULL, 'l'},        {"half-close", no_argument, NULL, 'H'},
         {"cert", required_argument, NULL, 'C'},   {"key-file", required_argument, NULL, 'K'},
         {"ca", required_argument, NULL, 'A'},     {"name", required_argument, NULL, 'N'},
+        {"resume", no_argument, NULL, 'R'},       {"no-tickets", no_argument, NULL, 'T'},
         {NULL, 0, NULL, 0},
     };
     bool is_good = true;
@@ -215,7 +227,8 @@ static void client_parse_options(struct client_options *options, int argc, char 
                         "--key HEX | --cert FILE --key-file FILE --ca FILE --name NAME "
                         "--suite TLS-PSK-WITH-... --request-hex HEX [--any-answer] "
                         "[--count N] [--lossy] [--half-close] [--no-ems] [--no-etm] "
-                        "[--maxfrag 512|1024|2048|4096] [--mtu BYTES] [--timeout-ms N]\n");
+                        "[--maxfrag 512|1024|2048|4096] [--mtu BYTES] [--timeout-ms N] "
+                        "[--resume] [--no-tickets]\n");
         exit(2);
     }
 }
@@ -257,6 +270,9 @@ static void client_configure(struct client *client)
                                                         : MBEDTLS_SSL_EXTENDED_MS_ENABLED);
     mbedtls_ssl_conf_encrypt_then_mac(
         config, options->is_without_etm ? MBEDTLS_SSL_ETM_DISABLED : MBEDTLS_SSL_ETM_ENABLED);
+    mbedtls_ssl_conf_session_tickets(config, options->is_without_tickets
+                                                 ? MBEDTLS_SSL_SESSION_TICKETS_DISABLED
+                                                 : MBEDTLS_SSL_SESSION_TICKETS_ENABLED);
     mbedtls_ssl_conf_read_timeout(config, 1000);
     mbedtls_ssl_conf_handshake_timeout(config, 500, 8000);
     if (options->cert != NULL) {
@@ -292,6 +308,9 @@ static void client_open(struct client *client)
     if (options->mtu != 0) {
         mbedtls_ssl_set_mtu(&client->ssl, options->mtu);
     }
+    if (client->has_session) {
+        client_must("session", mbedtls_ssl_set_session(&client->ssl, &client->session));
+    }
     client_must("connect", mbedtls_net_connect(&client->net, options->host, options->port,
                                                options->is_dtls ? MBEDTLS_NET_PROTO_UDP
                                                                 : MBEDTLS_NET_PROTO_TCP));
@@ -309,15 +328,30 @@ static bool client_is_transient(int result)
 
 static void client_handshake(struct client *client)
 {
-    int result;
+    bool is_resumed = true; /* unless keys are exchanged */
+    int result = 0;
 
-    do {
-        result = mbedtls_ssl_handshake(&client->ssl);
-    } while (client_is_transient(result) && client_now_ms() < client->deadline_ms);
-    client_must("handshake", result);
-    printf("connected %s %s\n", mbedtls_ssl_get_version(&client->ssl),
-           mbedtls_ssl_get_ciphersuite(&client->ssl));
+    while (client->ssl.state != MBEDTLS_SSL_HANDSHAKE_OVER) {
+        if (client->ssl.state == MBEDTLS_SSL_CLIENT_KEY_EXCHANGE) {
+            is_resumed = false;
+        }
+        result = mbedtls_ssl_handshake_step(&client->ssl);
+        bool is_early = client_now_ms() < client->deadline_ms;
+        if (result != 0 && !(client_is_transient(result) && is_early)) {
+            client_fail("handshake", result);
+        }
+    }
+    printf("connected %s %s %s\n", mbedtls_ssl_get_version(&client->ssl),
+           mbedtls_ssl_get_ciphersuite(&client->ssl), is_resumed ? "resumed" : "full");
     fflush(stdout);
+}
+
+/* For the second time; before it is closed, which in 2.28 is the end of it. */
+static void client_keep_session(struct client *client)
+{
+    mbedtls_ssl_session_init(&client->session);
+    client_must("session", mbedtls_ssl_get_session(&client->ssl, &client->session));
+    client->has_session = true;
 }
 
 static void client_send(struct client *client)
@@ -421,6 +455,11 @@ static void client_close(struct client *client)
     mbedtls_ctr_drbg_free(&client->random);
     mbedtls_entropy_free(&client->entropy);
     mbedtls_net_free(&client->net);
+    if (client->options->cert != NULL) {
+        mbedtls_x509_crt_free(&client->cert);
+        mbedtls_x509_crt_free(&client->ca);
+        mbedtls_pk_free(&client->key);
+    }
 }
 
 int main(int argc, char **argv)
@@ -430,11 +469,19 @@ int main(int argc, char **argv)
 
     client_parse_options(&options, argc, argv);
     client.options = &options;
-    client_open(&client);
-    client_handshake(&client);
-    for (uint32_t i = 0; i < options.count; i++) {
-        client_exchange(&client);
+    for (int round = 0; round < 1 + options.is_resuming; round++) {
+        client_open(&client);
+        client_handshake(&client);
+        for (uint32_t i = 0; i < options.count; i++) {
+            client_exchange(&client);
+        }
+        if (round < options.is_resuming) {
+            client_keep_session(&client);
+        }
+        client_close(&client);
     }
-    client_close(&client);
+    if (client.has_session) {
+        mbedtls_ssl_session_free(&client.session);
+    }
     return 0;
 }

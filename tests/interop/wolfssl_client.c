@@ -3,10 +3,11 @@
  * request, its answer, an orderly close. A peer for the interop matrix. Debian's wolfSSL has no
  * suites with static pre-shared keys.
  *
- *     wolfssl_client tls|dtls HOST PORT SUITE CERT KEY CA NAME TEXT [whatever]
+ *     wolfssl_client tls|dtls HOST PORT SUITE CERT KEY CA NAME TEXT [whatever|id|ticket]
  *
- * Prints "connected VERSION SUITE", "answer TEXT" and "closed"; exits 0 only if all three came
- * about and the answer was TEXT again, unless whatever comes will do.
+ * Prints "connected VERSION SUITE full|resumed", "answer TEXT" and "closed"; exits 0 only if all
+ * three came about and the answer was TEXT again, unless whatever comes will do. With "id" or
+ * "ticket" whatever comes will do, and all of it is done twice, by such a session the second time.
  */
 #include <wolfssl/options.h>
 
@@ -21,7 +22,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-enum { TRANSPORT = 1, HOST, PORT, SUITE, CERT, KEY, CA, NAME, TEXT, ANY };
+enum { TRANSPORT = 1, HOST, PORT, SUITE, CERT, KEY, CA, NAME, TEXT, HOW };
 
 static _Noreturn void client_fail(const char *what, int error)
 {
@@ -88,19 +89,14 @@ static void client_exchange(WOLFSSL *ssl, const char *text, bool is_any)
     client_must("answer: not what was sent", is_any || strcmp(answer, text) == 0);
 }
 
-int main(int argc, char **argv)
+/* One association. `session`: to resume, or NULL. Gives its own. */
+static WOLFSSL_SESSION *client_run(WOLFSSL_CTX *context, char **argv, const char *how,
+                                   WOLFSSL_SESSION *session)
 {
     struct sockaddr_in peer;
-
-    if (argc != TEXT + 1 && argc != ANY + 1) {
-        fprintf(stderr, "usage: wolfssl_client tls|dtls HOST PORT SUITE CERT KEY CA NAME TEXT "
-                        "[whatever]\n");
-        return 2;
-    }
     bool is_dtls = strcmp(argv[TRANSPORT], "dtls") == 0;
-    wolfSSL_Init();
-    WOLFSSL_CTX *context = client_context(argv, is_dtls);
     WOLFSSL *ssl = wolfSSL_new(context);
+
     client_must("new", ssl != NULL);
     int fd = client_connect(argv, is_dtls, &peer);
     if (is_dtls) {
@@ -108,16 +104,42 @@ int main(int argc, char **argv)
     }
     client_must("name", wolfSSL_check_domain_name(ssl, argv[NAME]) == WOLFSSL_SUCCESS);
     client_must("fd", wolfSSL_set_fd(ssl, fd) == WOLFSSL_SUCCESS);
+    client_must("ticket",
+                strcmp(how, "ticket") != 0 || wolfSSL_UseSessionTicket(ssl) == WOLFSSL_SUCCESS);
+    client_must("session", session == NULL || wolfSSL_set_session(ssl, session) == WOLFSSL_SUCCESS);
     int result = wolfSSL_connect(ssl);
     if (result != WOLFSSL_SUCCESS) {
         client_fail("handshake", wolfSSL_get_error(ssl, result));
     }
-    printf("connected %s %s\n", wolfSSL_get_version(ssl), wolfSSL_get_cipher(ssl));
-    client_exchange(ssl, argv[TEXT], argc == ANY + 1);
+    printf("connected %s %s %s\n", wolfSSL_get_version(ssl), wolfSSL_get_cipher(ssl),
+           wolfSSL_session_reused(ssl) ? "resumed" : "full");
+    client_exchange(ssl, argv[TEXT], how[0] != '\0');
+    WOLFSSL_SESSION *mine = wolfSSL_get1_session(ssl);
     (void)wolfSSL_shutdown(ssl);
     printf("closed\n");
     wolfSSL_free(ssl);
-    wolfSSL_CTX_free(context);
     close(fd);
+    return mine;
+}
+
+int main(int argc, char **argv)
+{
+    WOLFSSL_SESSION *session = NULL;
+
+    if (argc != TEXT + 1 && argc != HOW + 1) {
+        fprintf(stderr, "usage: wolfssl_client tls|dtls HOST PORT SUITE CERT KEY CA NAME TEXT "
+                        "[whatever|id|ticket]\n");
+        return 2;
+    }
+    const char *how = argc == HOW + 1 ? argv[HOW] : "";
+    bool is_twice = strcmp(how, "id") == 0 || strcmp(how, "ticket") == 0;
+    wolfSSL_Init();
+    WOLFSSL_CTX *context = client_context(argv, strcmp(argv[TRANSPORT], "dtls") == 0);
+    session = client_run(context, argv, how, NULL);
+    if (is_twice) {
+        wolfSSL_SESSION_free(client_run(context, argv, how, session));
+    }
+    wolfSSL_SESSION_free(session);
+    wolfSSL_CTX_free(context);
     return 0;
 }

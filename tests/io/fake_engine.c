@@ -313,6 +313,12 @@ enum hf_status hf_engine_association_info(struct hf_association_info *out,
                                                                                      : HF_E_STALE;
 }
 
+void hf_engine_drain(struct hf_engine *engine, bool is_draining)
+{
+    (void)engine;
+    (void)is_draining;
+}
+
 void hf_engine_counters(struct hf_counters *out, const struct hf_engine *engine)
 {
     (void)engine;

@@ -3,6 +3,8 @@
  */
 #include "loop_fixture.h"
 
+#include "handover.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -49,6 +51,7 @@ void fixture_init(struct loop_fixture *fixture)
     fixture->config.handlers.event = echo;
     sem_init(&fixture->opened, 0, 0);
     sem_init(&fixture->may_run, 0, 0);
+    sem_init(&fixture->frozen, 0, 0);
 }
 
 void fixture_listen(struct loop_fixture *fixture, enum hf_transport transport, const char *ip,
@@ -73,8 +76,12 @@ static void *fixture_live(void *arg)
     sem_post(&fixture->opened);
     if (fixture->open_status != HF_OK)
         return NULL;
-    sem_wait(&fixture->may_run);
-    fixture->run_status = hf_loop_run(fixture->loop, fixture->error);
+    for (sem_wait(&fixture->may_run); !fixture->is_given_up; sem_wait(&fixture->may_run)) {
+        fixture->run_status = hf_loop_run(fixture->loop, fixture->error);
+        if (fixture->run_status != HF_WAITING)
+            return NULL;
+        sem_post(&fixture->frozen);
+    }
     return NULL;
 }
 
@@ -93,6 +100,21 @@ void fixture_open(struct loop_fixture *fixture)
 void fixture_run(struct loop_fixture *fixture)
 {
     sem_post(&fixture->may_run);
+}
+
+void fixture_freeze(struct loop_fixture *fixture)
+{
+    hf_loop_freeze(fixture->loop);
+    sem_wait(&fixture->frozen);
+}
+
+void fixture_give_up(struct loop_fixture *fixture)
+{
+    fixture->is_given_up = true;
+    sem_post(&fixture->may_run);
+    pthread_join(fixture->thread, NULL);
+    hf_loop_close(fixture->loop);
+    fixture->is_thread = false;
 }
 
 uint64_t fixture_stop(struct loop_fixture *fixture)

@@ -21,7 +21,8 @@ struct loop_fixture {
     struct hf_loop_socket sockets[FIXTURE_SOCKETS_MAX];
     struct hf_loop *loop;
     pthread_t thread;
-    sem_t opened, may_run;
+    sem_t opened, may_run, frozen;
+    bool is_given_up; /* a frozen loop is not run again */
     enum hf_status open_status, run_status;
     char error[HF_LOOP_ERROR_MAX];
     bool is_thread;
@@ -36,6 +37,10 @@ void fixture_listen(struct loop_fixture *fixture, enum hf_transport transport, c
 /* fixture_open opens the loop on its thread: sockets take traffic, nobody serves it yet. */
 void fixture_open(struct loop_fixture *fixture);
 void fixture_run(struct loop_fixture *fixture);
+/* fixture_freeze returns when the loop has fallen silent; fixture_run() goes on, fixture_give_up()
+ * closes it. */
+void fixture_freeze(struct loop_fixture *fixture);
+void fixture_give_up(struct loop_fixture *fixture);
 /* fixture_stop stops, joins and returns how long that took. */
 uint64_t fixture_stop(struct loop_fixture *fixture);
 uint16_t fixture_port(const struct loop_fixture *fixture, uint32_t socket_index);

@@ -390,6 +390,24 @@ static void line_43_session_id_of_another_association(void **state)
     }
 }
 
+/* It must not (RFC 6347 4.2.1), but otherwise no ticket of its would ever resume. */
+static void line_47_mbedtls_another_session_id_behind_the_cookie(void **state)
+{
+    struct engine_fixture *fixture = *state;
+    static const uint8_t other[32] = {2};
+    uint8_t session_id[32] = {1}, store[32];
+    for (uint8_t len = 0; len <= 32; len += 8) {
+        struct engine_peer *peer = engine_peer_new(fixture, false);
+        struct raw_hello hello = {.is_dtls = true, .session_id = {session_id, sizeof session_id}};
+        verified_only(peer, &hello);
+        with_cookie(peer, &hello, store);
+        hello.session_id = (struct hf_bytes){other, len};
+        say(peer, &hello);
+        assert_int_equal(peer->received.items[0].data[13], 2); /* ServerHello */
+        engine_fixture_advance(fixture, 61000000);
+    }
+}
+
 #define TEST(name)                                                                                 \
     cmocka_unit_test_setup_teardown(name, engine_fixture_setup, engine_fixture_teardown)
 
@@ -408,6 +426,7 @@ int main(void)
         TEST(line_39_cve_2024_23744_no_extensions_block),
         TEST(line_42_encrypt_then_mac_only_with_cbc),
         TEST(line_43_session_id_of_another_association),
+        TEST(line_47_mbedtls_another_session_id_behind_the_cookie),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -89,7 +89,9 @@ static void test_a_cookie_is_bound_to_what_stands_before_it(void **state)
             if (bit / 8 == 34 || bit / 8 == 35u + id_len)
                 continue; /* the lengths themselves: another shape altogether */
             changed.body[bit / 8] ^= (uint8_t)(1u << bit % 8);
-            assert_false(is_good(engine, &changed));
+            /* Some clients draw another session ID for the hello that brings the cookie. */
+            bool is_id = bit / 8 > 34 && bit / 8 < 35u + id_len;
+            assert_int_equal(is_good(engine, &changed), is_id);
         }
     }
     hf_engine_close(engine);

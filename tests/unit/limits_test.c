@@ -240,8 +240,8 @@ static void a_cookie_fits_one_hello_from_one_address(void **state)
         other.front.version = 0xFEFF;
         assert_false(is_good(&other));
         other = offer;
-        other.front.session_id.len ^= 1;
-        assert_false(is_good(&other));
+        other.front.session_id.len ^= 1; /* Mbed TLS with a ticket draws another one */
+        assert_true(is_good(&other));
         for (size_t len = 0; len < HF_COOKIE_LEN; len++) {
             other = offer;
             other.front.cookie.len = len;

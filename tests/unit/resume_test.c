@@ -378,6 +378,42 @@ static void test_off(void **state)
 
 /* ---- waiting, losing ----------------------------------------------------------------------- */
 
+/* Whoever resumes has the last word and goes on talking. All of it may come in one turn, in which
+ * nobody has yet said who it is: it is heard when that is known, and its goodbye behind it. */
+static void test_talks_behind_its_finished(void **state)
+{
+    (void)state;
+    static const char words[] = "one..two..three";
+    static const uint8_t goodbye[2] = {1, 0};
+    for (size_t kind = 0; kind < KINDS; kind++) {
+        for (int says_goodbye = 0; says_goodbye < 2; says_goodbye++) {
+            struct world *world = world_open(kind);
+            struct psk_client_session session = make_session(world);
+            struct engine_peer *peer = new_peer(world, &session);
+            peer->is_held = true;
+            engine_peer_start(peer);
+            for (int hello = 0; hello < 2 - world->is_tls; hello++) /* once more behind a cookie */
+                engine_peer_deliver(peer, (size_t)hello, (size_t)hello + 1);
+            size_t from = (size_t)(2 - world->is_tls);
+            for (size_t i = 0; i < 15; i += 5)
+                engine_peer_send_sealed(peer, 23, words + i, 5);
+            if (says_goodbye)
+                engine_peer_send_sealed(peer, 21, goodbye, 2);
+            assert_int_equal(peer->established_count, 0);
+            engine_peer_deliver(peer, from, peer->sent.count);
+            assert_true(peer->client.is_resumed);
+            assert_int_equal(peer->established_count, 1);
+            assert_int_equal(peer->data_in_len, 15);
+            assert_int_equal(peer->closed_count + peer->peer_closed_count, says_goodbye);
+            if (!says_goodbye) {
+                assert_int_equal(peer->echo_len, 15);
+                assert_memory_equal(peer->echo, words, 15);
+            }
+            world_close(world);
+        }
+    }
+}
+
 static void test_source_takes_its_time(void **state)
 {
     (void)state;
@@ -437,8 +473,7 @@ static void test_shared_secrets(void **state)
 
     /* Another node, which knows a newer secret already. */
     engine_fixture_init(&world->fixture);
-    assert_int_equal(
-        hf_shared_secrets_rotate(&secrets, world->fixture.wall_s - 2000, 0), HF_OK);
+    assert_int_equal(hf_shared_secrets_rotate(&secrets, world->fixture.wall_s - 2000, 0), HF_OK);
     world->fixture.config.tickets = true;
     world->fixture.config.secrets = secrets;
     engine_fixture_open(&world->fixture);
@@ -458,6 +493,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_resumes),
+        cmocka_unit_test(test_talks_behind_its_finished),
         cmocka_unit_test(test_encrypt_then_mac),
         cmocka_unit_test(test_fragments_agreed_anew),
         cmocka_unit_test(test_source_refuses),
