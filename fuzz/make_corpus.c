@@ -154,6 +154,8 @@ static void save_control_requests(void)
         "{\"command\":\"why\",\"subject\":\"127.0.0.1:5684\"}",
         "{\"command\":\"why\",\"subject_hex\":\"6465763a31\"}",
         "{\"command\":\"hash\",\"subject\":\"a\\u0000b\"}",
+        "{\"command\":\"restart\"}",
+        "{\"command\":\"drain\",\"seconds\":30}",
     };
     save_texts("control_request", "", 0, texts, COUNT(texts));
 }

@@ -375,6 +375,7 @@ enum hf_status hf_loop_run(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX])
     loop->now_us = hf_loop_now_us();
     loop->second_us = loop->now_us + HF_SECOND_US;
     hf_freeze_thaw(loop);
+    hf_counters_publish(loop); /* of what was taken over, too */
     loop_arm(loop);
     while (status == HF_OK && !loop_is_stopped(loop)) {
         if (!loop->is_stopping && __atomic_exchange_n(&loop->freeze_requested, 0, __ATOMIC_ACQ_REL))

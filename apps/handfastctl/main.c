@@ -119,6 +119,27 @@ static json_t *request_revoke(struct call *call)
     return request_named(call, "revoke");
 }
 
+static json_t *request_restart(struct call *call)
+{
+    return request_plain(call, "restart");
+}
+
+static json_t *request_drain(struct call *call)
+{
+    char *end = NULL;
+    const char *seconds = take_option(call, "--seconds");
+    json_t *request = request_plain(call, "drain");
+    long long number = seconds == NULL ? 0 : strtoll(seconds, &end, 10);
+    if (request == NULL || seconds == NULL)
+        return request;
+    if (seconds[0] < '0' || seconds[0] > '9' || *end != '\0') {
+        json_decref(request);
+        return NULL;
+    }
+    json_object_set_new(request, "seconds", json_integer(number));
+    return request;
+}
+
 static const struct command commands[] = {
     {{"status", NULL}, "", "what it serves, and how it is", request_status, hf_print_status},
     {{"reload", NULL},
@@ -148,6 +169,16 @@ static const struct command commands[] = {
      "refuse a key of a MAF from now on; end what it has made",
      request_revoke,
      hf_print_revoke},
+    {{"restart", NULL},
+     "",
+     "hand everything over to a new process; no association ends",
+     request_restart,
+     hf_print_restart},
+    {{"drain", NULL},
+     "[--seconds N]",
+     "no new associations; end when none is left, or after N (60)",
+     request_drain,
+     hf_print_drain},
     {{"hash", NULL},
      "IDENTITY",
      "what stands for it in logs with hashed identities",

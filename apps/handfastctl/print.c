@@ -234,3 +234,13 @@ void hf_print_revoke(const json_t *result)
                                 ? "associations made with its key are being ended"
                                 : "no key of it was held");
 }
+
+void hf_print_restart(const json_t *result)
+{
+    printf("process %lld serves now\n", number_of(result, "pid"));
+}
+
+void hf_print_drain(const json_t *result)
+{
+    printf("draining; it ends in %lld seconds at most\n", number_of(result, "seconds"));
+}

@@ -15,5 +15,7 @@ void hf_print_assoc_close(const json_t *result);
 void hf_print_why(const json_t *result);
 void hf_print_revoke(const json_t *result);
 void hf_print_hash(const json_t *result);
+void hf_print_restart(const json_t *result);
+void hf_print_drain(const json_t *result);
 
 #endif

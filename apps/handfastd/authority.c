@@ -20,6 +20,7 @@ struct hf_authority {
     struct hf_entities *entities;
     pthread_mutex_t expiry_lock; /* metrics read it on a thread of their own */
     struct hf_credentials_expiry expiry;
+    uint8_t context_key[16];
     struct hf_authority_embedder embedder;
     uint32_t index;
     /* The store's service has one shard more than there are: ours, for questions of people. */
@@ -140,15 +141,28 @@ static bool open_store(struct hf_authority *authority, char *error,
 static bool open_file(struct hf_authority *authority, char *error,
                       const struct hf_daemon_authority *config, uint32_t shard_count)
 {
-    uint8_t context_key[16];
-    if (getrandom(context_key, sizeof(context_key), 0) != (ssize_t)sizeof(context_key)) {
+    const struct hf_authority_embedder *embedder = &authority->embedder;
+    const uint8_t *known =
+        embedder->context_key == NULL ? NULL : embedder->context_key(config->name, embedder->arg);
+    if (known != NULL) {
+        memcpy(authority->context_key, known, sizeof(authority->context_key));
+    } else if (getrandom(authority->context_key, sizeof(authority->context_key), 0) !=
+               (ssize_t)sizeof(authority->context_key)) {
         snprintf(error, HF_KEYSTORE_ERROR_MAX, "randomness: %s", strerror(errno));
         return false;
     }
-    bool is_open =
-        hf_keystore_open(&authority->file, error, config->psk_file, shard_count, context_key);
-    explicit_bzero(context_key, sizeof(context_key));
-    return is_open;
+    return hf_keystore_open(&authority->file, error, config->psk_file, shard_count,
+                            authority->context_key);
+}
+
+bool hf_authority_contexts(const struct hf_authority *authority, uint64_t **out, size_t *out_count)
+{
+    return authority->file != NULL && hf_keystore_contexts(authority->file, out, out_count);
+}
+
+const uint8_t *hf_authority_context_key(const struct hf_authority *authority)
+{
+    return authority->context_key;
 }
 
 static void note_expiry(struct hf_authority *authority)

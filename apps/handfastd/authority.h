@@ -24,6 +24,9 @@ struct hf_authority_embedder {
      *  them is to end. Thread: any. */
     void (*kept)(const uint64_t *contexts, size_t count, uint64_t newest, uint32_t authority_index,
                  void *arg);
+    /** context_key gives what contexts of an authority's keys were made with by a predecessor
+     *  whose associations go on; NULL: nothing. May be NULL itself. */
+    const uint8_t *(*context_key)(const char *name, void *arg);
     void *arg;
 };
 
@@ -34,6 +37,14 @@ HF_MUST_USE bool hf_authority_open(struct hf_authority **out, char error[HF_KEYS
                                    uint32_t authority_index, uint32_t shard_count,
                                    const struct hf_sandbox *sandbox,
                                    const struct hf_authority_embedder *embedder);
+
+/** hf_authority_context_key gives the 16 bytes that the contexts of its key file are made with. */
+const uint8_t *hf_authority_context_key(const struct hf_authority *authority);
+
+/** hf_authority_contexts gives the contexts of its key file, as hf_keystore_contexts() does. False
+ *  for a store, too, which tells by itself what goes. Thread: the one of prepare. */
+HF_MUST_USE bool hf_authority_contexts(const struct hf_authority *authority, uint64_t **out,
+                                       size_t *out_count);
 
 /** hf_authority_close wipes and frees; NULL is allowed. No shard may still run. */
 void hf_authority_close(struct hf_authority *authority);

@@ -8,8 +8,10 @@
 #include "control.h"
 
 #include "control_command.h"
+#include "takeover.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +27,7 @@
 #define IDLE_SECONDS_MAX 60
 #define SEND_SECONDS_MAX 1
 #define GROUPS_MAX 256
+#define STARTING_MS 20
 
 struct client {
     int fd; /* -1: free */
@@ -173,11 +176,15 @@ static void *live(void *arg)
 {
     struct hf_control *control = arg;
     for (;;) {
+        /* Where one takes over from another both have the socket: who serves answers. */
+        bool is_starting = control->daemon->state == HF_DAEMON_STARTING;
+        bool is_silent = is_starting || control->daemon->is_handed_over;
         struct pollfd fds[2 + CLIENTS_MAX] = {{control->end_fd, POLLIN, 0},
-                                              {control->listen_fd, POLLIN, 0}};
+                                              {is_silent ? -1 : control->listen_fd, POLLIN, 0}};
         for (int i = 0; i < CLIENTS_MAX; i++)
             fds[2 + i] = (struct pollfd){control->clients[i].fd, POLLIN, 0};
-        if (poll(fds, 2 + CLIENTS_MAX, 1000 * IDLE_SECONDS_MAX / 4) < 0 && errno != EINTR)
+        int timeout_ms = is_starting ? STARTING_MS : 1000 * IDLE_SECONDS_MAX / 4;
+        if (poll(fds, 2 + CLIENTS_MAX, timeout_ms) < 0 && errno != EINTR)
             return NULL;
         if (fds[0].revents != 0)
             return NULL;
@@ -191,7 +198,7 @@ static void *live(void *arg)
             if (!is_kept)
                 drop(client);
         }
-        if (fds[1].revents != 0)
+        if (fds[1].revents != 0 && !control->daemon->is_handed_over)
             accept_one(control);
     }
 }
@@ -223,21 +230,30 @@ static bool clear_path(struct hf_control *control, char *error)
     return unlink(path) == 0 || fail(control, error, strerror(errno));
 }
 
-static bool bind_socket(struct hf_control *control, char *error, const struct hf_sandbox *sandbox)
+static void set_owner(struct hf_control *control, const struct hf_sandbox *sandbox)
 {
-    const char *path = control->address.sun_path;
-    control->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    control->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (control->end_fd < 0 || control->listen_fd < 0)
-        return fail(control, error, strerror(errno));
-    mode_t mask = umask(0117); /* the shards wait, the log makes no files: nobody else sees it */
-    int status =
-        bind(control->listen_fd, (struct sockaddr *)&control->address, sizeof(control->address));
-    umask(mask);
     control->owner = sandbox->has_user ? sandbox->uid : geteuid();
     control->group = sandbox->control_gid;
     if (control->group == (gid_t)-1)
         control->group = sandbox->has_user ? sandbox->gid : getegid();
+}
+
+static bool bind_socket(struct hf_control *control, char *error, const struct hf_sandbox *sandbox,
+                        bool is_adopted)
+{
+    const char *path = control->address.sun_path;
+    control->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (control->listen_fd < 0)
+        control->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (control->end_fd < 0 || control->listen_fd < 0)
+        return fail(control, error, strerror(errno));
+    set_owner(control, sandbox);
+    if (is_adopted)
+        return true;
+    mode_t mask = umask(0117); /* the shards wait, the log makes no files: nobody else sees it */
+    int status =
+        bind(control->listen_fd, (struct sockaddr *)&control->address, sizeof(control->address));
+    umask(mask);
     if (status != 0 || chown(path, control->owner, control->group) != 0 || chmod(path, 0660) != 0 ||
         listen(control->listen_fd, CLIENTS_MAX) != 0)
         return fail(control, error, strerror(errno));
@@ -259,7 +275,12 @@ bool hf_control_open(struct hf_control **out, char error[HF_CONTROL_ERROR_MAX],
     control->address.sun_family = AF_UNIX;
     snprintf(control->address.sun_path, sizeof(control->address.sun_path), "%s",
              daemon->started.control_socket);
-    bool is_good = clear_path(control, error) && bind_socket(control, error, sandbox);
+    int adopted = hf_takeover_control(daemon->shared.takeover, control->address.sun_path);
+    if (adopted >= 0)
+        control->listen_fd = fcntl(adopted, F_DUPFD_CLOEXEC, 0);
+    bool is_adopted = control->listen_fd >= 0;
+    bool is_good = (is_adopted || clear_path(control, error)) &&
+                   bind_socket(control, error, sandbox, is_adopted);
     if (is_good && pthread_create(&control->thread, NULL, live, control) == 0) {
         *out = control;
         return true;
@@ -274,6 +295,11 @@ bool hf_control_open(struct hf_control **out, char error[HF_CONTROL_ERROR_MAX],
     return false;
 }
 
+int hf_control_descriptor(const struct hf_control *control)
+{
+    return control == NULL ? -1 : control->listen_fd;
+}
+
 void hf_control_close(struct hf_control *control)
 {
     if (control == NULL)
@@ -283,7 +309,8 @@ void hf_control_close(struct hf_control *control)
     for (int i = 0; i < CLIENTS_MAX; i++)
         if (control->clients[i].fd >= 0)
             drop(&control->clients[i]);
-    (void)unlink(control->address.sun_path); /* after a drop of privilege it may not go: harmless */
+    if (control->daemon->is_path_ours) /* after a drop of privilege it may not go: harmless */
+        (void)unlink(control->address.sun_path);
     close(control->listen_fd);
     close(control->end_fd);
     free(control);

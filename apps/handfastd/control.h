@@ -18,6 +18,9 @@ struct hf_control;
 HF_MUST_USE bool hf_control_open(struct hf_control **out, char error[HF_CONTROL_ERROR_MAX],
                                  struct hf_daemon *daemon, const struct hf_sandbox *sandbox);
 
+/** hf_control_descriptor gives its socket, for a successor; -1 for NULL. */
+int hf_control_descriptor(const struct hf_control *control);
+
 /** hf_control_close ends the thread and removes the socket; NULL is allowed. */
 void hf_control_close(struct hf_control *control);
 

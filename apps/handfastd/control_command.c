@@ -4,9 +4,11 @@
 #include "control_command.h"
 
 #include "audit.h"
+#include "drain.h"
 #include "endpoint.h"
 #include "failures.h"
 #include "gather.h"
+#include "handover.h"
 #include "json_text.h"
 #include "pseudonym.h"
 
@@ -123,7 +125,7 @@ static const char *level_name(enum hf_log_level level)
 
 static json_t *run_status(struct hf_daemon *daemon)
 {
-    static const char *const states[] = {"starting", "serving", "stopping"};
+    static const char *const states[] = {"starting", "serving", "draining", "stopping"};
     uint64_t associations = 0;
     uint64_t half_open = 0;
     uint64_t parked = 0;
@@ -399,6 +401,23 @@ static json_t *run_revoke(struct hf_daemon *daemon, const struct hf_control_requ
     return good(json_pack("{s:b}", "had_key", context != 0));
 }
 
+/* The answer to a restart is the predecessor's last word. */
+static json_t *run_restart(struct hf_daemon *daemon)
+{
+    char error[HF_HANDOVER_ERROR_MAX];
+    pid_t pid = 0;
+    if (!hf_handover_restart(daemon->handover, &pid, error))
+        return hf_control_error(error);
+    return good(json_pack("{s:i}", "pid", (int)pid));
+}
+
+static json_t *run_drain(struct hf_daemon *daemon, const struct hf_control_request *request)
+{
+    if (!hf_drain_begin(daemon, (uint64_t)request->seconds * 1000))
+        return hf_control_error("it does not serve: it starts, drains or stops");
+    return good(json_pack("{s:i}", "seconds", (int)request->seconds));
+}
+
 static void audit(const struct hf_control_request *request, const char *who, bool is_good)
 {
     struct hf_log_line line;
@@ -450,6 +469,12 @@ json_t *hf_control_command_run(struct hf_daemon *daemon, const struct hf_control
         break;
     case HF_CONTROL_REVOKE:
         answer = run_revoke(daemon, request);
+        break;
+    case HF_CONTROL_RESTART:
+        answer = run_restart(daemon);
+        break;
+    case HF_CONTROL_DRAIN:
+        answer = run_drain(daemon, request);
         break;
     case HF_CONTROL_COMMAND_COUNT:
         break;

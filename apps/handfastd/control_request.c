@@ -12,7 +12,7 @@
 
 static const char *const commands[HF_CONTROL_COMMAND_COUNT] = {
     "status", "reload", "log-level", "assoc-list", "assoc-show", "assoc-close", "why", "hash",
-    "revoke",
+    "revoke", "restart", "drain",
 };
 
 typedef bool take_fn(struct hf_control_request *request, const json_t *value);
@@ -83,6 +83,15 @@ static bool take_limit(struct hf_control_request *request, const json_t *value)
     return true;
 }
 
+static bool take_seconds(struct hf_control_request *request, const json_t *value)
+{
+    json_int_t number = json_integer_value(value);
+    if (!json_is_integer(value) || number < 0 || number > 86400)
+        return false;
+    request->seconds = (uint32_t)number;
+    return true;
+}
+
 static bool take_text(struct hf_control_request *request, const json_t *value)
 {
     size_t len = json_string_length(value);
@@ -123,6 +132,7 @@ static const struct field fields[] = {
     {"association", ONE_ASSOCIATION, ONE_ASSOCIATION, take_association, "16 hexadecimal digits"},
     {"cursor", BIT(HF_CONTROL_ASSOC_LIST), 0, take_cursor, "16 hexadecimal digits"},
     {"limit", BIT(HF_CONTROL_ASSOC_LIST), 0, take_limit, "a number from 1 to 200"},
+    {"seconds", BIT(HF_CONTROL_DRAIN), 0, take_seconds, "a number from 0 to 86400"},
     {"match", BIT(HF_CONTROL_ASSOC_LIST), 0, take_text, "a text of at most 1099 bytes"},
     {"subject", NAMED, 0, take_text, "an identity or an address"},
     {"subject_hex", NAMED, 0, take_text_hex, "an identity in hexadecimal"},
@@ -180,6 +190,7 @@ bool hf_control_request_parse(struct hf_control_request *out, char reason[HF_CON
     memset(out, 0, sizeof(*out));
     out->level = -1;
     out->limit = HF_CONTROL_LIST_MAX;
+    out->seconds = HF_CONTROL_DRAIN_SECONDS;
     if (len >= HF_CONTROL_LINE_MAX)
         return refuse(reason, "", "the line is too long");
     json_t *object = json_loadb(line, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
@@ -204,6 +215,7 @@ const char *hf_control_command_name(enum hf_control_command command)
 bool hf_control_command_changes(const struct hf_control_request *request)
 {
     return request->command == HF_CONTROL_ASSOC_CLOSE || request->command == HF_CONTROL_RELOAD ||
-           request->command == HF_CONTROL_REVOKE ||
+           request->command == HF_CONTROL_REVOKE || request->command == HF_CONTROL_RESTART ||
+           request->command == HF_CONTROL_DRAIN ||
            (request->command == HF_CONTROL_LOG_LEVEL && request->level >= 0);
 }

@@ -12,6 +12,7 @@
 #define HF_CONTROL_LINE_MAX 65536 /**< bytes of a request, its line feed included */
 #define HF_CONTROL_TEXT_MAX 1100
 #define HF_CONTROL_REASON_MAX 160
+#define HF_CONTROL_DRAIN_SECONDS 60 /**< by default */
 #define HF_CONTROL_LIST_MAX 200 /**< associations of one answer */
 
 enum hf_control_command {
@@ -24,6 +25,8 @@ enum hf_control_command {
     HF_CONTROL_WHY,
     HF_CONTROL_HASH,
     HF_CONTROL_REVOKE,
+    HF_CONTROL_RESTART,
+    HF_CONTROL_DRAIN,
     HF_CONTROL_COMMAND_COUNT,
 };
 
@@ -33,6 +36,7 @@ struct hf_control_request {
     int level;                     /**< log-level: a severity of syslog; -1: only ask */
     hf_association_id association; /**< assoc-show, assoc-close */
     uint32_t limit;                /**< assoc-list */
+    uint32_t seconds;              /**< drain: the longest it may last */
     uint64_t cursor;               /**< assoc-list: where the last answer ended; 0: the beginning */
     char text[HF_CONTROL_TEXT_MAX]; /**< assoc-list: what to look for; why, hash, revoke: an
                                          identity */

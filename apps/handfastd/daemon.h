@@ -12,8 +12,12 @@
 enum hf_daemon_state {
     HF_DAEMON_STARTING = 0,
     HF_DAEMON_SERVING,
+    HF_DAEMON_DRAINING, /**< no new associations */
     HF_DAEMON_STOPPING,
 };
+
+struct hf_handover;
+struct hf_starter;
 
 struct hf_daemon {
     int argc;
@@ -22,8 +26,16 @@ struct hf_daemon {
     struct hf_shard_shared shared;   /* .config is `started` */
     struct hf_shard *shards[HF_SHARDS_MAX];
     uint32_t shard_count; /* started */
+    _Atomic bool are_shards_there; /* all of them */
     int64_t start_s;      /* UTC */
     _Atomic enum hf_daemon_state state;
+    uint16_t metrics_port;       /* as bound */
+    struct hf_handover *handover; /* likewise */
+    struct hf_starter *starter;  /* NULL: nobody can take over */
+    bool is_path_ours;           /* of the Unix sockets: a successor's are not */
+    _Atomic bool is_handed_over; /* for good: nothing is served here any more */
+    int wake_fd;                 /* an eventfd: has the main thread look again */
+    _Atomic uint64_t drain_until_ms; /* of the monotonic clock */
 
     pthread_mutex_t reload_lock;    /* one reload at a time; guards the next two */
     struct hf_daemon_config config; /* in force */

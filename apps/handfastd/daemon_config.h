@@ -142,6 +142,8 @@ struct hf_daemon_config {
     struct hf_address metrics;
     char control_socket[HF_SOCKET_TEXT_MAX];
     char control_group[HF_NAME_MAX];
+    char takeover_socket[HF_SOCKET_TEXT_MAX]; /**< where a successor asks; "": none can */
+    bool is_takeover;                         /**< command line: be that successor */
 
     enum hf_log_level log_level;
     enum hf_log_format log_format;

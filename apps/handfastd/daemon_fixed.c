@@ -75,6 +75,8 @@ static const char *fixed_in_process(const struct hf_daemon_config *running,
         return "control socket";
     if (strcmp(running->control_group, wanted->control_group) != 0)
         return "control group";
+    if (strcmp(running->takeover_socket, wanted->takeover_socket) != 0)
+        return "takeover";
     if (running->log_format != wanted->log_format)
         return "log format";
     if (strcmp(running->log_salt, wanted->log_salt) != 0)

@@ -192,6 +192,36 @@ bool hf_keystore_prepare(struct hf_keystore *store, struct hf_keystore_change *o
     return true;
 }
 
+struct contexts {
+    uint64_t *at;
+    size_t count;
+};
+
+static void add_context(const struct hf_keyfile_difference *difference, void *arg)
+{
+    struct contexts *contexts = arg;
+    contexts->at[contexts->count++] = difference->context;
+}
+
+bool hf_keystore_contexts(const struct hf_keystore *store, uint64_t **out, size_t *out_count)
+{
+    char error[HF_KEYFILE_ERROR_MAX];
+    struct hf_keyfile *nothing = NULL;
+    const struct hf_keyfile *current = hf_swap_current(&store->current);
+    struct contexts contexts = {calloc(hf_keyfile_count(current) + 1, sizeof(uint64_t)), 0};
+    if (contexts.at == NULL ||
+        hf_keyfile_open(&nothing, error, (struct hf_bytes){(const uint8_t *)"", 0}) != HF_OK) {
+        free(contexts.at);
+        return false;
+    }
+    hf_keyfile_compare(current, nothing, add_context, &contexts);
+    hf_keyfile_close(nothing);
+    qsort(contexts.at, contexts.count, sizeof(*contexts.at), compare_contexts);
+    *out = contexts.at;
+    *out_count = contexts.count;
+    return true;
+}
+
 void hf_keystore_each(const struct hf_keystore *store, hf_keyfile_differ *differ, void *arg)
 {
     hf_keyfile_compare(hf_swap_current(&store->current), store->prepared, differ, arg);

@@ -33,6 +33,11 @@ struct hf_keystore_change {
 HF_MUST_USE bool hf_keystore_prepare(struct hf_keystore *store, struct hf_keystore_change *out,
                                      char error[HF_KEYSTORE_ERROR_MAX], const char *path);
 
+/** hf_keystore_contexts gives the contexts of all answers it can give now, sorted; the caller frees
+ *  them. False: no memory. Thread: the one of prepare. */
+HF_MUST_USE bool hf_keystore_contexts(const struct hf_keystore *store, uint64_t **out,
+                                      size_t *out_count);
+
 /** hf_keystore_each tells the difference that hf_keystore_prepare() found, key by key. */
 void hf_keystore_each(const struct hf_keystore *store, hf_keyfile_differ *differ, void *arg);
 

@@ -4,9 +4,13 @@
  * The main thread serves nobody: it owns signals, the key file and the order in which everything
  * begins and ends. Exit status: 0 done, 1 failure at run time or start, 2 options or key file.
  */
+#include "announce.h"
 #include "audit.h"
 #include "control.h"
 #include "daemon.h"
+#include "drain.h"
+#include "expiry.h"
+#include "handover.h"
 #include "keylog.h"
 #include "metrics.h"
 #include "notify.h"
@@ -15,6 +19,8 @@
 #include "respond.h"
 #include "sandbox.h"
 #include "signers.h"
+#include "starter.h"
+#include "takeover.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -33,6 +39,7 @@
 
 #define EXIT_USAGE 2
 #define SIGNAL_ECHO_MS 100
+#define DRAIN_LOOK_MS 200
 
 /* The daemon, and what nobody but the main thread deals with. */
 struct process {
@@ -126,46 +133,6 @@ static bool start_shards(struct hf_daemon *daemon)
     return true;
 }
 
-/* One line, unless shards differ: a limit may have sufficed for some of them only. */
-static void log_io(const struct hf_daemon *daemon)
-{
-    const char *last = NULL;
-    for (uint32_t i = 0; i < daemon->shard_count; i++) {
-        struct hf_log_line line;
-        const struct hf_loop *loop = hf_shard_loop(daemon->shards[i]);
-        if (last != NULL && strcmp(last, hf_loop_io_name(loop)) == 0)
-            continue;
-        last = hf_loop_io_name(loop);
-        hf_log_begin(&line, HF_LOG_NOTICE, HF_LOG_SLOT_UNLIMITED, "io_chosen", NULL);
-        hf_log_text(&line, "io", last);
-        hf_log_text(&line, "because", hf_loop_io_reason(loop));
-        hf_log_number(&line, "from_shard", i);
-        hf_log_end(&line);
-    }
-}
-
-static void log_listener(const struct hf_daemon *daemon, uint32_t index)
-{
-    const struct hf_listener *listener = &daemon->started.listeners[index];
-    const struct hf_daemon_listener *details = &daemon->started.details[index];
-    const struct hf_address *address = &daemon->shared.sockets[index].address;
-    struct hf_log_line line;
-    char suites[HF_SUITES_MAX * 48] = "";
-    size_t used = 0;
-    for (uint8_t i = 0; i < listener->suite_count && used < sizeof(suites); i++)
-        used += (size_t)snprintf(suites + used, sizeof(suites) - used, "%s%s", i > 0 ? "," : "",
-                                 hf_suite_name(listener->suites[i]));
-    hf_log_begin(&line, HF_LOG_NOTICE, HF_LOG_SLOT_UNLIMITED, "listening", NULL);
-    hf_log_text(&line, "transport", listener->transport == HF_TRANSPORT_TLS ? "tls" : "dtls");
-    hf_log_address(&line, "address", address);
-    hf_log_text(&line, "listener", details->name);
-    hf_log_text(&line, "authority", daemon->started.authorities[details->authority_index].name);
-    hf_log_text(&line, "respond", hf_respond_mode_name(details->respond));
-    hf_log_text(&line, "reference_point", hf_reference_point_name(listener->reference_point));
-    hf_log_text(&line, "suites", suites);
-    hf_log_end(&line);
-}
-
 static bool start_metrics(struct process *process)
 {
     struct hf_log_line line;
@@ -173,11 +140,15 @@ static bool start_metrics(struct process *process)
     char error[HF_METRICS_ERROR_MAX];
     if (!process->daemon.started.has_metrics)
         return true;
+    if (process->daemon.started.metrics.port == 0)
+        process->daemon.started.metrics.port =
+            hf_takeover_metrics(process->daemon.shared.takeover);
     if (!hf_metrics_open(&process->metrics, error, &bound, &process->daemon)) {
         hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
         return false;
     }
     hf_log_begin(&line, HF_LOG_NOTICE, HF_LOG_SLOT_UNLIMITED, "listening", NULL);
+    process->daemon.metrics_port = bound.port;
     hf_log_text(&line, "transport", "metrics");
     hf_log_address(&line, "address", &bound);
     hf_log_end(&line);
@@ -202,37 +173,43 @@ static bool start_control(struct process *process)
     return true;
 }
 
-static uint64_t count_keys(const struct hf_daemon *daemon, bool is_warned)
+static bool start_handover(struct process *process)
 {
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < daemon->started.authority_count; i++) {
-        struct hf_authority_counters keys;
-        hf_authority_counters_get(&keys, daemon->shared.authorities[i]);
-        const struct hf_daemon_authority *config = &daemon->started.authorities[i];
-        bool has_keys = config->psk_file[0] != '\0' || config->key_store[0] != '\0';
-        if (keys.keys == 0 && is_warned && has_keys)
-            hf_log_message(HF_LOG_WARNING, "no_keys",
-                           "authority %s holds no key: every handshake with it will fail",
-                           daemon->started.authorities[i].name);
-        sum += keys.keys;
-    }
-    return sum;
+    char error[HF_HANDOVER_ERROR_MAX];
+    struct hf_daemon *daemon = &process->daemon;
+    if (daemon->started.takeover_socket[0] == '\0' ||
+        hf_handover_open(&daemon->handover, error, daemon, &process->sandbox,
+                         daemon->shared.takeover, hf_control_descriptor(process->control)))
+        return true;
+    hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
+    return false;
 }
 
-static void log_ready(const struct hf_daemon *daemon)
+/* Of the associations that were taken over, those whose key is not in the file any more. */
+static void end_gone(const struct hf_daemon *daemon, uint32_t authority_index)
 {
-    struct hf_log_line line;
-    uint64_t keys = count_keys(daemon, true);
-    hf_log_begin(&line, HF_LOG_NOTICE, HF_LOG_SLOT_UNLIMITED, "ready", NULL);
-    hf_log_text(&line, "version", hf_version());
-    hf_log_number(&line, "shards", daemon->shard_count);
-    hf_log_number(&line, "keys", keys);
-    hf_log_text(&line, "config",
-                daemon->started.config_file[0] != '\0' ? daemon->started.config_file : "none");
-    hf_log_text(&line, "user",
-                daemon->started.user[0] != '\0' ? daemon->started.user : "unchanged");
-    hf_log_text(&line, "seccomp", daemon->started.is_seccomp ? "on" : "off");
-    hf_log_end(&line);
+    uint64_t *contexts = NULL;
+    size_t count = 0;
+    if (daemon->shared.takeover == NULL ||
+        !hf_authority_contexts(daemon->shared.authorities[authority_index], &contexts, &count))
+        return;
+    for (uint32_t i = 0; i < daemon->shard_count; i++)
+        (void)hf_shard_end_unkept(daemon->shards[i], authority_index, UINT64_MAX, contexts, count);
+    free(contexts);
+}
+
+/* From here on nobody else serves. */
+static bool take_over(struct hf_daemon *daemon)
+{
+    char error[HF_TAKEOVER_ERROR_MAX];
+    if (!hf_takeover_run(daemon->shared.takeover, error, daemon)) {
+        hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
+        return false;
+    }
+    for (uint32_t i = 0; i < daemon->started.authority_count; i++)
+        end_gone(daemon, i);
+    daemon->is_path_ours = true;
+    return true;
 }
 
 /* Everything that needs a privilege comes before hf_sandbox_drop(). */
@@ -242,7 +219,8 @@ static bool start(struct process *process)
     struct hf_shard_shared *shared = &daemon->shared;
     char error[HF_SANDBOX_ERROR_MAX];
     shared->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (shared->end_fd < 0) {
+    daemon->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (shared->end_fd < 0 || daemon->wake_fd < 0) {
         hf_log_message(HF_LOG_ERROR, "start_failed", "%s", strerror(errno));
         return false;
     }
@@ -254,19 +232,25 @@ static bool start(struct process *process)
     hf_job_cache((uint32_t)daemon->started.chain_cache_max);
     if (!open_keylog(daemon) || !start_shards(daemon))
         return false;
-    log_io(daemon);
+    daemon->are_shards_there = true;
+    hf_announce_io(daemon);
     for (uint32_t i = 0; i < daemon->started.socket_count; i++)
-        log_listener(daemon, i);
-    if (!start_metrics(process) || !start_control(process))
+        hf_announce_listener(daemon, i);
+    if (!start_metrics(process) || !start_control(process) || !start_handover(process))
         return false;
     if (!hf_sandbox_drop(&process->sandbox, error, &daemon->started) ||
         !hf_sandbox_seccomp(error, &daemon->started)) {
         hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
         return false;
     }
-    daemon->state = HF_DAEMON_SERVING;
+    if (!take_over(daemon))
+        return false;
     for (uint32_t i = 0; i < daemon->shard_count; i++)
         hf_shard_serve(daemon->shards[i]);
+    daemon->state = HF_DAEMON_SERVING;
+    hf_takeover_log(shared->takeover);
+    hf_takeover_close(shared->takeover);
+    shared->takeover = NULL;
     return true;
 }
 
@@ -283,6 +267,8 @@ static void reload_on_signal(struct hf_daemon *daemon)
 static void stop_shards(struct hf_daemon *daemon)
 {
     daemon->state = HF_DAEMON_STOPPING;
+    if (daemon->is_handed_over)
+        return; /* the loops are at rest already */
     hf_notify_send("STOPPING=1");
     for (uint32_t i = 0; i < daemon->shard_count; i++)
         hf_shard_stop(daemon->shards[i]);
@@ -324,12 +310,20 @@ static void serve(struct process *process)
     uint32_t ended = 0;
     struct stop stop = {0};
     while (ended < daemon->shard_count) {
-        struct pollfd fds[2] = {{process->signal_fd, POLLIN, 0},
-                                {daemon->shared.end_fd, POLLIN, 0}};
+        struct pollfd fds[3] = {{process->signal_fd, POLLIN, 0},
+                                {daemon->shared.end_fd, POLLIN, 0},
+                                {daemon->wake_fd, POLLIN, 0}};
         struct signalfd_siginfo info;
         eventfd_t count = 0;
-        if (poll(fds, 2, -1) < 0 && errno != EINTR)
+        bool is_draining = daemon->state == HF_DAEMON_DRAINING;
+        if (poll(fds, 3, is_draining ? DRAIN_LOOK_MS : -1) < 0 && errno != EINTR)
             abort();
+        (void)eventfd_read(daemon->wake_fd, &count);
+        if (is_draining && !stop.is_begun && hf_drain_is_over(daemon)) {
+            hf_log_message(HF_LOG_NOTICE, "stopping", "drained: closing associations");
+            stop.is_begun = true;
+            stop_shards(daemon);
+        }
         if (eventfd_read(daemon->shared.end_fd, &count) == 0) {
             ended += (uint32_t)count;
             if (!stop.is_begun)
@@ -360,6 +354,7 @@ static bool finish(struct process *process)
 {
     struct hf_daemon *daemon = &process->daemon;
     bool is_good = true;
+    hf_handover_close(daemon->handover); /* nothing of it goes on behind its back */
     hf_control_close(process->control);
     hf_metrics_close(process->metrics);
     close_keys(daemon); /* no loop runs any more, but a store's thread still knows the shards */
@@ -369,6 +364,8 @@ static bool finish(struct process *process)
         close(daemon->shared.keylog_fd);
     if (daemon->shared.end_fd >= 0)
         close(daemon->shared.end_fd);
+    if (daemon->wake_fd >= 0)
+        close(daemon->wake_fd);
     hf_sessions_close(&daemon->shared.sessions);
     return is_good;
 }
@@ -393,11 +390,17 @@ static void audit_store(const struct hf_daemon *daemon, const char *what, uint32
     hf_audit_end(&line);
 }
 
+/* Also while we take over: what goes then is found among those that have come. */
+static bool can_end(const struct hf_daemon *daemon)
+{
+    return daemon->are_shards_there && daemon->state != HF_DAEMON_STOPPING;
+}
+
 static void end_retired(const uint64_t *contexts, size_t count, uint32_t authority_index, void *arg)
 {
     struct hf_daemon *daemon = arg;
     audit_store(daemon, "removed_or_changed", authority_index, count);
-    for (uint32_t i = 0; daemon->state == HF_DAEMON_SERVING && i < daemon->shard_count; i++)
+    for (uint32_t i = 0; can_end(daemon) && i < daemon->shard_count; i++)
         (void)hf_shard_end_keys(daemon->shards[i], contexts, count);
 }
 
@@ -406,8 +409,14 @@ static void end_unkept(const uint64_t *contexts, size_t count, uint64_t newest,
 {
     struct hf_daemon *daemon = arg;
     audit_store(daemon, "replaced_by", authority_index, count);
-    for (uint32_t i = 0; daemon->state == HF_DAEMON_SERVING && i < daemon->shard_count; i++)
+    for (uint32_t i = 0; can_end(daemon) && i < daemon->shard_count; i++)
         (void)hf_shard_end_unkept(daemon->shards[i], authority_index, newest, contexts, count);
+}
+
+static const uint8_t *context_key(const char *name, void *arg)
+{
+    const struct hf_daemon *daemon = arg;
+    return hf_takeover_context_key(daemon->shared.takeover, name);
 }
 
 static void log_maf(bool is_error, const char *event, const char *text, void *arg)
@@ -436,7 +445,8 @@ static bool open_maf(struct hf_daemon *daemon)
 static bool open_keys(struct process *process)
 {
     struct hf_daemon *daemon = &process->daemon;
-    const struct hf_authority_embedder embedder = {wake_shard, end_retired, end_unkept, daemon};
+    const struct hf_authority_embedder embedder = {wake_shard, end_retired, end_unkept,
+                                                   context_key, daemon};
     for (uint32_t i = 0; i < daemon->started.authority_count; i++) {
         char error[HF_KEYSTORE_ERROR_MAX];
         if (!hf_authority_open(
@@ -453,40 +463,27 @@ static bool open_keys(struct process *process)
     return true;
 }
 
-static bool is_ending(int64_t at_s, uint64_t days, const char *what, const char *authority)
+/* Before keys: the contexts that associations know them by are to stay what they are. */
+static bool find_predecessor(struct hf_daemon *daemon)
 {
-    int64_t now_s = (int64_t)time(NULL);
-    if (at_s == 0 || at_s - now_s > (int64_t)days * 86400)
-        return false;
-    if (at_s <= now_s)
-        hf_log_message(HF_LOG_WARNING, "expiring", "authority %s: the %s has expired", authority,
-                       what);
-    else
-        hf_log_message(HF_LOG_WARNING, "expiring", "authority %s: the %s expires in %lld days",
-                       authority, what, (long long)((at_s - now_s) / 86400));
-    return true;
-}
-
-/* Whether something expires within so many days; all of it is named. */
-static bool warn_expiry(const struct hf_daemon *daemon, uint64_t days)
-{
-    bool is_any = false;
-    for (uint32_t i = 0; i < daemon->started.authority_count; i++) {
-        struct hf_credentials_expiry expiry;
-        const char *name = daemon->started.authorities[i].name;
-        hf_authority_expiry(&expiry, daemon->shared.authorities[i]);
-        is_any |= is_ending(expiry.certificate_s, days, "certificate", name);
-        is_any |= is_ending(expiry.client_ca_s, days, "client-ca", name);
-        is_any |= is_ending(expiry.crl_s, days, "crl", name);
-    }
-    return is_any;
+    char error[HF_TAKEOVER_ERROR_MAX];
+    const struct hf_daemon_config *config = &daemon->started;
+    daemon->is_path_ours = !config->is_takeover;
+    if (!config->is_takeover || config->action != HF_OPTIONS_RUN ||
+        hf_takeover_open(&daemon->shared.takeover, error, config))
+        return true;
+    hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
+    return false;
 }
 
 static bool open_sessions(struct hf_daemon *daemon)
 {
     char error[HF_SESSIONS_ERROR_MAX];
-    if (hf_sessions_open(&daemon->shared.sessions, error, &daemon->started))
+    if (hf_sessions_open(&daemon->shared.sessions, error, &daemon->started)) {
+        if (daemon->started.shared_secrets[0] == '\0') /* a file's are right anyway */
+            hf_takeover_secrets(&daemon->shared.sessions.secrets, daemon->shared.takeover);
         return true;
+    }
     hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
     return false;
 }
@@ -508,20 +505,22 @@ static int check(const struct hf_daemon *daemon)
 {
     uint64_t days = daemon->started.warn_expiry_days;
     hf_log_message(HF_LOG_NOTICE, "checked", "options, configuration and keys are good: %zu keys",
-                   (size_t)count_keys(daemon, false));
-    return days > 0 && warn_expiry(daemon, days) ? EXIT_FAILURE : EXIT_SUCCESS;
+                   (size_t)hf_announce_keys(daemon, false));
+    return days > 0 && hf_expiry_warn(daemon, days) ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 static int serve_to_the_end(struct process *process)
 {
     bool is_good = start(process);
     if (is_good) {
-        log_ready(&process->daemon);
+        hf_announce_ready(&process->daemon);
         hf_notify_send("READY=1");
         serve(process);
     }
     is_good &= finish(process);
-    if (is_good)
+    if (is_good && process->daemon.is_handed_over)
+        hf_log_message(HF_LOG_NOTICE, "stopped", "all associations go on in the new process");
+    else if (is_good)
         hf_log_message(HF_LOG_NOTICE, "stopped", "all associations are closed");
     return is_good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
@@ -535,7 +534,8 @@ static int run(struct process *process)
         hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
         return EXIT_USAGE;
     }
-    if (open_keys(process) && open_sessions(daemon) && check_served(daemon)) {
+    if (find_predecessor(daemon) && open_keys(process) && open_sessions(daemon) &&
+        check_served(daemon)) {
         if (daemon->started.action == HF_OPTIONS_CHECK) {
             status = check(daemon);
         } else if (!hf_audit_open(daemon->started.audit_file)) {
@@ -546,6 +546,8 @@ static int run(struct process *process)
             status = serve_to_the_end(process);
         }
     }
+    hf_takeover_close(daemon->shared.takeover);
+    hf_starter_close(daemon->starter);
     close_keys(daemon);
     hf_sessions_close(&daemon->shared.sessions);
     hf_audit_close();
@@ -563,6 +565,7 @@ int main(int argc, char **argv)
     daemon->argv = argv;
     daemon->shared.keylog_fd = -1;
     daemon->shared.end_fd = -1;
+    daemon->wake_fd = -1;
     daemon->shared.config = &daemon->started;
     daemon->start_s = (int64_t)time(NULL);
     daemon->reloaded_s = daemon->start_s;
@@ -581,6 +584,8 @@ int main(int argc, char **argv)
         return EXIT_SUCCESS;
     }
     daemon->config = *config;
+    if (config->action == HF_OPTIONS_RUN && config->takeover_socket[0] != '\0')
+        daemon->starter = hf_starter_open(argc, argv); /* it keeps what we give up now */
     protect_process();
     process.signal_fd = open_signals();
     if (process.signal_fd < 0 || !hf_pseudonym_salt(config->log_salt) ||

@@ -65,8 +65,11 @@ static enum MHD_Result reply_metrics(struct MHD_Connection *connection,
 static enum MHD_Result reply_ready(struct MHD_Connection *connection,
                                    const struct hf_daemon *daemon)
 {
-    static const char *const names[] = {"starting\n", "ready\n", "stopping\n"};
+    static const char *const names[] = {"starting\n", "ready\n", "draining\n", "stopping\n"};
     enum hf_daemon_state state = daemon->state;
+    /* Until it has taken over, its predecessor serves, at the same address. */
+    if (state == HF_DAEMON_STARTING && daemon->shared.takeover != NULL)
+        state = HF_DAEMON_SERVING;
     return reply_text(connection,
                       state == HF_DAEMON_SERVING ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE,
                       names[state]);

@@ -11,7 +11,9 @@
 #include "keylog.h"
 #include "respond.h"
 #include "signers.h"
+#include "takeover.h"
 
+#include <handover.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
@@ -34,10 +36,12 @@ struct hf_shard {
     pthread_t thread;
     struct hf_loop *loop;
     struct hf_respond *respond;
-    sem_t opened, may_serve, may_close;
+    sem_t opened, may_serve, frozen, may_close;
     bool is_open;
     bool is_served; /* false: close without having run */
+    bool is_left; /* handed over */
     bool has_failed;
+    _Atomic bool has_ended;
     char error[HF_LOOP_ERROR_MAX];
 };
 
@@ -386,6 +390,7 @@ static bool open_loop(struct hf_shard *shard)
     struct hf_quota quotas[HF_QUOTAS_MAX];
     struct hf_loop_config config;
     struct hf_loop_upstream upstreams[HF_LISTENERS_MAX];
+    struct hf_loop_socket sockets[HF_LISTENERS_MAX];
     hf_daemon_config_engine(&engine, quotas, shared->config, shard->index);
     hf_daemon_config_loop(&config, shared->config);
     hf_forward_loop(upstreams, &config, shared->config);
@@ -396,7 +401,10 @@ static bool open_loop(struct hf_shard *shard)
     struct hf_key_source source = {.request = request_key, .cancel = cancel_key, .arg = shard};
     config.engine = &engine;
     config.source = &source;
-    config.sockets = shared->sockets;
+    memcpy(sockets, shared->sockets, sizeof(sockets));
+    config.upstream_fds = hf_takeover_sockets(sockets, shared->config->socket_count,
+                                              shared->takeover, shard->index);
+    config.sockets = sockets;
     config.handlers = (struct hf_loop_handlers){
         .event = handle_event,
         .second = handle_second,
@@ -410,6 +418,20 @@ static bool open_loop(struct hf_shard *shard)
     return status == HF_OK;
 }
 
+/* Until it stops; or, frozen, until it is said how it goes on. */
+static bool run(struct hf_shard *shard)
+{
+    enum hf_status status = HF_WAITING;
+    while ((status = hf_loop_run(shard->loop, shard->error)) == HF_WAITING) {
+        sem_post(&shard->frozen);
+        while (sem_wait(&shard->may_serve) != 0)
+            continue;
+        if (shard->is_left)
+            return true;
+    }
+    return status == HF_OK;
+}
+
 static void *live(void *arg)
 {
     struct hf_shard *shard = arg;
@@ -420,10 +442,12 @@ static void *live(void *arg)
     while (sem_wait(&shard->may_serve) != 0)
         continue;
     if (shard->is_served) {
-        shard->has_failed = hf_loop_run(shard->loop, shard->error) != HF_OK;
+        shard->has_failed = !run(shard);
         if (shard->has_failed)
             hf_log_message(HF_LOG_ERROR, "shard_failed", "shard %u: %s", shard->index,
                            shard->error);
+        shard->has_ended = true;
+        sem_post(&shard->frozen);
         (void)eventfd_write(shard->shared->end_fd, 1);
     }
     while (sem_wait(&shard->may_close) != 0)
@@ -438,6 +462,7 @@ static void free_shard(struct hf_shard *shard)
     hf_ending_close(shard->ending);
     sem_destroy(&shard->opened);
     sem_destroy(&shard->may_serve);
+    sem_destroy(&shard->frozen);
     sem_destroy(&shard->may_close);
     free(shard);
 }
@@ -454,6 +479,7 @@ bool hf_shard_start(struct hf_shard **out, char error[HF_LOOP_ERROR_MAX],
     shard->shared = shared;
     sem_init(&shard->opened, 0, 0);
     sem_init(&shard->may_serve, 0, 0);
+    sem_init(&shard->frozen, 0, 0);
     sem_init(&shard->may_close, 0, 0);
     shard->respond = hf_respond_open(HF_RESPOND_NONE);
     shard->ending = hf_ending_open(shared->config, index);
@@ -485,6 +511,77 @@ void hf_shard_serve(struct hf_shard *shard)
 void hf_shard_stop(struct hf_shard *shard)
 {
     hf_loop_stop(shard->loop);
+}
+
+/* ---- handing over ------------------------------------------------------------------------- */
+
+void hf_shard_freeze(struct hf_shard *shard)
+{
+    hf_loop_freeze(shard->loop);
+}
+
+bool hf_shard_is_frozen(struct hf_shard *shard)
+{
+    while (sem_wait(&shard->frozen) != 0)
+        continue;
+    return !shard->has_ended;
+}
+
+void hf_shard_leave(struct hf_shard *shard)
+{
+    shard->is_left = true;
+    sem_post(&shard->may_serve);
+}
+
+static void start_drain(struct hf_loop *loop, void *arg)
+{
+    (void)arg;
+    hf_loop_drain(loop, true, false);
+}
+
+static void start_drain_and_close(struct hf_loop *loop, void *arg)
+{
+    (void)arg;
+    hf_loop_drain(loop, true, true);
+}
+
+static void end_drain(struct hf_loop *loop, void *arg)
+{
+    (void)arg;
+    hf_loop_drain(loop, false, false);
+}
+
+void hf_shard_drain(struct hf_shard *shard, bool is_draining, bool is_closing)
+{
+    hf_loop_task *task = is_closing ? start_drain_and_close : start_drain;
+    if (!is_draining)
+        task = end_drain;
+    (void)!hf_loop_post(shard->loop, task, NULL);
+}
+
+struct count {
+    uint32_t half_open;
+    sem_t done;
+};
+
+static void count_half_open(struct hf_loop *loop, void *arg)
+{
+    struct hf_counters counters;
+    struct count *count = arg;
+    hf_engine_counters(&counters, hf_loop_engine(loop));
+    count->half_open = counters.handshakes_open;
+    sem_post(&count->done);
+}
+
+uint32_t hf_shard_half_open(struct hf_shard *shard)
+{
+    struct count count = {0};
+    sem_init(&count.done, 0, 0);
+    if (hf_loop_post(shard->loop, count_half_open, &count))
+        while (sem_wait(&count.done) != 0)
+            continue;
+    sem_destroy(&count.done);
+    return count.half_open;
 }
 
 bool hf_shard_close(struct hf_shard *shard)

@@ -9,6 +9,7 @@
 #include "sessions.h"
 
 struct hf_shard;
+struct hf_takeover;
 
 /** What all shards share. Outlives them. */
 struct hf_shard_shared {
@@ -16,6 +17,7 @@ struct hf_shard_shared {
     struct hf_authority *authorities[HF_AUTHORITIES_MAX];
     struct hf_maf *maf; /**< NULL: none is configured */
     struct hf_sessions sessions;
+    struct hf_takeover *takeover; /**< while it starts: whom we take over from; NULL: nobody */
     struct hf_loop_socket sockets[HF_LISTENERS_MAX]; /**< with the ports the kernel chose */
     int keylog_fd;                                   /**< -1: none */
     struct hf_shard *const *shards; /**< all that were started, by index */
@@ -27,11 +29,25 @@ struct hf_shard_shared {
 HF_MUST_USE bool hf_shard_start(struct hf_shard **out, char error[HF_LOOP_ERROR_MAX],
                                 struct hf_shard_shared *shared, uint32_t index);
 
-/** hf_shard_serve lets the loop run. */
+/** hf_shard_serve lets the loop run, or go on after hf_shard_freeze(). */
 void hf_shard_serve(struct hf_shard *shard);
 
 /** hf_shard_stop asks the loop to end; `shared->end_fd` tells when it has. */
 void hf_shard_stop(struct hf_shard *shard);
+
+/** hf_shard_freeze has the loop fall silent; hf_shard_is_frozen waits until it has. False: it has
+ *  ended instead. While it is silent, its loop and engine are the caller's. */
+void hf_shard_freeze(struct hf_shard *shard);
+HF_MUST_USE bool hf_shard_is_frozen(struct hf_shard *shard);
+
+/** hf_shard_leave ends one that is frozen; no peer hears of it. */
+void hf_shard_leave(struct hf_shard *shard);
+
+/** hf_shard_drain is hf_loop_drain(), soon. Thread: any. */
+void hf_shard_drain(struct hf_shard *shard, bool is_draining, bool is_closing);
+
+/** hf_shard_half_open gives how many handshakes are under way now. Thread: any but a shard's. */
+uint32_t hf_shard_half_open(struct hf_shard *shard);
 
 /** hf_shard_close ends the thread (of a shard that was stopped or never served) and frees all.
  *  Returns false when the loop had failed; the reason has been logged. */

@@ -19,15 +19,18 @@ HANDFASTCTL = None
 class Daemon(process_test.Daemon):
     """A daemon with a configuration file and a control socket."""
 
-    def __init__(self, directory, text=GOOD, keys=f"dev:{KEY}:/in-cse/Cdev\n", options=()):
+    def __init__(self, directory, text=GOOD, keys=f"dev:{KEY}:/in-cse/Cdev\n", options=(),
+                 notify=False, owner=None):
         self.directory = directory
         self.socket = os.path.join(directory, "control")
         self.config_file = os.path.join(directory, "handfastd.conf")
         self.key_file = os.path.join(directory, "keys")
         write_keys(self.key_file, keys)
+        if owner is not None:
+            os.chown(self.key_file, owner, owner)
         self.write_config(text)
         environment = {k: v for k, v in os.environ.items()
-                       if k not in ("JOURNAL_STREAM", "NOTIFY_SOCKET")}
+                       if k != "JOURNAL_STREAM" and (notify or k != "NOTIFY_SOCKET")}
         if "seccomp = yes" in text:  # the leak check traces its own process
             environment["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
         self.process = subprocess.Popen(
