@@ -54,26 +54,27 @@ static const struct hf_path_key *key_at(const struct hf_table *table, uint32_t i
     return (const struct hf_path_key *)(const void *)(record + table->key_offset);
 }
 
-static uint64_t hash_of(const struct hf_table *table, const struct hf_path_key *key)
+static uint32_t tag_of(const struct hf_table *table, const struct hf_path_key *key)
 {
-    return hf_siphash(table->siphash_key, key, sizeof *key);
+    return (uint32_t)hf_siphash(table->siphash_key, key, sizeof *key);
 }
 
-static uint32_t home_of(uint64_t hash, uint32_t size)
+/** From the tag alone, so that nothing that is moved costs a look at its record. */
+static uint32_t home_of(uint32_t tag, uint32_t size)
 {
-    return (uint32_t)hash & (size - 1);
+    return tag & (size - 1);
 }
 
 /** The slot of `key` within one region, NULL when it is not there. */
 static struct hf_table_slot *slot_in(const struct hf_table *table, struct hf_table_slot *slots,
-                                     uint32_t size, uint64_t hash, const struct hf_path_key *key)
+                                     uint32_t size, uint32_t tag, const struct hf_path_key *key)
 {
-    uint32_t at = home_of(hash, size);
+    uint32_t at = home_of(tag, size);
     for (uint32_t probe = 0; probe < HF_TABLE_PROBES_MAX; probe++, at = (at + 1) & (size - 1)) {
         struct hf_table_slot *slot = &slots[at];
         if (slot->index == 0)
             return NULL;
-        if (slot->tag == (uint32_t)(hash >> 32) &&
+        if (slot->tag == tag &&
             hf_bytes_equal_public(key_at(table, slot->index - 1), key, sizeof *key))
             return slot;
     }
@@ -82,10 +83,10 @@ static struct hf_table_slot *slot_in(const struct hf_table *table, struct hf_tab
 
 static struct hf_table_slot *slot_of(const struct hf_table *table, const struct hf_path_key *key)
 {
-    uint64_t hash = hash_of(table, key);
-    struct hf_table_slot *slot = slot_in(table, table->slots, table->size, hash, key);
+    uint32_t tag = tag_of(table, key);
+    struct hf_table_slot *slot = slot_in(table, table->slots, table->size, tag, key);
     if (!slot && table->old)
-        slot = slot_in(table, table->old, table->old_size, hash, key);
+        slot = slot_in(table, table->old, table->old_size, tag, key);
     return slot;
 }
 
@@ -95,12 +96,12 @@ uint32_t hf_table_find(const struct hf_table *table, const struct hf_path_key *k
     return slot ? slot->index - 1 : UINT32_MAX;
 }
 
-static bool put(struct hf_table *table, uint64_t hash, uint32_t index)
+static bool put(struct hf_table *table, uint32_t tag, uint32_t index)
 {
-    uint32_t at = home_of(hash, table->size);
+    uint32_t at = home_of(tag, table->size);
     for (uint32_t probe = 0; probe < HF_TABLE_PROBES_MAX; probe++) {
         if (table->slots[at].index == 0) {
-            table->slots[at] = (struct hf_table_slot){(uint32_t)(hash >> 32), index + 1};
+            table->slots[at] = (struct hf_table_slot){tag, index + 1};
             return true;
         }
         at = (at + 1) & (table->size - 1);
@@ -109,12 +110,11 @@ static bool put(struct hf_table *table, uint64_t hash, uint32_t index)
 }
 
 /** Empties slot `at` of a region and closes the gap behind it (backward shift). */
-static void take_out(const struct hf_table *table, struct hf_table_slot *slots, uint32_t size,
-                     uint32_t at)
+static void take_out(struct hf_table_slot *slots, uint32_t size, uint32_t at)
 {
     uint32_t gap = at;
     for (uint32_t next = (at + 1) & (size - 1); slots[next].index; next = (next + 1) & (size - 1)) {
-        uint32_t home = home_of(hash_of(table, key_at(table, slots[next].index - 1)), size);
+        uint32_t home = home_of(slots[next].tag, size);
         if (((next - home) & (size - 1)) >= ((next - gap) & (size - 1))) {
             slots[gap] = slots[next];
             gap = next;
@@ -137,14 +137,14 @@ static void move_some(struct hf_table *table, uint32_t moves)
             table->old = NULL;
             return;
         }
-        uint32_t index = table->old[table->old_at].index;
-        if (index == 0) {
+        struct hf_table_slot slot = table->old[table->old_at];
+        if (slot.index == 0) {
             table->old_at++;
             continue;
         }
-        if (!put(table, hash_of(table, key_at(table, index - 1)), index - 1))
+        if (!put(table, slot.tag, slot.index - 1))
             return; /* looked up in the old region for as long as it takes */
-        take_out(table, table->old, table->old_size, table->old_at);
+        take_out(table->old, table->old_size, table->old_at);
     }
 }
 
@@ -163,12 +163,12 @@ static bool grow(struct hf_table *table)
 
 bool hf_table_insert(struct hf_table *table, uint32_t index)
 {
-    uint64_t hash = hash_of(table, key_at(table, index));
+    uint32_t tag = tag_of(table, key_at(table, index));
     move_some(table, HF_TABLE_MOVES);
     if (table->count >= full_at(table->size))
         (void)grow(table);
     /* A cluster as long as all probes comes up before the region is full, now and then. */
-    if (!put(table, hash, index) && !(grow(table) && put(table, hash, index)))
+    if (!put(table, tag, index) && !(grow(table) && put(table, tag, index)))
         return false;
     table->count++;
     return true;
@@ -188,8 +188,8 @@ void hf_table_remove(struct hf_table *table, uint32_t index)
         return;
     bool is_old = table->old && slot >= table->old && slot < table->old + table->old_size;
     if (is_old)
-        take_out(table, table->old, table->old_size, (uint32_t)(slot - table->old));
+        take_out(table->old, table->old_size, (uint32_t)(slot - table->old));
     else
-        take_out(table, table->slots, table->size, (uint32_t)(slot - table->slots));
+        take_out(table->slots, table->size, (uint32_t)(slot - table->slots));
     table->count--;
 }

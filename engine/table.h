@@ -21,7 +21,7 @@ struct hf_path_key {
 _Static_assert(sizeof(struct hf_path_key) == 24, "hashed as bytes");
 
 struct hf_table_slot {
-    uint32_t tag;   /**< upper half of the hash */
+    uint32_t tag;   /**< lower half of the hash: home, and what tells neighbours apart */
     uint32_t index; /**< record index + 1, 0: empty */
 };
 

@@ -212,6 +212,7 @@ int main(int argc, char **argv)
     save_finished();
     fuzz_corpus_handshakes();
     fuzz_corpus_chains();
+    fuzz_corpus_duels();
     fuzz_corpus_transfers();
     return 0;
 }

@@ -15,6 +15,9 @@ void fuzz_corpus_handshakes(void);
 /** fuzz_corpus_chains writes those of chain, raw_key, crl and trust, with new keys each time. */
 void fuzz_corpus_chains(void);
 
+/** fuzz_corpus_duels writes those of client_dtls, client_tls, certificate and ticket. */
+void fuzz_corpus_duels(void);
+
 /** fuzz_corpus_transfers writes those of the target transfer. */
 void fuzz_corpus_transfers(void);
 

@@ -21,7 +21,10 @@
 #define HF_LOAD_DEVICES_MAX 16000000
 #define HF_LOAD_CREDENTIALS_MAX 63 /* a dialer each, and one for keys */
 #define HF_LOAD_FAILURES_MAX 48
-#define HF_LOAD_CLOSE_US_MAX 200000 /* how long the server's close_notify is waited for */
+/* How long the server's close_notify is waited for: in a measurement a place must not be taken for
+ * long, in a population each answer counts. */
+#define HF_LOAD_CLOSE_US_MAX 200000
+#define HF_LOAD_PART_US_MAX 10000000
 #define HF_LOAD_ROWS_MAX 100000
 #define HF_LOAD_WINDOW 256 /* devices that wait for what they have said at once */
 

@@ -146,9 +146,10 @@ void hf_load_turn_end(struct hf_load *load)
 
 static void expire_closing(struct hf_load *load)
 {
+    uint64_t wait_us = load->is_ending ? HF_LOAD_PART_US_MAX : HF_LOAD_CLOSE_US_MAX;
     while (load->closing_count > 0) {
         struct hf_load_device *device = &load->devices[load->closing[load->closing_head]];
-        bool is_late = load->now_us - device->begun_us > HF_LOAD_CLOSE_US_MAX;
+        bool is_late = load->now_us - device->begun_us > wait_us;
         if (device->state == HF_LOAD_CLOSING && !is_late && load->closing_count < CLOSING_MAX / 2)
             return;
         load->closing_head = (load->closing_head + 1) % CLOSING_MAX;

@@ -3,6 +3,8 @@
  */
 #include "association.h"
 #include "identity.h"
+#include "proof.h"
+#include "recall.h"
 #include "stream.h"
 #include "world.h"
 
@@ -13,8 +15,12 @@
 #endif
 #endif
 
+#define IDENTITY_CLASS_SHIFT 30 /* of identity.c: which pool a block is of */
+
 struct totals {
     uint32_t live, open, half_open, parked, streams, identities, in_table, timers, queued, spoiled;
+    uint32_t proofs; /* of handshakes */
+    uint32_t small_identities, mac_keys;
 };
 
 static void audit_links(const struct hf_engine *engine, const struct hf_association *association,
@@ -45,8 +51,31 @@ static void audit_handshake(struct totals *totals, const struct hf_engine *engin
     FUZZ_CHECK(handshake->assembly.range_count <= HF_RANGES_MAX);
     FUZZ_CHECK(association->timer.prev != 0); /* its end is certain */
     totals->half_open++;
-    totals->parked += handshake->pending != HF_PENDING_NONE;
+    totals->parked +=
+        handshake->pending != HF_PENDING_NONE && handshake->pending != HF_PENDING_JOB;
     totals->spoiled += handshake->is_spoiled;
+    if (handshake->proof == HF_NONE)
+        return;
+    totals->proofs++;
+    FUZZ_CHECK(handshake->proof < engine->proofs.touched);
+    FUZZ_CHECK(hf_proof_of(engine, handshake)->handshake == association->handshake);
+}
+
+/* Those without a handshake have their job away, or in the ring. */
+static void audit_proofs(const struct totals *totals, const struct hf_engine *engine)
+{
+    uint32_t bound = 0, orphans = 0;
+    for (uint32_t i = 0; i < engine->proofs.touched; i++) {
+        const struct hf_proof *proof = hf_pool_at(&engine->proofs, i);
+        if (proof->handshake != HF_NONE)
+            bound++;
+        else if (proof->is_away || proof->is_queued)
+            orphans++;
+        else /* given back: wiped */
+            FUZZ_CHECK(!proof->credential && !proof->trust && proof->job.parts == 0);
+    }
+    FUZZ_CHECK(bound == totals->proofs);
+    FUZZ_CHECK(bound + orphans == engine->proofs.used);
 }
 
 static void audit_association(struct totals *totals, const struct hf_engine *engine, uint32_t index)
@@ -68,8 +97,13 @@ static void audit_association(struct totals *totals, const struct hf_engine *eng
         FUZZ_CHECK(association->timer.prev != 0); /* a partial record has a deadline */
         totals->streams++;
     }
-    for (uint32_t at = association->identity; at != HF_NONE; totals->identities++)
-        memcpy(&at, hf_pool_at(&engine->identities, at), sizeof at);
+    totals->mac_keys += association->mac_keys != HF_NONE;
+    uint32_t at = association->identity;
+    if (at != HF_NONE && at >> IDENTITY_CLASS_SHIFT != 0)
+        totals->small_identities++;
+    else
+        for (; at != HF_NONE; totals->identities++)
+            memcpy(&at, hf_pool_at(&engine->identities, at), sizeof at);
     hf_identity_copy(&info, engine, association->identity);
     const struct hf_handshake *handshake = hf_handshake_of(engine, association);
     if (!hf_is_datagram(association) || (handshake && handshake->predecessor != HF_NONE))
@@ -114,12 +148,18 @@ void fuzz_audit(const struct fuzz_world *world)
     for (uint32_t i = 0; i < engine->associations.touched; i++)
         audit_association(&totals, engine, i);
     audit_lists(&totals, engine);
+    audit_proofs(&totals, engine);
     audit_tables(&totals, engine);
     FUZZ_CHECK(totals.live == engine->associations.used);
     FUZZ_CHECK(totals.open == counters.associations);
     FUZZ_CHECK(totals.half_open == counters.handshakes_open);
     FUZZ_CHECK(totals.parked == counters.parked);
+    uint32_t small_used = 0;
+    for (size_t i = 0; i < HF_SMALL_IDENTITIES; i++)
+        small_used += engine->small_identities[i].used;
     FUZZ_CHECK(totals.identities == engine->identities.used);
+    FUZZ_CHECK(totals.small_identities == small_used);
+    FUZZ_CHECK(totals.mac_keys == engine->mac_keys.used);
     FUZZ_CHECK(totals.streams + engine->streams_spent_count == counters.stream_buffers);
     FUZZ_CHECK(totals.timers == engine->wheel.armed);
     FUZZ_CHECK(engine->answers_count <= engine->answers_max);
@@ -153,8 +193,16 @@ static void fence_slot(const struct hf_engine *engine, const uint8_t *slot, bool
     fence(slot + sizeof(struct hf_handshake), slot + layout->identity, is_up);
     fence(slot + layout->identity + engine->config.identity_len_max, slot + layout->kept, is_up);
     fence(slot + layout->kept + layout->kept_max, slot + layout->message, is_up);
-    fence(slot + layout->message + engine->config.message_len_max + 4, slot + layout->stride,
+    size_t session_len = engine->config.dialer_count > 0 ? HF_RECALL_LEN : 0;
+    fence(slot + layout->message + engine->config.message_len_max + 4, slot + layout->session,
           is_up);
+    fence(slot + layout->session + session_len, slot + layout->stride, is_up);
+}
+
+static void fence_proof(const struct hf_engine *engine, const uint8_t *slot, bool is_up)
+{
+    fence(slot + sizeof(struct hf_proof),
+          slot + engine->proofs.stride - engine->config.message_len_max, is_up);
 }
 #endif
 
@@ -163,10 +211,12 @@ void fuzz_audit_fence(const struct fuzz_world *world, bool is_up)
 #ifdef FUZZ_FENCED
     const struct hf_engine *engine = world->engine;
     const struct hf_outbox *outbox = &engine->outbox;
-    const struct hf_pool *pools[] = {&engine->associations, &engine->handshakes,
+    const struct hf_pool *pools[] = {&engine->associations, &engine->handshakes, &engine->proofs,
                                      &engine->identities, &engine->streams};
     for (uint32_t i = 0; i < engine->handshakes.count; i++)
         fence_slot(engine, (const uint8_t *)hf_handshake_at(engine, i), is_up);
+    for (uint32_t i = 0; i < engine->proofs.count; i++)
+        fence_proof(engine, hf_pool_at(&engine->proofs, i), is_up);
     for (size_t i = 0; i < sizeof pools / sizeof pools[0]; i++)
         fence_tail(pools[i]->slots, pools[i]->stride * pools[i]->count, is_up);
     fence_tail(engine, sizeof *engine, is_up);

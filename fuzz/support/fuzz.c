@@ -89,9 +89,11 @@ uint64_t fuzz_random_swap(uint64_t state)
     return former;
 }
 
-void fuzz_forge(uint32_t mask)
+uint32_t fuzz_forge(uint32_t mask)
 {
+    uint32_t former = forge_mask;
     forge_mask = mask;
+    return former;
 }
 
 void fuzz_plain_front(uint8_t out[FUZZ_PLAIN_FRONT_LEN])

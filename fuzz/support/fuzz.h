@@ -62,8 +62,9 @@ void fuzz_random_restart(uint64_t stream);
 /** fuzz_random_swap goes on with another stream where it stood, and gives where this one stands. */
 uint64_t fuzz_random_swap(uint64_t state);
 
-/** fuzz_forge has coming calls of hf_record_open() fail: bit 0 the next, bit 1 the one after ... */
-void fuzz_forge(uint32_t mask);
+/** fuzz_forge has coming calls of hf_record_open() fail: bit 0 the next, bit 1 the one after ...
+ *  Gives what was left of the mask before. */
+uint32_t fuzz_forge(uint32_t mask);
 
 #define FUZZ_PLAIN_MAGIC "hfplain:"
 #define FUZZ_PLAIN_MAGIC_LEN 8

@@ -32,6 +32,18 @@ bool fuzz_scarce_hit(void)
     return is_hit;
 }
 
+size_t fuzz_scarce_pause(void)
+{
+    size_t left = left_count;
+    left_count = SIZE_MAX;
+    return left;
+}
+
+void fuzz_scarce_resume(size_t left)
+{
+    left_count = left;
+}
+
 static bool may_allocate(void)
 {
     if (left_count == SIZE_MAX || left_count-- > 0)

@@ -14,4 +14,8 @@ void fuzz_scarce(size_t left);
 /** fuzz_scarce_hit tells whether one has failed since. */
 bool fuzz_scarce_hit(void);
 
+/** fuzz_scarce_pause lets everything succeed, and gives what fuzz_scarce_resume() goes on with. */
+size_t fuzz_scarce_pause(void);
+void fuzz_scarce_resume(size_t left);
+
 #endif

@@ -67,6 +67,7 @@ static void watch_end(struct fuzz_world *world, struct fuzz_peer *peer,
 static void watch_event(struct fuzz_world *world, const struct hf_event *event)
 {
     FUZZ_CHECK(event->association >> 56 == world->config.shard_index);
+    FUZZ_CHECK(event->is_client == world->is_client);
     struct fuzz_peer *peer = fuzz_watch_peer(world, event->association);
     switch (event->kind) {
     case HF_EVENT_ESTABLISHED:
@@ -89,7 +90,12 @@ static void watch_event(struct fuzz_world *world, const struct hf_event *event)
         watch_end(world, peer, event);
         break;
     case HF_EVENT_MOVED:
-    case HF_EVENT_SESSION: /* a client's: nobody dials here */
+        FUZZ_CHECK(peer->life == FUZZ_OPEN);
+        break;
+    case HF_EVENT_SESSION:
+        FUZZ_CHECK(world->is_client && peer->life == FUZZ_OPEN);
+        FUZZ_CHECK(event->data.len > 0 && event->data.len <= HF_SESSION_MAX);
+        fuzz_touch(event->data);
         break;
     case HF_EVENT_KEYLOG:
         FUZZ_CHECK(world->config.keylog && peer->life == FUZZ_NEW);
@@ -145,6 +151,7 @@ static void watch_datagram(struct fuzz_world *world, const struct hf_output *out
         output->association ? fuzz_watch_peer(world, output->association) : NULL;
     struct hf_reader reader = hf_reader_of(output->data);
     FUZZ_CHECK(output->data.len > 0 && output->listener_index == FUZZ_LISTENER_DTLS);
+    FUZZ_CHECK(output->is_client == world->is_client && (peer || !world->is_client));
     while (reader.len > 0) {
         uint8_t type = hf_reader_u8(&reader);
         uint16_t version = hf_reader_u16(&reader);

@@ -73,7 +73,8 @@ static void on_request(struct hf_engine *engine, const struct hf_request *reques
     FUZZ_CHECK(engine == world->engine);
     FUZZ_CHECK(world->question_count < FUZZ_TICKETS);
     FUZZ_CHECK(request->psk_identity.len <= world->config.identity_len_max);
-    FUZZ_CHECK(request->psk_identity.len > 0);
+    FUZZ_CHECK(request->psk_identity.len > 0 || request->kind != HF_REQUEST_KEY);
+    FUZZ_CHECK(request->is_client == world->is_client);
     FUZZ_CHECK(request->session_hash.len == 0 || request->session_hash.len == HF_SHA256_LEN);
     FUZZ_CHECK(hf_suite_name(request->suite) != NULL);
     fuzz_touch(request->psk_identity);
@@ -92,11 +93,13 @@ static void on_request(struct hf_engine *engine, const struct hf_request *reques
     if (!world->is_prompt)
         return;
     struct fuzz_reply reply = world->reply;
-    if (request->kind == HF_REQUEST_IDENTITY) {
+    if (request->kind != HF_REQUEST_KEY) {
         reply.secret_len = 0;
         if (reply.kind < HF_ANSWER_REFUSED)
             reply.kind = HF_ANSWER_IDENTITY;
     }
+    if (request->kind == HF_REQUEST_SESSION && world->is_session_refused)
+        reply.kind = HF_ANSWER_REFUSED;
     fuzz_world_answer(world, world->question_count - 1, &reply);
 }
 
@@ -131,6 +134,14 @@ static void configure_listeners(struct fuzz_world *world, struct fuzz_input *inp
         memset(listener->psk_hint, 'h', listener->psk_hint_len);
         listener->datagram_len_max = bits & 16 ? 256 : (bits & 32 ? 4096 : 1200);
         listener->suite_count = bits & 64 ? 1 : 4;
+    }
+    for (int i = 0; i < 2; i++) {
+        struct hf_dialer *dialer = &world->dialers[i];
+        hf_dialer_init(dialer, world->listeners[i].transport);
+        dialer->encrypt_then_mac = !(bits & 1);
+        dialer->extended_master_secret_needed = bits & 2;
+        dialer->max_fragment_len = bits & 4 ? (bits & 8 ? 512 : 4096) : 0;
+        dialer->datagram_len_max = world->listeners[i].datagram_len_max;
     }
     world->config.listeners = world->listeners;
     world->config.listener_count = 2;
@@ -185,6 +196,9 @@ void fuzz_world_config(struct fuzz_world *world, struct fuzz_input *input)
 void fuzz_world_open(struct fuzz_world *world)
 {
     const struct hf_key_source source = {on_request, on_cancel, world};
+    world->config.listener_count = world->is_client ? 0 : 2;
+    world->config.dialers = world->dialers;
+    world->config.dialer_count = world->is_client ? 2 : 0;
     fuzz_random_restart(1);
     fuzz_forge(0);
     world->now_us = 1000000;
@@ -238,6 +252,7 @@ void fuzz_world_datagram(struct fuzz_world *world, uint8_t path, struct hf_bytes
     struct hf_datagram datagram = {
         .path = fuzz_world_path(path % FUZZ_PATHS),
         .listener_index = FUZZ_LISTENER_DTLS,
+        .is_client = world->is_client,
         .ecn = path & 3,
         .data = lend(world, bytes),
         .len = bytes.len,
@@ -277,7 +292,10 @@ void fuzz_world_squeeze(struct fuzz_world *world, uint32_t left)
 void fuzz_world_turn(struct fuzz_world *world, uint64_t ahead_us)
 {
     hf_engine_end_turn(world->engine);
-    hf_engine_run_jobs(world->engine);
+    if (world->run_jobs)
+        world->run_jobs(world);
+    else
+        hf_engine_run_jobs(world->engine);
     fuzz_watch_events(world, SIZE_MAX);
     fuzz_watch_outputs(world, SIZE_MAX);
     fuzz_audit(world);
@@ -313,7 +331,7 @@ static void wait_out(struct fuzz_world *world)
     FUZZ_CHECK(world->engine->handshakes.used == 0);
 }
 
-static void close_all(struct fuzz_world *world)
+static void close_each(struct fuzz_world *world)
 {
     const struct hf_engine *engine = world->engine;
     for (uint32_t i = 0; i < engine->associations.touched; i++) {
@@ -324,24 +342,30 @@ static void close_all(struct fuzz_world *world)
     }
 }
 
+void fuzz_world_end_all(struct fuzz_world *world)
+{
+    close_each(world);
+    /* Where events are few, an end waits for room; stream buffers go back with the next turn. */
+    fuzz_world_turn(world, 0);
+    fuzz_world_turn(world, 0);
+    for (int i = 0; i < 32 && world->engine->associations.used > 0; i++)
+        fuzz_world_turn(world, HF_TICK_US);
+}
+
 void fuzz_world_close(struct fuzz_world *world)
 {
     struct hf_counters counters;
     fuzz_world_quiesce(world);
     if (world->is_patient)
         wait_out(world);
-    close_all(world);
-    /* Where events are few, an end waits for room; stream buffers go back with the next turn. */
-    fuzz_world_turn(world, 0);
-    fuzz_world_turn(world, 0);
-    for (int i = 0; i < 32 && world->engine->associations.used > 0; i++)
-        fuzz_world_turn(world, HF_TICK_US);
+    fuzz_world_end_all(world);
     fuzz_world_turn(world, 0);
     if (fuzz_is_canary() && world->established_count > 0)
         (void)hf_pool_take(&world->engine->handshakes); /* a leak, which has to be found */
     hf_engine_counters(&counters, world->engine);
     FUZZ_CHECK(counters.associations == 0 && counters.handshakes_open == 0);
     FUZZ_CHECK(counters.parked == 0 && counters.stream_buffers == 0);
+    FUZZ_CHECK(counters.proofs_open == 0);
     FUZZ_CHECK(counters.events_pending == 0);
     FUZZ_CHECK(world->engine->associations.used == 0);
     FUZZ_CHECK(world->engine->identities.used == 0);

@@ -50,10 +50,13 @@ struct fuzz_world;
 typedef void fuzz_see_event(struct fuzz_world *world, const struct hf_event *event);
 typedef void fuzz_see_output(struct fuzz_world *world, const struct hf_output *output);
 typedef void fuzz_see_request(struct fuzz_world *world, const struct hf_request *request);
+typedef void fuzz_run_jobs(struct fuzz_world *world);
 
 struct fuzz_world {
     struct hf_config config;
     struct hf_listener listeners[2];
+    struct hf_dialer dialers[2]; /* of the listeners' indices; `is_client`: in their place */
+    bool is_client;
     struct hf_engine *engine;
     uint64_t now_us;
     int64_t wall_s;
@@ -61,6 +64,7 @@ struct fuzz_world {
     bool is_patient;    /* in the end, handshakes are left to their timers */
 
     bool is_prompt; /* the source answers within the question */
+    bool is_session_refused; /* whatever it answers otherwise */
     struct fuzz_reply reply;
     struct fuzz_question questions[FUZZ_TICKETS];
     size_t question_count;
@@ -81,6 +85,7 @@ struct fuzz_world {
     fuzz_see_event *see_event; /* for a target that wants more; may be NULL */
     fuzz_see_output *see_output;
     fuzz_see_request *see_request;
+    fuzz_run_jobs *run_jobs; /* NULL: all of them, at once */
     void *arg;
 };
 
@@ -120,6 +125,9 @@ void fuzz_world_turn(struct fuzz_world *world, uint64_t ahead_us);
 
 /** fuzz_world_quiesce turns without time passing until nothing more happens. */
 void fuzz_world_quiesce(struct fuzz_world *world);
+
+/** fuzz_world_end_all ends all associations. */
+void fuzz_world_end_all(struct fuzz_world *world);
 
 /** fuzz_world_close ends all associations, checks that nothing is left of them, and the engine. */
 void fuzz_world_close(struct fuzz_world *world);

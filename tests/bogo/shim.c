@@ -13,15 +13,25 @@
 #define FILE_LEN_MAX (1u << 20)
 #define EXPORT_LEN_MAX 256
 #define WALL_S 1700000000
+#define TICK_US 10000 /* the engine's timers are so coarse */
+#define DEADLINE_US UINT64_C(3600000000) /* of a handshake: beyond all retransmissions */
 
 struct shim {
-    struct shim_flags flags;
+    struct shim_flags flags; /* of this connection */
+    bool is_resumption;
     struct shim_wire wire;
     struct hf_engine *engine;
     struct hf_credential *credential;
     struct hf_trust *trust;
     hf_association_id association;
     struct hf_path path;
+    uint64_t timeout_us; /* when a flight ought to be sent again; UINT64_MAX: never; 0: any time */
+    /* What goes on from one connection to the next. */
+    struct hf_session_cache *cache;
+    struct hf_shared_secrets secrets;
+    uint8_t session[HF_SESSION_MAX];
+    size_t session_len;
+    int64_t wall_s;
     bool is_established, is_over, is_peer_closed, is_failed;
     struct hf_failure failure;
 };
@@ -93,6 +103,8 @@ static int open_credentials(struct shim *shim)
     hf_trust_source_init(&source);
     source.anchors_pem = read_file(flags->trust_cert);
     source.flavours = HF_FLAVOUR_CSE_ID;
+    if (flags->chain_len_max > 0)
+        source.chain_len_max = flags->chain_len_max;
     if (flags->is_raw && flags->trust_cert != NULL) { /* a file of pins */
         source.raw_keys = source.anchors_pem;
         source.anchors_pem = (struct hf_bytes){NULL, 0};
@@ -155,6 +167,7 @@ static void fill_dialer(struct hf_dialer *dialer, const struct shim *shim)
     dialer->x509 = flags->is_raw ? NULL : shim->credential;
     dialer->raw = flags->is_raw ? shim->credential : NULL;
     dialer->trust = shim->trust;
+    dialer->sessions = !flags->has_no_ticket;
 }
 
 static bool open_engine(struct shim *shim)
@@ -175,6 +188,10 @@ static bool open_engine(struct shim *shim)
     config.dialers = &dialer;
     config.listener_count = config.dialer_count = 1;
     config.cookie_us_max = UINT64_C(86400000000);
+    config.handshake_us_max = DEADLINE_US;
+    config.sessions = shim->cache;
+    config.tickets = !shim->flags.has_no_ticket;
+    config.secrets = shim->secrets;
     if (shim->flags.initial_timeout_ms != 0)
         config.retransmit_us_initial = UINT64_C(1000) * shim->flags.initial_timeout_ms;
     enum hf_status status = hf_engine_open(&shim->engine, &config, &source);
@@ -187,7 +204,7 @@ static bool open_engine(struct shim *shim)
 
 static void begin_turn(struct shim *shim)
 {
-    hf_engine_begin_turn(shim->engine, shim->wire.now_us, WALL_S);
+    hf_engine_begin_turn(shim->engine, shim->wire.now_us, shim->wall_s);
 }
 
 static void echo(struct shim *shim, struct hf_bytes data)
@@ -211,6 +228,35 @@ static bool check_server_name(struct shim *shim, const struct hf_association_inf
         return fail(shim, "a server name came");
     if (expected != NULL && strcmp(expected, info->server_name) != 0)
         return fail(shim, "another server name came");
+    return true;
+}
+
+/* Whether this was resumed, as a connection after the first one ought to be. */
+static bool check_session(struct shim *shim, const struct hf_association_info *info)
+{
+    const struct shim_flags *flags = &shim->flags;
+    bool is_expected = shim->is_resumption && !flags->is_session_miss_expected;
+    if (info->is_resumed != is_expected)
+        return fail(shim, info->is_resumed ? "a session was resumed" : "no session was resumed");
+    if (flags->expect_signature_algorithm != 0 && flags->expect_signature_algorithm != 0x0403)
+        return fail(shim, "the peer signs with ECDSA and SHA-256 only");
+    return true;
+}
+
+/* A session is emitted right behind ESTABLISHED: all there is to it is known at the end. Its first
+ * octets are a version and the length of its ID. */
+static bool check_no_session(struct shim *shim)
+{
+    const struct shim_flags *flags = &shim->flags;
+    bool has_id = shim->session_len > 1 && shim->session[1] > 0;
+    if (flags->is_server || !shim->is_established)
+        return true;
+    if (flags->is_no_session_expected && shim->session_len > 0)
+        return fail(shim, "a session came");
+    if (flags->is_session_id_expected && !has_id)
+        return fail(shim, "no session with an ID came");
+    if (flags->is_no_session_id_expected && has_id)
+        return fail(shim, "a session with an ID came");
     return true;
 }
 
@@ -246,7 +292,7 @@ static void take_established(struct shim *shim, hf_association_id association)
     shim->association = association;
     shim->is_established = true;
     if (hf_engine_association_info(&info, shim->engine, association) != HF_OK ||
-        !check_server_name(shim, &info))
+        !check_server_name(shim, &info) || !check_session(shim, &info))
         return;
     if (flags->is_ems_expected && !info.extended_master_secret)
         fail(shim, "no extended master secret");
@@ -281,30 +327,37 @@ static void take_event(struct shim *shim, const struct hf_event *event)
         shim->is_peer_closed |= event->failure.status == HF_E_CLOSED_BY_PEER;
         shim->failure = event->failure;
         break;
+    case HF_EVENT_SESSION:
+        memcpy(shim->session, event->data.data, event->data.len);
+        shim->session_len = event->data.len;
+        break;
+    case HF_EVENT_MOVED:
     case HF_EVENT_READABLE:
     case HF_EVENT_KEYLOG:
-    case HF_EVENT_MOVED:
-    case HF_EVENT_SESSION:
         break;
     }
 }
 
-static void end_turn(struct shim *shim)
+/* How many outputs there were. */
+static size_t end_turn(struct shim *shim)
 {
+    size_t count = 0;
     struct hf_event event;
     struct hf_output output;
     hf_engine_end_turn(shim->engine);
     hf_engine_run_jobs(shim->engine);
     while (hf_engine_take_event(shim->engine, &event))
         take_event(shim, &event);
-    while (hf_engine_take_output(shim->engine, &output))
+    for (; hf_engine_take_output(shim->engine, &output); count++)
         (void)shim_wire_write(&shim->wire, output.data);
+    return count;
 }
 
 static void feed(struct shim *shim, uint8_t *data, size_t len)
 {
     struct hf_datagram datagram = {
         .path = shim->path, .is_client = !shim->flags.is_server, .data = data, .len = len};
+    shim->timeout_us = 0; /* what comes may change it */
     begin_turn(shim);
     if (shim->flags.is_dtls)
         (void)hf_engine_receive_datagram(shim->engine, &datagram);
@@ -322,17 +375,31 @@ static void feed(struct shim *shim, uint8_t *data, size_t len)
     end_turn(shim);
 }
 
+/* Something was sent again, or the clock has reached `now_us` without. */
+static void check_timeout(struct shim *shim, uint64_t now_us, bool is_sent)
+{
+    uint64_t due_us = shim->timeout_us;
+    if (due_us == 0)
+        return;
+    bool is_early = is_sent && (due_us == UINT64_MAX || now_us + TICK_US < due_us);
+    bool is_late = due_us != UINT64_MAX && now_us > due_us + 2 * TICK_US;
+    if (is_early || is_late)
+        fail(shim, is_early ? "a timeout before it was expected" : "no timeout when expected");
+    if (is_sent)
+        shim->timeout_us = 0;
+}
+
 /* All timers up to the new time, one after the other. */
 static void run_timers(struct shim *shim)
 {
     uint64_t until_us = shim->wire.now_us;
     uint64_t next_us;
     while ((next_us = hf_engine_next_us(shim->engine)) < until_us) {
-        hf_engine_begin_turn(shim->engine, next_us, WALL_S);
-        end_turn(shim);
+        hf_engine_begin_turn(shim->engine, next_us, shim->wall_s);
+        check_timeout(shim, next_us, end_turn(shim) > 0);
     }
     begin_turn(shim);
-    end_turn(shim);
+    check_timeout(shim, until_us, end_turn(shim) > 0);
 }
 
 static enum hf_status start(struct shim *shim)
@@ -349,6 +416,7 @@ static enum hf_status start(struct shim *shim)
             .path = shim->path,
             .server_name = {(const uint8_t *)name, strlen(name)},
             .psk_identity = {(const uint8_t *)identity, strlen(identity)},
+            .session = {shim->session, shim->session_len},
         };
         status = hf_engine_connect(&shim->association, shim->engine, &connect);
     } else if (!flags->is_dtls) {
@@ -388,6 +456,11 @@ static int serve(struct shim *shim)
         case SHIM_READ_MTU:
             take_mtu(shim);
             break;
+        case SHIM_READ_EXPECT:
+            shim->timeout_us = shim->wire.expected_us == UINT64_MAX
+                                   ? UINT64_MAX
+                                   : shim->wire.now_us + shim->wire.expected_us;
+            break;
         case SHIM_READ_END:
             begin_turn(shim);
             hf_engine_receive_end(shim->engine, shim->association);
@@ -400,10 +473,10 @@ static int serve(struct shim *shim)
     return 0;
 }
 
-static int judge(const struct shim *shim)
+static int judge(struct shim *shim)
 {
     bool is_orderly = shim->is_peer_closed || shim->failure.status == HF_E_CLOSED_LOCALLY;
-    if (shim->is_failed)
+    if (shim->is_failed || !check_no_session(shim))
         return 1;
     if (!shim->is_established) {
         print_status(shim->is_over ? shim->failure.status : HF_E_TRUNCATED);
@@ -421,7 +494,7 @@ static int judge(const struct shim *shim)
     return 0;
 }
 
-static int run(struct shim *shim)
+static int run_one(struct shim *shim)
 {
     int code = open_credentials(shim);
     if (code != 0)
@@ -437,21 +510,54 @@ static int run(struct shim *shim)
     return code != 0 ? code : judge(shim);
 }
 
+static void close_one(struct shim *shim)
+{
+    shim_wire_close(&shim->wire);
+    hf_engine_close(shim->engine);
+    hf_credential_close(shim->credential);
+    hf_trust_close(shim->trust);
+    shim->engine = NULL;
+    shim->credential = NULL;
+    shim->trust = NULL;
+    shim->association = 0;
+    shim->timeout_us = 0;
+    shim->is_established = shim->is_over = shim->is_peer_closed = false;
+    shim->failure = (struct hf_failure){.status = HF_OK};
+}
+
+/* The first connection, and so many that resume. */
+static int run(struct shim *shim, const struct shim_flags flags[2])
+{
+    int code = 0;
+    if (hf_session_cache_open(&shim->cache, 64) != HF_OK ||
+        hf_shared_secrets_rotate(&shim->secrets, 0, 0) != HF_OK)
+        return 1;
+    for (uint32_t i = 0; i <= flags[0].resume_count && code == 0; i++) {
+        shim->flags = flags[i > 0];
+        shim->is_resumption = i > 0;
+        if (i > 0)
+            shim->wall_s += shim->flags.resumption_delay_s;
+        code = run_one(shim);
+        close_one(shim);
+    }
+    return code;
+}
+
 int main(int argc, char **argv)
 {
     static struct shim shim;
-    shim.wire.fd = -1;
-    int code = shim_flags_parse(&shim.flags, argc, argv);
+    struct shim_flags flags[2];
+    int code = shim_flags_parse(flags, argc, argv);
     if (code != 0)
         return code;
-    if (shim.flags.is_handshaker_asked) {
+    if (flags[0].is_handshaker_asked) {
         puts("No");
         return 0;
     }
-    code = run(&shim);
-    shim_wire_close(&shim.wire);
-    hf_engine_close(shim.engine);
-    hf_credential_close(shim.credential);
-    hf_trust_close(shim.trust);
+    shim.wire.fd = -1;
+    shim.wire.now_us = 1000000000;
+    shim.wall_s = WALL_S;
+    code = run(&shim, flags);
+    hf_session_cache_close(shim.cache);
     return code;
 }

@@ -31,17 +31,23 @@ struct shim_flags {
     const char *export_label, *export_context;
     bool has_export_context;
     bool is_handshaker_asked;
+    uint32_t resume_count, resumption_delay_s, chain_len_max;
+    bool has_no_ticket, is_session_miss_expected, is_no_session_expected;
+    bool is_session_id_expected, is_no_session_id_expected;
+    uint16_t expect_signature_algorithm;
 };
 
-/** shim_flags_parse reads argv. Returns 0, or what to exit with; the reason is on stderr. */
-int shim_flags_parse(struct shim_flags *out, int argc, char **argv);
+/** shim_flags_parse reads argv: the flags of the first connection, and those of the ones that
+ *  resume it. Returns 0, or what to exit with; the reason is on stderr. */
+int shim_flags_parse(struct shim_flags out[2], int argc, char **argv);
 
 /** The runner's TCP connection: bytes for TLS; for DTLS packets and commands, framed. */
 struct shim_wire {
     int fd;
     bool is_packeted;
-    uint64_t now_us; /* the clock the runner advances */
+    uint64_t now_us; /* the clock the runner advances; goes on from one connection to the next */
     uint32_t mtu;    /* as last commanded; 0: never */
+    uint64_t expected_us; /* as last commanded: from now to the next timeout; UINT64_MAX: none */
     bool is_at_end;
 };
 
@@ -49,11 +55,12 @@ enum shim_read {
     SHIM_READ_DATA,  /**< bytes, or one packet */
     SHIM_READ_CLOCK, /**< the clock was advanced */
     SHIM_READ_MTU,   /**< the MTU changed */
+    SHIM_READ_EXPECT, /**< the next timeout ought to be after `expected_us` */
     SHIM_READ_END,
     SHIM_READ_UNKNOWN, /**< a command nobody knows here */
 };
 
-/** shim_wire_open connects to the runner and tells which shim this is. */
+/** shim_wire_open connects to the runner and tells which shim this is. `out` holds the time. */
 bool shim_wire_open(struct shim_wire *out, const struct shim_flags *flags);
 void shim_wire_close(struct shim_wire *wire);
 /** shim_wire_read waits for what comes next; `*len` is the room, then what there is. */

@@ -56,22 +56,32 @@ static const struct flag flags[] = {
     {"-export-context", TEXT, AT(export_context)},
     {"-use-export-context", SWITCH, AT(has_export_context)},
     {"-is-handshaker-supported", SWITCH, AT(is_handshaker_asked)},
-    /* What makes no difference here: no other version, no tickets by default, always asynchronous,
-     * one way to shake hands. */
+    {"-resume-count", U32, AT(resume_count)},
+    {"-resumption-delay", U32, AT(resumption_delay_s)},
+    {"-no-ticket", SWITCH, AT(has_no_ticket)},
+    {"-expect-session-miss", SWITCH, AT(is_session_miss_expected)},
+    {"-expect-no-session", SWITCH, AT(is_no_session_expected)},
+    {"-expect-session-id", SWITCH, AT(is_session_id_expected)},
+    {"-expect-no-session-id", SWITCH, AT(is_no_session_id_expected)},
+    {"-expect-peer-signature-algorithm", U16, AT(expect_signature_algorithm)},
+    {"-max-cert-list", U32, AT(chain_len_max)},
+    /* What makes no difference here: no other version, always asynchronous, one way to shake
+     * hands. */
     {"-no-tls1", IGNORED, 0},
     {"-no-tls11", IGNORED, 0},
     {"-no-tls13", IGNORED, 0},
-    {"-no-ticket", IGNORED, 0},
     {"-async", IGNORED, 0},
     {"-implicit-handshake", IGNORED, 0},
     {"-partial-write", IGNORED, 0},
     {"-no-op-extra-handshake", IGNORED, 0},
     {"-cbc-record-splitting", IGNORED, 0},
-    {"-expect-no-session", IGNORED, 0},
     {"-expect-secure-renegotiation", IGNORED, 0},
     {"-expect-cipher-no-aes", IGNORED_VALUE, 0},
     {"-server-preference", IGNORED, 0},
     {"-handshaker-path", IGNORED_VALUE, 0},
+    {"-forbid-renegotiation-after-handshake", IGNORED, 0},
+    {"-enable-all-curves", IGNORED, 0},
+    {"-expect-resume-curve-id", IGNORED_VALUE, 0},
     {"-curves", IGNORED_VALUE, 0},
     {"-expect-curve-id", IGNORED_VALUE, 0},
 };
@@ -145,35 +155,54 @@ static bool is_version_possible(const struct shim_flags *out)
             out->expect_version == 0xFEFD);
 }
 
-/* A flag for the first connection of several is a flag; for a later one it is not ours to know. */
-static const char *without_prefix(const char *name)
+/* Whose a flag is: of the first connection (1), of those that resume (2), of all (3), or of one
+ * that begins again (0), as none does here. */
+static unsigned split_prefix(const char **name)
 {
-    static const char prefix[] = "-on-initial-";
-    return strncmp(name, prefix, sizeof(prefix) - 1) == 0 ? name + sizeof(prefix) - 2 : name;
-}
-
-int shim_flags_parse(struct shim_flags *out, int argc, char **argv)
-{
-    memset(out, 0, sizeof(*out));
-    for (int i = 1; i < argc; i++) {
-        const char *name = without_prefix(argv[i]);
-        const struct flag *flag = find_flag(name);
-        if (flag == NULL) {
-            fprintf(stderr, "%s: not known here\n", argv[i]);
-            return SHIM_UNIMPLEMENTED;
-        }
-        bool has_value = flag->kind != SWITCH && flag->kind != IGNORED;
-        const char *value = has_value ? argv[++i] : NULL; /* argv ends with NULL */
-        if (has_value && value == NULL) {
-            fprintf(stderr, "%s: its value is missing\n", name);
-            return 1;
-        }
-        if (!take(out, flag, value)) {
-            fprintf(stderr, "%s %s: not possible here\n", name, value);
-            return flag->kind == SUITES ? SHIM_UNIMPLEMENTED : 1;
+    static const char *const prefixes[] = {"-on-retry-", "-on-initial-", "-on-resume-"};
+    for (unsigned i = 0; i < 3; i++) {
+        size_t len = strlen(prefixes[i]);
+        if (strncmp(*name, prefixes[i], len) == 0) {
+            *name += len - 1;
+            return i;
         }
     }
-    if (!is_version_possible(out)) {
+    return 3;
+}
+
+static int take_one(struct shim_flags out[2], const char *full, const char *value_next, int *used)
+{
+    const char *name = full;
+    unsigned whose = split_prefix(&name);
+    const struct flag *flag = find_flag(name);
+    if (flag == NULL) {
+        fprintf(stderr, "%s: not known here\n", full);
+        return SHIM_UNIMPLEMENTED;
+    }
+    bool has_value = flag->kind != SWITCH && flag->kind != IGNORED;
+    if (has_value && value_next == NULL) {
+        fprintf(stderr, "%s: its value is missing\n", name);
+        return 1;
+    }
+    *used = 1 + has_value;
+    for (unsigned i = 0; i < 2; i++) {
+        if ((whose >> i & 1) == 0 || take(&out[i], flag, value_next))
+            continue;
+        fprintf(stderr, "%s %s: not possible here\n", name, value_next);
+        return flag->kind == SUITES ? SHIM_UNIMPLEMENTED : 1;
+    }
+    return 0;
+}
+
+int shim_flags_parse(struct shim_flags out[2], int argc, char **argv)
+{
+    memset(out, 0, 2 * sizeof(*out));
+    for (int i = 1, used = 0; i < argc; i += used) {
+        int code = take_one(out, argv[i], argv[i + 1], &used); /* argv ends with NULL */
+        if (code != 0)
+            return code;
+    }
+    if (!is_version_possible(&out[0]) || !is_version_possible(&out[1])) {
         fprintf(stderr, "only TLS 1.2 and DTLS 1.2 are spoken here\n");
         return SHIM_UNIMPLEMENTED;
     }

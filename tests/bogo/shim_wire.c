@@ -1,7 +1,8 @@
 /**
  * shim_wire.c - the connection to the runner. TLS is bytes. DTLS is commands of one octet: 'P', a
  * packet with a length of 32 bits; 'T', so many nanoseconds pass (64 bits), to be acknowledged with
- * 't'; 'M', the MTU is so much (32 bits). All big-endian.
+ * 't'; 'M', the MTU is so much (32 bits); 'E', the next timeout ought to be in so many nanoseconds
+ * (64 bits, all ones: there ought to be none). All big-endian.
  */
 #include "shim.h"
 
@@ -63,7 +64,7 @@ bool shim_wire_open(struct shim_wire *out, const struct shim_flags *flags)
     v6.sin6_addr = in6addr_loopback;
     for (size_t i = 0; i < sizeof(id); i++)
         id[i] = (uint8_t)(flags->shim_id >> (8 * i));
-    *out = (struct shim_wire){.is_packeted = flags->is_dtls, .now_us = 1000000000};
+    *out = (struct shim_wire){.is_packeted = flags->is_dtls, .now_us = out->now_us};
     out->fd = socket(flags->is_ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const struct sockaddr *address =
         flags->is_ipv6 ? (const struct sockaddr *)&v6 : (const struct sockaddr *)&v4;
@@ -119,7 +120,12 @@ static enum shim_read read_command(struct shim_wire *wire, uint8_t *data, size_t
             return end(wire, len);
         wire->mtu = (uint32_t)value;
         return SHIM_READ_MTU;
-    default: /* 'E', when the next timeout is due: our timers tick in 10 ms and do not tell */
+    case 'E':
+        if (!read_number(&value, wire->fd, 8))
+            return end(wire, len);
+        wire->expected_us = value == UINT64_MAX ? UINT64_MAX : value / 1000;
+        return SHIM_READ_EXPECT;
+    default:
         return SHIM_READ_UNKNOWN;
     }
 }

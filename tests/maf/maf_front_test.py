@@ -221,12 +221,49 @@ class FrontTest(MafFixture):
         self.assertIsNone(front.whoami(never))
         self.assertEqual(front.control("revoke", "dev", status=1), "")
 
+    def test_many_with_one_identity_ask_once(self):
+        _, proxy, front, name = self.start_pair()
+        front.whoami("0" * 32)  # the connection stands
+        proxy.mode = ("delay", 1)
+        told = []
+        devices = [threading.Thread(target=lambda: told.append(front.whoami(name)))
+                   for _ in range(20)]
+        for device in devices:
+            device.start()
+        for device in devices:
+            device.join()
+        self.assertEqual({one and one["entity_id"] for one in told}, {SOURCE[2]})
+        front.wait_for_metric(f'handfast_maf_requests_total{{maf="{FQDN}"}}', 2)
+        proxy.mode = ("refuse",)  # every later association of the pair asks nobody
+        proxy.cut()
+        self.assertIsNotNone(front.whoami(name))
+        self.assertTrue(front.dtls(name))
+        self.assertEqual(front.metric(f'handfast_maf_requests_total{{maf="{FQDN}"}}'), 2)
+
+    def test_expiry(self):
+        maf, _, front, _ = self.start_pair()
+        end = int(time.time()) + 4
+        stamp = lambda seconds: time.strftime("%Y%m%dT%H%M%S", time.gmtime(seconds))
+        ends, goes_on = (self.register(maf, expirationTime=stamp(end)) for _ in range(2))
+        stayers = [front.stay(name) for name in (ends, goes_on)]
+        self.assertTrue(all(stayer.ask() for stayer in stayers))
+        self.check(self.client(maf).ask("PUT", f"/{goes_on}", KEY,
+                                        {"expirationTime": stamp(end + 3600)}), 2004)
+        time.sleep(max(0, end + 0.2 - time.time()))
+        # What was made with the key ends with it; a new handshake with it fails, or, if the MAF
+        # has prolonged it, succeeds: that is how a device has its keys renewed.
+        self.assertFalse(any(stayer.ask() for stayer in stayers))
+        self.assertIsNone(front.whoami(ends))
+        front.wait_for("reason=key_")
+        self.assertEqual(front.whoami(goes_on)["entity_id"], SOURCE[2])
+        self.assertTrue(front.dtls(goes_on))
+
     # ---- what can go wrong on the way
 
     def test_delay(self):
         _, proxy, front, name = self.start_pair()
         front.whoami("0" * 32)  # the connection stands
-        for seconds in (0.5, 3):
+        for seconds in (0.5, 1.5):
             proxy.mode = ("delay", seconds)
             begun = time.monotonic()
             self.assertTrue(front.dtls(name))
@@ -256,14 +293,14 @@ class FrontTest(MafFixture):
             time.sleep(0.2)
 
     def test_slow_drip_is_within_the_deadline(self):
-        _, proxy, front, name = self.start_pair("--handshake-timeout", "10s")
+        _, proxy, front, name = self.start_pair("--handshake-timeout", "4s")
         front.whoami("0" * 32)
         proxy.mode = ("drip", 0.002)
         self.assertEqual(front.whoami(name)["entity_id"], SOURCE[2])
         proxy.mode = ("drip", 5)
         begun = time.monotonic()
         self.assertIsNone(front.whoami(self.register(self.maf_of(proxy))))
-        self.assertLess(time.monotonic() - begun, 12)
+        self.assertLess(time.monotonic() - begun, 8)
         front.wait_for_metric("handfast_handshakes_parked", 0)
 
     def test_maf_restarts_and_is_gone(self):

@@ -84,9 +84,9 @@ void psk_out_raw(struct psk_client_out *out, const struct psk_client_record *rec
         if (client->config.is_dtls) {
             header.seq |= (uint64_t)record->epoch << 48;
         }
-        uint8_t inner[PLAINTEXT_MAX + 256];
         struct hf_bytes plain = record->payload;
-        if (is_named) {
+        if (is_named) { /* sealed in place */
+            uint8_t *inner = wire + head + hf_record_front(client->cipher);
             header.cid = (struct hf_bytes){client->server_cid, cid_len};
             plain = (struct hf_bytes){inner,
                                       psk_cid_wrap(inner, client, record->type, record->payload)};
