@@ -189,6 +189,8 @@ enum hf_status hf_association_open(struct hf_association **out, struct hf_engine
     HF_TRY(handshake_take(&slot, engine, role, path));
     hf_quota_wake(engine);
     uint32_t record = hf_pool_take(&engine->associations);
+    if (record == HF_NONE && role == HF_ROLE_SERVER && hf_limits_evict(engine, HF_NONE, path))
+        record = hf_pool_take(&engine->associations);
     if (record == HF_NONE) {
         hf_limits_prefix_count(engine, hf_handshake_at(engine, slot)->prefix_cell, -1);
         hf_handshake_at(engine, slot)->association = HF_NONE;
@@ -223,6 +225,7 @@ void hf_association_establish(struct hf_engine *engine, struct hf_association *a
     engine->counters.associations++;
     engine->counters.handshakes[HF_OK]++;
     association->heard_tick = engine->now_tick; /* a slow key source is not the peer's silence */
+    association->opened_tick = engine->now_tick;
     hf_association_arm(engine, association);
 }
 
@@ -368,9 +371,8 @@ void hf_association_arm(struct hf_engine *engine, struct hf_association *associa
             at_us = handshake->answer_deadline_us;
         due = tick_of(engine, at_us);
         is_due = true;
-    } else if (engine->config.idle_us_max) {
-        due = association->heard_tick + (uint32_t)(engine->config.idle_us_max / HF_TICK_US) + 1;
-        is_due = true;
+    } else {
+        is_due = hf_limits_due(&due, engine, association);
     }
     uint32_t record_due;
     if (hf_stream_due(&record_due, engine, association) &&

@@ -127,6 +127,8 @@ static const char *check_rates(const struct hf_config *config)
         return "hello_us_max, handshake_us_max, answer_us_max, record_us_max: not 0";
     if (!config->retransmit_us_initial || config->retransmit_us_max < config->retransmit_us_initial)
         return "retransmit_us_initial: above 0 and at most retransmit_us_max";
+    if (config->age_us_max > HF_AGE_US_MAX || config->evict_us_min > HF_AGE_US_MAX)
+        return "age_us_max, evict_us_min: at most 200 days";
     if (config->cookie_us_max < 1000000)
         return "cookie_us_max: at least one second";
     if (config->session_s_max < 2048 || config->session_s_max > 604800)

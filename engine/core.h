@@ -83,6 +83,9 @@ enum {
 
 #define HF_NONE UINT32_MAX
 
+/** Ticks are compared across half their range, 248 days. */
+#define HF_AGE_US_MAX (UINT64_C(200) * 86400 * 1000000)
+
 /** States of the machine: docs/STATE-MACHINE.md is generated from machine.c. */
 enum hf_state {
     HF_STATE_FREE = 0,
@@ -207,6 +210,7 @@ struct hf_association {
     uint32_t identity;          /**< head of a chain of identity blocks, or HF_NONE */
     uint32_t expires_s;
     uint32_t heard_tick;     /**< when the peer was last heard */
+    uint32_t opened_tick;    /**< when it was established */
     struct hf_path_key path; /**< DTLS; for TLS too, for logs */
     uint64_t context;
     uint64_t write_seq; /**< DTLS: epoch in the top 16 bits */
@@ -404,6 +408,7 @@ struct hf_engine {
     struct hf_quota quotas[HF_QUOTAS_MAX];
     struct hf_quota_bucket quota_buckets[HF_QUOTAS_MAX];
     uint32_t resting_head, resting_tail; /**< free records that must not be used yet */
+    uint32_t evict_index; /**< where the next search for a long silent association begins */
     uint32_t rearm_index; /**< up to here timers go by the present idle limit; HF_NONE: all do */
 
     uint64_t siphash_key[2];

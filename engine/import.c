@@ -124,6 +124,7 @@ static enum hf_status settle(struct hf_association *out, struct hf_engine *engin
     out->flags = flags & ~(uint32_t)HF_ASSOCIATION_READ_QUEUED;
     out->handshake = HF_NONE;
     out->heard_tick = engine->now_tick - (uint32_t)(item->silent_us / HF_TICK_US);
+    out->opened_tick = engine->now_tick - (uint32_t)(item->age_us / HF_TICK_US);
     out->mac_keys = HF_NONE;
     if (out->quota_index >= HF_QUOTAS_MAX || out->quota_index >= engine->config.quota_count)
         out->quota_index = 0;

@@ -28,8 +28,20 @@ HF_MUST_USE bool hf_limits_trial_allowed(struct hf_engine *engine,
 HF_MUST_USE bool hf_limits_trial_failed(struct hf_engine *engine,
                                         struct hf_association *association);
 
-/** hf_limits_rearm sets timers by the present idle limit, a slice of all records a turn, until it
- *  is through. */
+/** hf_limits_due gives the tick at which an open association has been idle for too long, or is too
+ *  old. False: neither can happen. */
+HF_MUST_USE bool hf_limits_due(uint32_t *out, const struct hf_engine *engine,
+                               const struct hf_association *association);
+
+/** hf_limits_evict ends the longest silent of the next open associations in turn, if it may go; of
+ *  all, or of those of one quota, but never one at the path `beside`, if there is one: the newcomer
+ *  there may be about to replace it. No order is kept for it, so nothing is paid for it but here.
+ *  False: none may, or there is no room to say so. */
+HF_MUST_USE bool hf_limits_evict(struct hf_engine *engine, uint32_t quota_index,
+                                 const struct hf_path_key *beside);
+
+/** hf_limits_rearm sets timers by the present limits of idleness and age, a slice of all records a
+ *  turn, until it is through. */
 void hf_limits_rearm(struct hf_engine *engine);
 
 #endif

@@ -132,8 +132,11 @@ enum hf_status hf_open_timeout(struct hf_engine *engine, struct hf_association *
         return HF_E_RECORD_TIMEOUT;
     hf_route_time(engine, association);
     uint64_t idle_ticks = engine->config.idle_us_max / HF_TICK_US;
+    uint64_t age_ticks = engine->config.age_us_max / HF_TICK_US;
     if (!handshake && idle_ticks && engine->now_tick - association->heard_tick > idle_ticks)
         return HF_E_IDLE_TIMEOUT;
+    if (!handshake && age_ticks && engine->now_tick - association->opened_tick > age_ticks)
+        return HF_E_AGE_LIMIT;
     hf_association_arm(engine, association);
     return HF_OK;
 }

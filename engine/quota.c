@@ -3,6 +3,8 @@
  */
 #include "quota.h"
 
+#include "limits.h"
+
 #include "association.h"
 
 #define HF_TICKS_PER_SECOND (1000000 / HF_TICK_US)
@@ -66,7 +68,8 @@ static enum hf_status admit(struct hf_engine *engine, uint32_t index, bool is_re
     if (engine->config.quota_count == 0)
         return HF_OK;
     if (quota->associations_max > 0 && !is_restart &&
-        counters->associations >= quota->associations_max) {
+        counters->associations >= quota->associations_max &&
+        !hf_limits_evict(engine, index, NULL)) {
         counters->refused_associations++;
         return HF_E_AUTHORITY_LIMIT;
     }

@@ -91,6 +91,7 @@ static void take_apart(struct hf_transfer_item *out, struct hf_association_info 
     out->path = hf_association_path(engine, association);
     hf_cid_take_apart(out, engine, association);
     out->silent_us = us_since(engine, association->heard_tick);
+    out->age_us = us_since(engine, association->opened_tick);
     hf_identity_copy(names, engine, association->identity);
     out->identity = (struct hf_identity){
         .entity_id = {(const uint8_t *)names->entity_id, names->entity_id_len},

@@ -91,6 +91,7 @@ static void fields(struct hf_codec *codec, struct hf_transfer_item *item)
     NUMBER(16, record->write_seq);
     NUMBER(17, record->read_seq);
     NUMBER(18, item->silent_us);
+    NUMBER(19, item->age_us);
     address_fields(codec, 20, &item->path.peer);
     address_fields(codec, 24, &item->path.local);
     key_fields(codec, 32, &item->write_key);

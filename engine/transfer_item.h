@@ -31,6 +31,7 @@ struct hf_transfer_item {
     uint8_t is_unchecked;      /* route.h: what is sent is bounded, */
     uint32_t path_received, path_sent; /* by this */
     uint64_t silent_us;      /* since the peer was last heard */
+    uint64_t age_us;         /* since it was established */
     uint64_t partial_us;     /* since the partial record began */
 };
 

@@ -56,6 +56,8 @@ void hf_daemon_config_init(struct hf_daemon_config *config)
     config->handshake_us = HF_OPTIONS_UNSET;
     config->hello_us = HF_OPTIONS_UNSET;
     config->idle_us = HF_OPTIONS_UNSET;
+    config->age_us = HF_OPTIONS_UNSET;
+    config->evict_us = HF_OPTIONS_UNSET;
     config->retransmit_us = HF_OPTIONS_UNSET;
     config->quarantine_us = HF_OPTIONS_UNSET;
     config->session_us = HF_OPTIONS_UNSET;
@@ -432,6 +434,8 @@ void hf_daemon_config_engine(struct hf_config *out, struct hf_quota quotas[HF_QU
     override_u64(&out->handshake_us_max, config->handshake_us);
     override_u64(&out->hello_us_max, config->hello_us);
     override_u64(&out->idle_us_max, config->idle_us);
+    override_u64(&out->age_us_max, config->age_us);
+    override_u64(&out->evict_us_min, config->evict_us);
     override_u64(&out->retransmit_us_initial, config->retransmit_us);
     out->tickets = config->is_session_tickets;
     if (config->session_us != HF_OPTIONS_UNSET)

@@ -160,7 +160,7 @@ struct hf_daemon_config {
     uint64_t handshakes_max;        /**< all shards together */
     uint64_t associations_max;      /**< all shards together */
     uint64_t handshakes_per_prefix; /**< per shard */
-    uint64_t handshake_us, hello_us, idle_us, retransmit_us;
+    uint64_t handshake_us, hello_us, idle_us, age_us, evict_us, retransmit_us;
     uint64_t quarantine_us; /**< before an association's upstream address is another's */
     bool is_constrained;
     uint64_t chain_cache_max;  /**< signatures of CA certificates remembered by each shard */

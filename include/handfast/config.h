@@ -171,6 +171,10 @@ struct hf_config {
     uint64_t answer_us_max;         /**< what a key source is given; 30 s */
     uint64_t record_us_max;         /**< TLS: first to last byte of a record; 30 s */
     uint64_t idle_us_max;           /**< nothing received; 0 = never (the default) */
+    uint64_t age_us_max;            /**< since established; 0 = never (the default); 200 days */
+    /** When there is no room for another, or none in its authority's share, the longest silent of
+     *  some hundreds makes room if nothing was heard of it for so long. 0 = never (the default). */
+    uint64_t evict_us_min;
     uint64_t retransmit_us_initial; /**< RFC 6347 4.2.4.1; 1 s. RFC 7925 11: 9 s */
     uint64_t retransmit_us_max;     /**< 60 s */
     uint64_t cookie_us_max;         /**< a cookie lives one to two of these; 60 s */

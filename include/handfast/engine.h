@@ -327,11 +327,11 @@ HF_API HF_MUST_USE enum hf_status hf_engine_update_dialer(struct hf_engine *engi
                                                           const struct hf_dialer *dialer);
 
 /** hf_engine_update_limits takes over what needs no memory: hello_us_max, handshake_us_max,
- *  answer_us_max, record_us_max, idle_us_max, both of retransmit, handshakes_pressure,
- *  handshakes_per_prefix_max, and the quotas, as many as before. Handshakes under way keep the
- *  deadlines they have; an idle limit holds for all associations within a few turns. Everything
- *  else in `config` is judged and ignored. Errors: HF_E_CONFIG; HF_E_ARGUMENT (another number of
- *  quotas). */
+ *  answer_us_max, record_us_max, idle_us_max, age_us_max, evict_us_min, both of retransmit,
+ *  handshakes_pressure, handshakes_per_prefix_max, and the quotas, as many as before. Handshakes
+ *  under way keep the deadlines they have; limits of idleness and age hold for all associations
+ *  within a few turns. Everything else in `config` is judged and ignored. Errors: HF_E_CONFIG;
+ *  HF_E_ARGUMENT (another number of quotas). */
 HF_API HF_MUST_USE enum hf_status hf_engine_update_limits(struct hf_engine *engine,
                                                           const struct hf_config *config);
 

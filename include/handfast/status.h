@@ -131,6 +131,8 @@ enum hf_status_class {
     X(E_HANDSHAKE_TIMEOUT, LIMIT, 255, "handshake_timeout", "the handshake did not end in time") \
     X(E_RECORD_TIMEOUT, LIMIT, 255, "record_timeout", "a partial record was never completed")    \
     X(E_IDLE_TIMEOUT, LIMIT, 0, "idle_timeout", "nothing was heard for the idle limit")          \
+    X(E_AGE_LIMIT, LIMIT, 0, "age_limit", "the association is as old as it may become")          \
+    X(E_EVICTED, LIMIT, 0, "evicted", "silent for long, it made room for another")               \
     X(E_CREDENTIAL_EXPIRED, LIMIT, 0, "credential_expired", "the credential's life is over")     \
     X(E_CREDENTIAL_REVOKED, AUTH, 0, "credential_revoked", "the peer's credential was revoked")  \
     X(E_CONFIG, USAGE, 255, "config", "the configuration is not usable")                         \

@@ -287,6 +287,38 @@ static void silence_ends_an_association(void **state)
     }
 }
 
+/* However much it speaks; a limit that comes later holds for those there are; the earlier of two
+ * limits counts. */
+static void age_ends_an_association(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 8; i++) {
+        bool is_reloaded = i & 2, has_idle_limit = i & 4;
+        prepare(i % 2);
+        options.config.idle_us_max = has_idle_limit ? 7 * SECOND : 0;
+        options.config.age_us_max = is_reloaded ? 0 : 20 * SECOND;
+        sim_open(&sim, &options);
+        struct sim_client *busy = sim_add_open(&sim, &plan);
+        struct sim_client *quiet = sim_add_open(&sim, &plan);
+        if (is_reloaded) {
+            sim.options.config.age_us_max = 20 * SECOND;
+            assert_int_equal(hf_engine_update_limits(sim.engine, &sim.options.config), HF_OK);
+        }
+        for (int second = 0; second < 25; second++) {
+            if (!busy->is_ended)
+                sim_send(busy, "tick", 4);
+            sim_run(&sim, sim.now_us + SECOND);
+        }
+        assert_true(busy->is_ended && quiet->is_ended);
+        assert_int_equal(busy->failure.status, HF_E_AGE_LIMIT);
+        assert_true(busy->ended_us >= busy->established_us + 20 * SECOND);
+        assert_true(busy->ended_us <= busy->established_us + 20 * SECOND + 3 * HF_TICK_US);
+        assert_int_equal(quiet->failure.status,
+                         has_idle_limit ? HF_E_IDLE_TIMEOUT : HF_E_AGE_LIMIT);
+        sim_close(&sim);
+    }
+}
+
 /* The peer is not to blame for a key source that takes longer than silence is suffered. */
 static void waiting_for_a_key_is_not_silence(void **state)
 {
@@ -373,6 +405,7 @@ int main(void)
         cmocka_unit_test(a_connection_must_say_hello),
         cmocka_unit_test(a_record_begun_must_be_ended),
         cmocka_unit_test(silence_ends_an_association),
+        cmocka_unit_test(age_ends_an_association),
         cmocka_unit_test(waiting_for_a_key_is_not_silence),
         cmocka_unit_test(repeats_are_no_sign_of_life),
         cmocka_unit_test(a_credential_expires_while_open),
