@@ -176,6 +176,7 @@ struct hf_load {
     uint64_t told_us, row_us; /* last progress line, last row of the curve */
     bool is_ending;
     bool is_interrupted;
+    bool is_any_lost; /* of messages said again during the hold */
 };
 
 /* load_keys.c */
@@ -235,6 +236,8 @@ void hf_load_stats_tell(struct hf_load *load, const char *what);
 
 /* load_report.c */
 void hf_load_report(struct hf_load *load);
+/** hf_load_report_exchange tells of the last messages alone. */
+void hf_load_report_exchange(const struct hf_load *load);
 bool hf_load_write_curve(const struct hf_load *load);
 
 #endif

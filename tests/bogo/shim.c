@@ -71,37 +71,37 @@ static void answer_request(struct hf_engine *engine, const struct hf_request *re
     (void)hf_engine_answer(engine, request->ticket, &answer);
 }
 
-/* Empty without a path; NULL data for a file that cannot be read. */
-static struct hf_bytes read_file(const char *path)
+/* Empty without a path; NULL data for a file that cannot be read. Into `room`, of FILE_LEN_MAX. */
+static struct hf_bytes read_file(char *room, const char *path)
 {
-    static char empty[1];
-    struct hf_bytes text = {(const uint8_t *)empty, 0};
     if (path == NULL || path[0] == '\0')
-        return text;
+        return (struct hf_bytes){(const uint8_t *)room, 0};
     FILE *file = fopen(path, "re");
-    char *data = file ? malloc(FILE_LEN_MAX) : NULL;
-    text = (struct hf_bytes){(const uint8_t *)data, data ? fread(data, 1, FILE_LEN_MAX, file) : 0};
-    if (file)
-        (void)fclose(file);
+    if (file == NULL)
+        return (struct hf_bytes){NULL, 0};
+    struct hf_bytes text = {(const uint8_t *)room, fread(room, 1, FILE_LEN_MAX, file)};
+    (void)fclose(file);
     return text;
 }
 
-/* The process ends soon: what was read is left where it is. 0, or what to exit with. */
+/* 0, or what to exit with. */
 static int open_credentials(struct shim *shim)
 {
+    static char texts[3][FILE_LEN_MAX];
     const struct shim_flags *flags = &shim->flags;
     struct hf_trust_source source;
     const char *why = "";
     const struct hf_credential_source ours = {
-        .chain_pem = flags->is_raw ? (struct hf_bytes){NULL, 0} : read_file(flags->cert_file),
-        .key_pem = read_file(flags->key_file),
+        .chain_pem = flags->is_raw ? (struct hf_bytes){NULL, 0}
+                                   : read_file(texts[0], flags->cert_file),
+        .key_pem = read_file(texts[1], flags->key_file),
     };
     if (flags->key_file != NULL && hf_credential_open(&shim->credential, &why, &ours) != HF_OK) {
         fprintf(stderr, "%s: %s\n", flags->key_file, why); /* RSA, another curve */
         return SHIM_UNIMPLEMENTED;
     }
     hf_trust_source_init(&source);
-    source.anchors_pem = read_file(flags->trust_cert);
+    source.anchors_pem = read_file(texts[2], flags->trust_cert);
     source.flavours = HF_FLAVOUR_CSE_ID;
     if (flags->chain_len_max > 0)
         source.chain_len_max = flags->chain_len_max;
