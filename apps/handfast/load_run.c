@@ -33,6 +33,8 @@ static bool begin_due(struct hf_load *load, uint64_t count_max)
     hf_load_turn_begin(load);
     uint64_t due = due_count(load);
     bool is_waiting = due < count_max;
+    if (load->options.is_in_waves && load->busy_count > 0)
+        due = 0;
     while (load->busy_count < load->options.in_flight && load->stats.begun_count < due &&
            load->stats.begun_count < count_max && hf_load_dial(load)) {
     }

@@ -178,6 +178,14 @@ class LoadTest(unittest.TestCase):
                                 "--resume", "--count", "60", "--warmup", "10", "--in-flight", "3")
             self.assertGreaterEqual(told["resumed"], 60)
 
+    def test_waves_begin_together(self):
+        for transport in ("dtls", "tls"):
+            place, _ = self.serve(transport)
+            told, _ = self.load(*place, "--psk-file", self.keys, "--count", "45", "--warmup", "10",
+                                "--in-flight", "10", "--waves")
+            self.assertEqual((told["completed"], told["failed"]), (50, 0))
+            self.assertEqual(told["begun"], 60)  # whole waves, and none begun in vain
+
     def test_tls_population(self):
         place, _ = self.serve("tls")
         told, _ = self.load(*place, "--psk-file", self.keys, "--devices", "80", "--hold", "0.2")
