@@ -125,9 +125,7 @@ static bool start_shards(struct hf_daemon *daemon)
             return false;
         }
         daemon->shard_count++;
-        if (i > 0)
-            continue;
-        for (uint32_t s = 0; s < daemon->started.socket_count; s++)
+        for (uint32_t s = 0; i == 0 && s < daemon->started.socket_count; s++)
             shared->sockets[s].address = hf_loop_address(hf_shard_loop(daemon->shards[0]), s);
     }
     return true;
