@@ -202,8 +202,8 @@ bool hf_loop_give(struct hf_loop_parcel *out, struct hf_loop *loop, uint64_t *cu
     while (*cursor - loop->connection_count < stream_count) {
         const struct hf_upstream_stream *stream =
             &loop->upstreams->streams[(*cursor)++ - loop->connection_count];
-        if (stream->is_used && stream->association == 0 && !stream->is_doomed && stream->fd >= 0 &&
-            make_parcel(out, loop, NULL, stream))
+        if (stream->is_used && stream->association == 0 && !stream->is_doomed &&
+            !stream->is_waiting && stream->fd >= 0 && make_parcel(out, loop, NULL, stream))
             return true;
     }
     return false;
@@ -318,9 +318,9 @@ static enum hf_status take_stream(struct hf_loop *loop, struct hf_connection *co
 {
     uint64_t listener = number(parcel, FIELD_STREAM_LISTENER, UINT64_MAX);
     uint64_t flags = number(parcel, FIELD_STREAM_FLAGS, 0);
-    if (!loop->upstreams || !loop->upstreams->streams || listener >= HF_LISTENERS_MAX ||
-        !loop->upstreams->of_listener[listener].is_there ||
-        !loop->upstreams->of_listener[listener].is_stream)
+    if (!loop->upstreams || !loop->upstreams->streams ||
+        listener >= HF_LISTENERS_MAX + HF_DIALERS_MAX ||
+        !loop->upstreams->of[listener].is_there || !loop->upstreams->of[listener].is_stream)
         return HF_E_ARGUMENT;
     struct hf_upstream_stream *stream = hf_upstream_stream_take(loop);
     if (!stream)
@@ -339,7 +339,7 @@ static enum hf_status take_stream(struct hf_loop *loop, struct hf_connection *co
     if (connection) {
         stream->association = connection->association;
         stream->connection = hf_connection_index(loop, connection);
-        connection->upstream = (uint32_t)(stream - loop->upstreams->streams) + 1;
+        connection->upstream = hf_upstream_stream_index(loop, stream) + 1;
     }
     if (!restore(loop, &stream->queue, parcel, FIELD_STREAM_QUEUE) && connection)
         connection->is_broken = connection->is_at_end = true;

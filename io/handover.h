@@ -8,7 +8,8 @@
  * what arrives waits in the sockets, which both processes have. Then either hf_loop_run() again,
  * and it goes on as if nothing had been; or hf_loop_close(), and no peer hears of it.
  *
- * Not handed over: connections whose handshake is under way, and those that are being dialled.
+ * Not handed over: connections whose handshake is under way, those that are being dialled, and
+ * plaintext that waits at an entrance.
  */
 #ifndef HF_LOOP_HANDOVER_H
 #define HF_LOOP_HANDOVER_H

@@ -172,6 +172,10 @@ static void loop_recycle(struct hf_loop *loop)
 static void loop_datagram(struct hf_loop *loop, const struct hf_completion *completion)
 {
     struct hf_datagram datagram;
+    if (loop->sockets[completion->index].is_plain) {
+        hf_entrance_datagram(loop, completion);
+        return;
+    }
     if (hf_udp_receive(&datagram, loop, completion) != HF_WAITING)
         return;
     /* The engine is full: empty it and try once more. The buffer is held, so it stays. */
@@ -317,6 +321,7 @@ static void loop_begin_stop(struct hf_loop *loop)
     loop->is_stopping = true;
     loop->stop_until_us = loop->now_us + loop->config.stop_us_max;
     loop->is_turn_due = true;
+    hf_entrance_stop(loop);
     for (uint32_t i = 0; i < loop->socket_count; ++i) {
         struct hf_socket *socket = &loop->sockets[i];
         if (socket->transport != HF_TRANSPORT_TLS)
@@ -402,28 +407,6 @@ enum hf_status hf_loop_run(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX])
 
 /* ---- opening and closing ---- */
 
-static const char *check_socket(const struct hf_loop_socket *socket, const struct hf_config *engine)
-{
-    if (socket->listener_index >= engine->listener_count)
-        return "a socket names a listener that does not exist";
-    if (engine->listeners[socket->listener_index].transport != socket->transport)
-        return "a socket and its listener differ in transport";
-    if (socket->trusted_proxy_count > HF_LOOP_TRUSTED_MAX)
-        return "a socket trusts too many proxies";
-    return NULL;
-}
-
-static const char *check_client_socket(const struct hf_loop_socket *socket,
-                                       const struct hf_config *engine)
-{
-    if (socket->listener_index >= engine->dialer_count)
-        return "a socket names a dialer that does not exist";
-    if (socket->transport != HF_TRANSPORT_DTLS ||
-        engine->dialers[socket->listener_index].transport != HF_TRANSPORT_DTLS)
-        return "a socket to dial from is for DTLS: TLS takes one for each connection";
-    return NULL;
-}
-
 static enum hf_status loop_check(char error[HF_LOOP_ERROR_MAX], const struct hf_loop_config *config)
 {
     const char *why = NULL;
@@ -442,9 +425,7 @@ static enum hf_status loop_check(char error[HF_LOOP_ERROR_MAX], const struct hf_
              config->send_queue_len_max / 4 < config->send_queue_len_high)
         why = "send_queue_len_high: from 4096 to a quarter of send_queue_len_max";
     for (uint32_t i = 0; !why && i < config->socket_count; ++i)
-        why = config->sockets[i].is_client
-                  ? check_client_socket(&config->sockets[i], config->engine)
-                  : check_socket(&config->sockets[i], config->engine);
+        why = hf_socket_fault(&config->sockets[i], config->engine);
     if (!why)
         return HF_OK;
     snprintf(error, HF_LOOP_ERROR_MAX, "configuration: %s", why);

@@ -17,16 +17,23 @@ struct hf_loop;
 
 #define HF_LOOP_ERROR_MAX 320
 
-/** A socket to open. `listener_index` names the entry of config->engine.listeners it serves, or
- *  with `is_client`, which is for DTLS only, that of config->engine.dialers. */
 #define HF_LOOP_TRUSTED_MAX 8
 
+/** A socket to open. `listener_index` names the entry of config->engine.listeners it serves, or
+ *  with `is_client` or `is_plain` that of config->engine.dialers. */
 struct hf_loop_socket {
     struct hf_address address; /**< port 0: the kernel chooses; see hf_loop_address() */
     enum hf_transport transport;
     uint32_t listener_index;
     bool is_v6_only; /**< [::] otherwise takes IPv4 too */
-    bool is_client;  /**< to dial from only: no stranger is answered here */
+    bool is_client;  /**< DTLS, to dial from only: no stranger is answered here */
+    /** An entrance: connections, or on DTLS datagrams, that come here are plaintext for
+     *  associations of that dialer. Each TLS connection is told as `entered` and has an association
+     *  of its own, which ends with it; datagrams share one, and what comes back goes to whoever
+     *  spoke last. At most one a dialer. */
+    bool is_plain;
+    uint64_t silence_us_max; /**< an entrance for datagrams: an association whose peer says nothing
+                                  for so long to what was said ends; 0: never */
     bool is_adopted; /**< `fd` is bound to `address` (and listens) already: another process's */
     int fd;          /**< is_adopted; duplicated */
     /** TLS: balancers. A connection from there must begin with a PROXY protocol header of version
@@ -69,6 +76,9 @@ struct hf_loop_handlers {
      *  has come here; NULL: there is none, and the datagram is dropped. It must live, if only
      *  ended, until all loops have ended. */
     struct hf_loop *(*shard)(struct hf_loop *loop, uint32_t shard_index, void *arg);
+    /** entered tells of plaintext at an entrance that has no association yet: a connection, once;
+     *  or a datagram, each time. hf_loop_join() or hf_loop_dismiss() answers, now or later. */
+    void (*entered)(struct hf_loop *loop, uint32_t dialer_index, uint64_t entrance, void *arg);
     /** sign is handed a job that waits for the signature of a remote key. Whoever takes it gives it
      *  back with hf_loop_give_job(), exactly once, in this turn or a later one. False, or without
      *  it: nobody can sign, and the handshake fails. */
@@ -163,6 +173,26 @@ HF_MUST_USE enum hf_status hf_loop_send(struct hf_loop *loop, hf_association_id 
  *  Thread: the loop's. */
 HF_MUST_USE enum hf_status hf_loop_connect(struct hf_loop *loop, const struct hf_connect *connect);
 
+/** hf_loop_datagram_entrance names a dialer's entrance for datagrams. */
+static inline uint64_t hf_loop_datagram_entrance(uint32_t dialer_index)
+{
+    return UINT64_C(1) << 62 | dialer_index;
+}
+
+/** hf_loop_join gives an association that was dialled and is established to what `entered` told of:
+ *  from now on bytes go both ways, for as long as both last. Of datagrams the first few that came
+ *  before go first. HF_EVENT_DATA and HF_EVENT_PEER_CLOSED of dialers with an entrance are the
+ *  loop's own concern. Errors: HF_E_STALE (one of both is gone, or not for the other). */
+HF_MUST_USE enum hf_status hf_loop_join(struct hf_loop *loop, uint64_t entrance,
+                                        hf_association_id association);
+
+/** hf_loop_is_joined tells whether an association has a plaintext connection, of an entrance or of
+ *  an upstream. */
+bool hf_loop_is_joined(struct hf_loop *loop, hf_association_id association);
+
+/** hf_loop_dismiss resets the connection, or forgets the datagrams. A stale name does nothing. */
+void hf_loop_dismiss(struct hf_loop *loop, uint64_t entrance);
+
 /** hf_loop_end closes an association as hf_engine_close_association() does; a TLS connection is
  *  closed once what is queued has been sent. */
 void hf_loop_end(struct hf_loop *loop, hf_association_id association, enum hf_close how);
@@ -211,13 +241,16 @@ struct hf_loop_counters {
     uint64_t upstream_drops_stale;      /**< for an association that has ended */
     uint64_t upstream_drops_too_long;   /**< longer than a record or a receive buffer */
     uint64_t upstream_drops_full;       /**< more than a turn's output holds */
+    uint64_t entrance_connections;      /**< plaintext connections that came to dialers */
+    uint64_t entrance_datagrams_in, entrance_datagrams_out; /**< from and to who brings them */
+    uint64_t entrance_drops; /**< datagrams that found no association, or did not fit a record */
     uint64_t upstream_connects;         /**< connections to upstreams made */
     uint64_t upstream_kept;             /**< ends and refusals that the association outlived */
     uint64_t upstream_retries;          /**< connecting again, for what a device has said */
     uint64_t upstream_refusals;         /**< refused, or no descriptor: the association ended */
     uint64_t upstream_timeouts;         /**< not connected in 5 s: the association ended */
     uint64_t upstream_resets;           /**< broken by the upstream: the association ended */
-    uint64_t upstream_connections;      /**< gauge: open or opening now */
+    uint64_t upstream_connections;      /**< gauge: open or opening now, entrances' too */
 };
 
 /** hf_loop_counters_get copies them out with relaxed atomic loads. Thread: any. */

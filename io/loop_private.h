@@ -57,6 +57,7 @@ struct hf_socket {
     bool is_armed;
     bool is_v6_only;
     bool is_client; /* listener_index is a dialer's */
+    bool is_plain;  /* likewise, and what comes here is plaintext: entrance.c */
     uint32_t trusted_count;
     struct hf_prefix trusted[HF_LOOP_TRUSTED_MAX];
 };
@@ -146,6 +147,7 @@ struct hf_loop {
     struct hf_engine *engine;
     struct hf_loop_config config; /* `engine`, `sockets`, `upstreams` are not kept */
     struct hf_upstreams *upstreams; /* NULL: nothing is forwarded */
+    struct hf_entrance *entrances;  /* by dialer; NULL: nobody brings datagrams for one */
     struct hf_buffers datagrams;
     struct hf_buffers streams;
     uint64_t now_us;
@@ -238,6 +240,8 @@ HF_MUST_USE enum hf_status hf_socket_open(struct hf_socket *out, char error[HF_L
                                           const struct hf_loop_socket *what,
                                           const struct hf_loop_config *config);
 void hf_socket_close(struct hf_socket *socket);
+/** hf_socket_fault tells what is wrong with a socket of the configuration; NULL: nothing. */
+const char *hf_socket_fault(const struct hf_loop_socket *socket, const struct hf_config *engine);
 /** hf_socket_address_load reads what the kernel wrote. */
 void hf_socket_address_load(struct hf_address *out, const void *sockaddr);
 /** hf_socket_address_store writes for the kernel; returns the length. */
@@ -255,6 +259,9 @@ void hf_udp_arm(struct hf_loop *loop);
 /** hf_udp_receive takes one completion. HF_WAITING: end the turn and give `datagram` again. */
 enum hf_status hf_udp_receive(struct hf_datagram *datagram, struct hf_loop *loop,
                               const struct hf_completion *completion);
+/** hf_udp_ended takes notice of a receive that goes on no more. */
+void hf_udp_ended(struct hf_loop *loop, struct hf_socket *socket,
+                  const struct hf_completion *completion);
 /** hf_udp_send puts a datagram into the batch; hf_udp_flush sends it. */
 void hf_udp_send(struct hf_loop *loop, const struct hf_output *output);
 void hf_udp_flush(struct hf_loop *loop);

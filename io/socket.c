@@ -170,7 +170,7 @@ static void socket_tune_udp(const struct hf_socket *opened, const struct hf_loop
     } else if (opened->is_wildcard) {
         (void)socket_set(fd, IPPROTO_IP, IP_PKTINFO, 1);
     }
-    if (!config->is_unfiltered)
+    if (!config->is_unfiltered && !opened->is_plain)
         socket_filter(fd);
 }
 
@@ -236,7 +236,7 @@ static int socket_bind(struct hf_socket *out, const struct hf_loop_socket *what,
     struct sockaddr_in6 address;
     memset(&address, 0, sizeof address);
     socklen_t len = hf_socket_address_store(&address, &what->address, out->is_v6);
-    if (config->engine->shard_index == 0 && what->address.port != 0) {
+    if ((config->engine->shard_index == 0 || what->is_plain) && what->address.port != 0) {
         int code = socket_probe(what, out->is_v6, &address, len);
         if (code != 0)
             return code;
@@ -261,6 +261,44 @@ static int socket_bind(struct hf_socket *out, const struct hf_loop_socket *what,
     return 0;
 }
 
+static const char *check_socket(const struct hf_loop_socket *socket, const struct hf_config *engine)
+{
+    if (socket->listener_index >= engine->listener_count)
+        return "a socket names a listener that does not exist";
+    if (engine->listeners[socket->listener_index].transport != socket->transport)
+        return "a socket and its listener differ in transport";
+    if (socket->trusted_proxy_count > HF_LOOP_TRUSTED_MAX)
+        return "a socket trusts too many proxies";
+    return NULL;
+}
+
+static const char *check_client_socket(const struct hf_loop_socket *socket,
+                                       const struct hf_config *engine)
+{
+    if (socket->listener_index >= engine->dialer_count)
+        return "a socket names a dialer that does not exist";
+    if (socket->transport != HF_TRANSPORT_DTLS ||
+        engine->dialers[socket->listener_index].transport != HF_TRANSPORT_DTLS)
+        return "a socket to dial from is for DTLS: TLS takes one for each connection";
+    return NULL;
+}
+
+static const char *check_plain_socket(const struct hf_loop_socket *socket,
+                                      const struct hf_config *engine)
+{
+    if (socket->listener_index >= engine->dialer_count)
+        return "a plain socket names a dialer that does not exist";
+    bool is_fit = engine->dialers[socket->listener_index].transport == socket->transport;
+    return is_fit ? NULL : "a plain socket and its dialer differ in transport";
+}
+
+const char *hf_socket_fault(const struct hf_loop_socket *socket, const struct hf_config *engine)
+{
+    if (socket->is_plain)
+        return check_plain_socket(socket, engine);
+    return socket->is_client ? check_client_socket(socket, engine) : check_socket(socket, engine);
+}
+
 enum hf_status hf_socket_open(struct hf_socket *out, char error[HF_LOOP_ERROR_MAX],
                               const struct hf_loop_socket *what,
                               const struct hf_loop_config *config)
@@ -269,6 +307,7 @@ enum hf_status hf_socket_open(struct hf_socket *out, char error[HF_LOOP_ERROR_MA
         .listener_index = what->listener_index,
         .is_v6_only = what->is_v6_only,
         .is_client = what->is_client,
+        .is_plain = what->is_plain,
         .fd = -1,
         .transport = what->transport,
         .is_v6 = !socket_is_v4(&what->address),

@@ -146,6 +146,10 @@ void hf_tcp_accepted(struct hf_loop *loop, const struct hf_completion *completio
     struct hf_socket *socket = &loop->sockets[completion->index];
     if (!completion->is_armed)
         socket->is_armed = false;
+    if (result >= 0 && socket->is_plain) {
+        hf_entrance_accepted(loop, socket, result);
+        return;
+    }
     if (result >= 0) {
         struct hf_connection *connection =
             loop->is_stopping ? NULL : hf_connection_take(loop, result, completion->index);

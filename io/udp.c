@@ -29,8 +29,12 @@ void hf_udp_arm(struct hf_loop *loop)
     }
 }
 
-static void udp_ended(struct hf_loop *loop, struct hf_socket *socket, int result)
+void hf_udp_ended(struct hf_loop *loop, struct hf_socket *socket,
+                  const struct hf_completion *completion)
 {
+    int result = completion->result;
+    if (completion->is_armed)
+        return;
     socket->is_armed = false;
     HF_COUNT(loop, receive_rearms, 1);
     if (result == -ENOBUFS)
@@ -67,8 +71,7 @@ enum hf_status hf_udp_receive(struct hf_datagram *datagram, struct hf_loop *loop
                               const struct hf_completion *completion)
 {
     struct hf_socket *socket = &loop->sockets[completion->index];
-    if (!completion->is_armed)
-        udp_ended(loop, socket, completion->result);
+    hf_udp_ended(loop, socket, completion);
     if (!completion->data)
         return HF_OK;
     HF_COUNT(loop, datagrams_in, 1);

@@ -54,7 +54,10 @@ enum hf_status hf_upstream_open(struct hf_loop *loop, char error[HF_LOOP_ERROR_M
                                 const struct hf_loop_config *config)
 {
     bool is_needed[2] = {false, false}; /* by transport */
-    if (config->upstream_count == 0)
+    bool has_entrance = false;
+    for (uint32_t i = 0; i < config->socket_count; ++i)
+        has_entrance |= config->sockets[i].is_plain;
+    if (config->upstream_count == 0 && !has_entrance)
         return HF_OK;
     loop->upstreams = calloc(1, sizeof *loop->upstreams);
     if (!loop->upstreams) {
@@ -72,15 +75,15 @@ enum hf_status hf_upstream_open(struct hf_loop *loop, char error[HF_LOOP_ERROR_M
             return HF_E_CONFIG;
         }
         enum hf_transport transport = config->engine->listeners[upstream->listener_index].transport;
-        upstream_set(&loop->upstreams->of_listener[upstream->listener_index], upstream, transport);
+        upstream_set(&loop->upstreams->of[upstream->listener_index], upstream, transport);
         is_needed[transport] = true;
     }
     enum hf_status status = HF_OK;
     if (is_needed[HF_TRANSPORT_DTLS])
         status = hf_upstream_datagram_open(loop, error, config);
-    if (status == HF_OK && is_needed[HF_TRANSPORT_TLS])
+    if (status == HF_OK && (is_needed[HF_TRANSPORT_TLS] || has_entrance))
         status = hf_upstream_stream_open(loop, error, config);
-    return status;
+    return status == HF_OK && has_entrance ? hf_entrance_open(loop, error, config) : status;
 }
 
 void hf_upstream_close(struct hf_loop *loop)
@@ -89,6 +92,7 @@ void hf_upstream_close(struct hf_loop *loop)
         return;
     hf_upstream_datagram_close(loop);
     hf_upstream_stream_close(loop);
+    hf_entrance_close(loop);
     free(loop->upstreams);
     loop->upstreams = NULL;
 }
@@ -98,13 +102,15 @@ void hf_upstream_close(struct hf_loop *loop)
 bool hf_upstream_event(struct hf_loop *loop, const struct hf_event *event)
 {
     const struct hf_upstream *upstream =
-        loop->upstreams && !event->is_client
-            ? &loop->upstreams->of_listener[event->listener_index]
+        loop->upstreams
+            ? &loop->upstreams->of[hf_upstream_index(event->listener_index, event->is_client)]
             : NULL;
     if (!upstream || !upstream->is_there)
         return false;
     if (upstream->is_stream)
         hf_upstream_stream_event(loop, event);
+    else if (event->is_client)
+        hf_entrance_event(loop, event);
     else if (event->kind == HF_EVENT_DATA)
         hf_upstream_datagram_send(loop, event);
     return event->kind == HF_EVENT_DATA || event->kind == HF_EVENT_PEER_CLOSED;
@@ -135,8 +141,11 @@ void hf_upstream_arm(struct hf_loop *loop)
 
 void hf_upstream_second(struct hf_loop *loop)
 {
-    if (loop->upstreams && loop->upstreams->streams)
+    if (!loop->upstreams)
+        return;
+    if (loop->upstreams->streams)
         hf_upstream_stream_second(loop);
+    hf_entrance_second(loop);
 }
 
 bool hf_upstream_is_over(const struct hf_loop *loop)

@@ -7,6 +7,7 @@
  *     upstream_stream.c    TLS: one connection per association, both ways
  *     upstream_pool.c      the records of these
  *     upstream_handover.c  falling silent, and going on in another process
+ *     entrance.c           plaintext that comes to us and goes out on associations we have dialled
  *     upstream_proxy.c     the PROXY protocol's header
  *
  * Invariant: an upstream that is dead, slow or hostile ends at most its own connections. Nothing it
@@ -35,6 +36,7 @@
 /** The longest header: 16 bytes, addresses, and every TLV at its longest. */
 #define HF_UPSTREAM_PROXY_MAX 2560u
 
+/** Where a listener's plaintext goes; of a dialer: what holds for the plaintext that comes. */
 struct hf_upstream {
     struct hf_address address;
     struct sockaddr_in6 peer; /* the same for the kernel, of either family */
@@ -75,10 +77,11 @@ struct hf_upstream_stream {
     uint32_t generation;
     uint32_t connection; /* index of the device's, while there is an association */
     int fd;
-    uint8_t upstream;
+    uint8_t upstream; /* hf_upstream_index() */
     bool is_used : 1;
     uint8_t list; /* enum hf_upstream_list, or 0 */
     bool is_connecting : 1; /* with the kernel; otherwise: connected */
+    bool is_waiting : 1;    /* came by an entrance: not read before hf_loop_join() */
     bool is_retrying : 1;   /* not with the kernel: connects again soon. It has no socket */
     bool is_owed : 1;       /* the device has spoken since the upstream last did */
     bool is_receive_armed : 1;
@@ -101,7 +104,7 @@ enum hf_upstream_list {
 };
 
 struct hf_upstreams {
-    struct hf_upstream of_listener[HF_LISTENERS_MAX];
+    struct hf_upstream of[HF_LISTENERS_MAX + HF_DIALERS_MAX]; /* by hf_upstream_index() */
     struct hf_upstream_datagrams *datagrams; /* NULL: no DTLS listener has an upstream */
     struct hf_upstream_stream *streams;      /* mapped; NULL: no TLS listener has one */
     uint32_t stream_count, stream_max;
@@ -110,6 +113,12 @@ struct hf_upstreams {
         uint32_t first, last;
     } lists[HF_UPSTREAM_LIST_COUNT];
 };
+
+/** hf_upstream_index tells listeners and dialers apart by one number. */
+static inline uint32_t hf_upstream_index(uint32_t listener_index, bool is_client)
+{
+    return is_client ? HF_LISTENERS_MAX + listener_index : listener_index;
+}
 
 /* ---- upstream.c ---- */
 
@@ -179,6 +188,9 @@ HF_MUST_USE enum hf_status hf_upstream_stream_open(struct hf_loop *loop,
                                                    char error[HF_LOOP_ERROR_MAX],
                                                    const struct hf_loop_config *config);
 void hf_upstream_stream_close(struct hf_loop *loop);
+/** hf_upstream_stream_index counts them. */
+uint32_t hf_upstream_stream_index(const struct hf_loop *loop,
+                                  const struct hf_upstream_stream *stream);
 /** hf_upstream_stream_take gives a record without a socket; NULL: all are taken. */
 struct hf_upstream_stream *hf_upstream_stream_take(struct hf_loop *loop);
 
@@ -193,6 +205,23 @@ void hf_upstream_list_remove(struct hf_upstreams *upstreams, struct hf_upstream_
 /** hf_upstream_list_due takes out the next one whose time has come; NULL: none. */
 struct hf_upstream_stream *hf_upstream_list_due(struct hf_upstreams *upstreams,
                                                 enum hf_upstream_list list, uint64_t now_us);
+
+/* ---- entrance.c ---- */
+
+/** hf_entrance_open readies what is plain of the configuration. */
+HF_MUST_USE enum hf_status hf_entrance_open(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX],
+                                            const struct hf_loop_config *config);
+void hf_entrance_close(struct hf_loop *loop);
+/** hf_entrance_accepted takes a connection that came to a plain socket. */
+void hf_entrance_accepted(struct hf_loop *loop, const struct hf_socket *socket, int fd);
+/** hf_entrance_datagram takes a datagram that did. */
+void hf_entrance_datagram(struct hf_loop *loop, const struct hf_completion *completion);
+/** hf_entrance_event is of a DTLS association that we have dialled. */
+void hf_entrance_event(struct hf_loop *loop, const struct hf_event *event);
+/** hf_entrance_second looks for peers that have fallen silent. */
+void hf_entrance_second(struct hf_loop *loop);
+/** hf_entrance_stop lets go of connections that still wait. */
+void hf_entrance_stop(struct hf_loop *loop);
 
 /* ---- upstream_proxy.c ---- */
 

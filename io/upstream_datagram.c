@@ -183,7 +183,7 @@ enum hf_status hf_upstream_datagram_open(struct hf_loop *loop, char error[HF_LOO
     for (uint32_t i = 0; i < HF_UPSTREAM_SOCKETS; ++i)
         datagrams->fds[i] = -1;
     for (uint32_t i = 0; i < HF_LISTENERS_MAX; ++i) {
-        const struct hf_upstream *upstream = &loop->upstreams->of_listener[i];
+        const struct hf_upstream *upstream = &loop->upstreams->of[i];
         if (upstream->is_there && !upstream->is_stream)
             is_needed[!hf_address_is_v4(&upstream->address)] = true;
     }
@@ -247,13 +247,13 @@ static size_t datagram_put_header(uint8_t out[HF_UPSTREAM_PROXY_MAX], const stru
         return 0;
     return hf_upstream_proxy_encode(
         out, HF_UPSTREAM_PROXY_MAX, event->association, &info,
-        loop->upstreams->of_listener[event->listener_index].is_entity_told);
+        loop->upstreams->of[event->listener_index].is_entity_told);
 }
 
 void hf_upstream_datagram_send(struct hf_loop *loop, const struct hf_event *event)
 {
     struct hf_upstream_datagrams *datagrams = loop->upstreams->datagrams;
-    struct hf_upstream *upstream = &loop->upstreams->of_listener[event->listener_index];
+    struct hf_upstream *upstream = &loop->upstreams->of[event->listener_index];
     bool is_v6 = !hf_address_is_v4(&upstream->address);
     uint32_t turn = is_v6 ? HF_UPSTREAM_SOCKET_V6 : datagram_turn(event->association);
     if (datagrams->batch_count == HF_UPSTREAM_DATAGRAM_BATCH ||
@@ -375,7 +375,8 @@ static void datagram_forward(struct hf_loop *loop, const struct hf_completion *c
     if (datagram_destination(&destination, &completion->controls))
         status = datagram_addressee(&entry, loop, &destination, completion->index);
     if (status == HF_OK &&
-        !datagram_is_from(&loop->upstreams->of_listener[entry.listener_index], completion->name))
+        (entry.is_client ||
+         !datagram_is_from(&loop->upstreams->of[entry.listener_index], completion->name)))
         status = HF_E_ARGUMENT;
     if (status == HF_OK)
         status = hf_loop_send(loop, entry.association, data);

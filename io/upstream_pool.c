@@ -48,6 +48,22 @@ void hf_upstream_stream_close(struct hf_loop *loop)
     upstreams->streams = NULL;
 }
 
+uint32_t hf_upstream_stream_index(const struct hf_loop *loop,
+                                  const struct hf_upstream_stream *stream)
+{
+    return (uint32_t)(stream - loop->upstreams->streams);
+}
+
+void hf_upstream_stream_touch(struct hf_loop *loop, struct hf_upstream_stream *stream)
+{
+    if (stream->is_touched)
+        return;
+    stream->is_touched = true;
+    stream->touched_next = loop->upstreams->touched_head;
+    loop->upstreams->touched_head = hf_upstream_stream_index(loop, stream);
+    loop->is_turn_due |= !loop->is_in_turn;
+}
+
 struct hf_upstream_stream *hf_upstream_stream_take(struct hf_loop *loop)
 {
     struct hf_upstreams *upstreams = loop->upstreams;

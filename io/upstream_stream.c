@@ -15,21 +15,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static uint32_t stream_index(const struct hf_loop *loop, const struct hf_upstream_stream *stream)
-{
-    return (uint32_t)(stream - loop->upstreams->streams);
-}
-
-void hf_upstream_stream_touch(struct hf_loop *loop, struct hf_upstream_stream *stream)
-{
-    if (stream->is_touched)
-        return;
-    stream->is_touched = true;
-    stream->touched_next = loop->upstreams->touched_head;
-    loop->upstreams->touched_head = stream_index(loop, stream);
-    loop->is_turn_due |= !loop->is_in_turn;
-}
-
 static struct hf_upstream_stream *stream_of(const struct hf_loop *loop,
                                             const struct hf_connection *connection)
 {
@@ -66,7 +51,7 @@ static void stream_finish(struct hf_loop *loop, struct hf_upstream_stream *strea
     stream_hang_up(loop, stream);
     stream->is_used = false;
     stream->touched_next = loop->upstreams->free_head;
-    loop->upstreams->free_head = stream_index(loop, stream);
+    loop->upstreams->free_head = hf_upstream_stream_index(loop, stream);
     HF_COUNT(loop, upstream_connections, -1);
 }
 
@@ -74,7 +59,7 @@ static struct hf_target stream_target(const struct hf_loop *loop,
                                       const struct hf_upstream_stream *stream,
                                       enum hf_operation operation)
 {
-    return (struct hf_target){stream->fd, operation, stream_index(loop, stream),
+    return (struct hf_target){stream->fd, operation, hf_upstream_stream_index(loop, stream),
                               stream->generation};
 }
 
@@ -127,7 +112,7 @@ static bool stream_is_kept(const struct hf_loop *loop, const struct hf_upstream_
 {
     bool is_answer = stream->heard_us != 0 &&
                      loop->now_us - stream->heard_us < HF_UPSTREAM_ANSWER_US;
-    return loop->upstreams->of_listener[stream->upstream].keep_us_max > 0 &&
+    return loop->upstreams->of[stream->upstream].keep_us_max > 0 &&
            stream->association != 0 && !stream->is_doomed && !stream->is_device_done &&
            !stream->is_owed && !is_answer && !loop->is_stopping;
 }
@@ -235,13 +220,13 @@ static void stream_introduce(struct hf_loop *loop, struct hf_upstream_stream *st
         return; /* its end is on its way */
     size_t len =
         hf_upstream_proxy_encode(header, sizeof header, stream->association, &info,
-                                 loop->upstreams->of_listener[info.listener_index].is_entity_told);
+                                 loop->upstreams->of[info.listener_index].is_entity_told);
     stream_send(loop, stream, (struct hf_bytes){header, len});
 }
 
 static bool stream_connect(struct hf_loop *loop, struct hf_upstream_stream *stream)
 {
-    struct hf_upstream *upstream = &loop->upstreams->of_listener[stream->upstream];
+    struct hf_upstream *upstream = &loop->upstreams->of[stream->upstream];
     stream->fd = stream_socket(upstream);
     stream->is_connecting =
         stream->fd >= 0 &&
@@ -271,15 +256,15 @@ static void stream_begin(struct hf_loop *loop, struct hf_connection *connection,
         hf_loop_end(loop, event->association, HF_CLOSE_NOTIFY);
         return;
     }
-    connection->upstream = stream_index(loop, stream) + 1;
-    if (loop->upstreams->of_listener[event->listener_index].is_proxied)
+    connection->upstream = hf_upstream_stream_index(loop, stream) + 1;
+    if (loop->upstreams->of[event->listener_index].is_proxied)
         stream_introduce(loop, stream);
 }
 
 /* True: it is tried again, for the sake of what the device has said. */
 static bool stream_retry(struct hf_loop *loop, struct hf_upstream_stream *stream)
 {
-    uint64_t keep_us_max = loop->upstreams->of_listener[stream->upstream].keep_us_max;
+    uint64_t keep_us_max = loop->upstreams->of[stream->upstream].keep_us_max;
     if (keep_us_max == 0 || stream->association == 0 || loop->is_stopping)
         return false;
     if (stream->give_up_us == 0)
@@ -424,19 +409,22 @@ void hf_upstream_stream_event(struct hf_loop *loop, const struct hf_event *event
     struct hf_upstream_stream *stream = connection ? stream_of(loop, connection) : NULL;
     switch (event->kind) {
     case HF_EVENT_ESTABLISHED:
-        if (connection && !stream && !loop->is_stopping)
+        if (connection && !stream && !loop->is_stopping && !event->is_client)
             stream_begin(loop, connection, event);
         break;
     case HF_EVENT_DATA:
         HF_COUNT(loop, upstream_out_len, event->data.len);
         /* One that was let go is followed by another. */
-        if (connection && !stream && !loop->is_stopping &&
-            loop->upstreams->of_listener[event->listener_index].keep_us_max > 0) {
+        if (connection && !stream && !loop->is_stopping && !event->is_client &&
+            loop->upstreams->of[event->listener_index].keep_us_max > 0) {
             stream_begin(loop, connection, event);
             stream = stream_of(loop, connection);
         }
-        if (!stream)
+        if (!stream) {
+            if (event->is_client) /* nobody has asked for anything */
+                hf_loop_end(loop, event->association, HF_CLOSE_NOTIFY);
             break;
+        }
         stream->is_owed = true;
         stream_send(loop, stream, event->data);
         break;
@@ -484,7 +472,7 @@ void hf_upstream_settled(struct hf_loop *loop, struct hf_connection *connection)
 
 static void stream_settle_open(struct hf_loop *loop, struct hf_upstream_stream *stream)
 {
-    if (stream->is_connecting || stream->is_retrying)
+    if (stream->is_connecting || stream->is_retrying || stream->is_waiting)
         return;
     if (hf_backlog_len(stream->queue) > 0) {
         stream_arm_writable(loop, stream);
@@ -523,7 +511,7 @@ void hf_upstream_stream_settle(struct hf_loop *loop)
 static void stream_late(struct hf_loop *loop, struct hf_upstream_stream *stream)
 {
     bool is_worth_it = stream->is_connecting &&
-                       loop->upstreams->of_listener[stream->upstream].keep_us_max > 0 &&
+                       loop->upstreams->of[stream->upstream].keep_us_max > 0 &&
                        stream->association != 0;
     if (is_worth_it) { /* its completion says that it was refused */
         stream->is_cancel_sent =

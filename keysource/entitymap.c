@@ -89,8 +89,7 @@ static enum hf_status check_credential(struct parse *parse, struct hf_bytes cred
 static struct hf_bytes take_entity(struct hf_bytes *rest)
 {
     const uint8_t *comma = rest->len == 0 ? NULL : memchr(rest->data, ',', rest->len);
-    struct hf_bytes entity = {rest->data, comma == NULL ? rest->len
-                                                        : (size_t)(comma - rest->data)};
+    struct hf_bytes entity = {rest->data, comma == NULL ? rest->len : (size_t)(comma - rest->data)};
     size_t taken = entity.len + (comma != NULL);
     *rest = (struct hf_bytes){rest->data + taken, rest->len - taken};
     return entity;

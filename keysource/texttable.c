@@ -120,9 +120,9 @@ const struct hf_textrecord *hf_texttable_find(const struct hf_texttable *table,
 const struct hf_textrecord *hf_texttable_next(const struct hf_texttable *table,
                                               const struct hf_textrecord *record)
 {
-    size_t at = record == NULL ? RECORD_ALIGN
-                               : (size_t)((const uint8_t *)record - table->arena) +
-                                     record_stride(record);
+    size_t at = record == NULL
+                    ? RECORD_ALIGN
+                    : (size_t)((const uint8_t *)record - table->arena) + record_stride(record);
     return at < table->used ? record_at(table, at) : NULL;
 }
 

@@ -76,6 +76,14 @@ void hf_print_status(const json_t *result)
                text_of(item, "transport"), text_of(item, "address"), text_of(item, "authority"),
                text_of(item, "respond"), number_of(item, "handshakes_ok"),
                number_of(item, "handshakes_failed"));
+    if (json_array_size(json_object_get(result, "dialers")) > 0)
+        printf("\n%-16s %-5s %-22s %-22s %-11s %5s %7s %9s %9s\n", "DIALER", "", "LISTEN",
+               "ADDRESS", "STATE", "OPEN", "WAITING", "GOOD", "FAILED");
+    json_array_foreach(json_object_get(result, "dialers"), i, item)
+        printf("%-16s %-5s %-22s %-22s %-11s %5lld %7lld %9lld %9lld\n", text_of(item, "name"),
+               text_of(item, "transport"), text_of(item, "listen"), text_of(item, "address"),
+               text_of(item, "state"), number_of(item, "associations"), number_of(item, "waiting"),
+               number_of(item, "dials_ok"), number_of(item, "dials_failed"));
     printf("\n%-16s %9s  %s\n", "AUTHORITY", "KEYS", "FROM");
     json_array_foreach(json_object_get(result, "authorities"), i, item) printf(
         "%-16s %9lld  %s\n", text_of(item, "name"), number_of(item, "keys"), text_of(item, "path"));
@@ -106,12 +114,18 @@ void hf_print_hash(const json_t *result)
 
 /* ---- associations ------------------------------------------------------------------------- */
 
+/* What an association came by: a listener, or we dialled. */
+static const char *way_of(const json_t *item)
+{
+    return json_object_get(item, "dialer") != NULL ? "dialer" : "listener";
+}
+
 static void put_association(const json_t *item)
 {
     put_text(item, "association", 16);
     put_text(item, "transport", 4);
     put_text(item, "peer", 24);
-    put_text(item, "listener", 12);
+    put_text(item, way_of(item), 12);
     put_text(item, "credential_id", 24);
     put_text(item, "entity_id", 0);
     if (!json_is_true(json_object_get(item, "established")))
@@ -135,6 +149,7 @@ void hf_print_assoc_show(const json_t *result)
     static const char *const fields[][2] = {
         {"association", "association"},
         {"listener", "listener"},
+        {"dialer", "dialer"},
         {"authority", "authority"},
         {"transport", "transport"},
         {"peer", "peer"},
@@ -198,9 +213,9 @@ static void put_failure(const json_t *item)
 {
     printf("%s  %s failed: %s (%s)\n", text_of(item, "last"), text_of(item, "what"),
            text_of(item, "text"), text_of(item, "reason"));
-    printf("    %lld time%s since %s, listener %s, last from ", number_of(item, "times"),
-           number_of(item, "times") == 1 ? "" : "s", text_of(item, "first"),
-           text_of(item, "listener"));
+    printf("    %lld time%s since %s, %s %s, last from ", number_of(item, "times"),
+           number_of(item, "times") == 1 ? "" : "s", text_of(item, "first"), way_of(item),
+           text_of(item, way_of(item)));
     put_text(item, "peer", 0);
     printf(", identity ");
     put_text(item, "identity", 0);

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #define FILE_LEN_MAX (1U << 20)
-#define SETTINGS_MAX 120
+#define SETTINGS_MAX 160
 
 static struct parse {
     struct hf_daemon_config *config;
@@ -31,6 +31,7 @@ static struct parse {
     struct hf_daemon_listener listener;
     struct hf_daemon_authority authority;
     struct hf_daemon_maf maf;
+    struct hf_daemon_dialer dialer;
     bool is_seen[SETTINGS_MAX];       /* of a list: all of it */
     unsigned int taken[SETTINGS_MAX]; /* of a list: elements so far */
 } parse;
@@ -70,7 +71,7 @@ static enum hf_settings_section section_of(const cfg_t *cfg)
 static bool is_block(enum hf_settings_section section)
 {
     return section == HF_SECTION_LISTENER || section == HF_SECTION_AUTHORITY ||
-           section == HF_SECTION_MAF;
+           section == HF_SECTION_MAF || section == HF_SECTION_DIALER;
 }
 
 static void enter_block(const cfg_t *cfg, enum hf_settings_section section)
@@ -83,7 +84,9 @@ static void enter_block(const cfg_t *cfg, enum hf_settings_section section)
     hf_daemon_listener_init(&parse.listener);
     hf_daemon_authority_init(&parse.authority);
     memset(&parse.maf, 0, sizeof(parse.maf));
+    hf_dialer_config_init(&parse.dialer);
     parse.listener.line = parse.authority.line = parse.maf.line = (uint32_t)cfg->line;
+    parse.dialer.line = (uint32_t)cfg->line;
     for (size_t i = 0; i < count; i++) {
         if (table[i].section == section) {
             parse.is_seen[i] = false;
@@ -100,6 +103,8 @@ static void *base_of(enum hf_settings_section section)
         return &parse.authority;
     if (section == HF_SECTION_MAF)
         return &parse.maf;
+    if (section == HF_SECTION_DIALER)
+        return &parse.dialer;
     return parse.config;
 }
 
@@ -194,6 +199,18 @@ static int keep_maf(cfg_t *cfg, const char *title)
     return 0;
 }
 
+static int keep_dialer(cfg_t *cfg, const char *title)
+{
+    struct hf_daemon_config *config = parse.config;
+    if (config->dialer_count == HF_DAEMON_DIALERS_MAX) {
+        cfg_error(cfg, "more than %d dialers", HF_DAEMON_DIALERS_MAX);
+        return -1;
+    }
+    memcpy(parse.dialer.name, title, strlen(title) + 1);
+    config->dialers[config->dialer_count++] = parse.dialer;
+    return 0;
+}
+
 static int take_block(cfg_t *cfg, cfg_opt_t *opt)
 {
     struct hf_daemon_config *config = parse.config;
@@ -217,6 +234,8 @@ static int take_block(cfg_t *cfg, cfg_opt_t *opt)
     }
     if (section == HF_SECTION_MAF)
         return keep_maf(cfg, block->title);
+    if (section == HF_SECTION_DIALER)
+        return keep_dialer(cfg, block->title);
     if (section == HF_SECTION_LISTENER) {
         if (config->socket_count == HF_LISTENERS_MAX) {
             cfg_error(cfg, "more than %d listeners", HF_LISTENERS_MAX);

@@ -99,6 +99,39 @@ static json_t *describe_listeners(const struct hf_daemon *daemon)
     return list;
 }
 
+static json_t *describe_dialer(const struct hf_daemon *daemon, uint32_t index)
+{
+    const struct hf_daemon_dialer *dialer = &daemon->config.dialers[index];
+    struct hf_dialer_status status;
+    uint64_t failed = 0;
+    hf_daemon_dialer(&status, daemon, index);
+    for (int i = 0; i < HF_STATUS_COUNT; i++)
+        failed += i == HF_OK ? 0 : status.dials[i];
+    const char *state = status.associations > 0    ? "up"
+                        : status.backing_off_s > 0 ? "backing-off"
+                        : status.waiting > 0       ? "dialling"
+                                                   : "idle";
+    return json_pack("{s:s,s:s,s:o,s:o,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I}", "name", dialer->name,
+                     "transport", dialer->transport == HF_TRANSPORT_TLS ? "tls" : "dtls", "listen",
+                     address_text(&status.listen), "address",
+                     address_text(&dialer->addresses[status.address_index % dialer->address_count]),
+                     "peer", dialer->peer, "reference_point",
+                     hf_reference_point_name((enum hf_reference_point)dialer->reference_point),
+                     "authority", daemon->config.authorities[dialer->authority_index].name, "state",
+                     state, "associations", (json_int_t)status.associations, "waiting",
+                     (json_int_t)status.waiting, "dials_ok", (json_int_t)status.dials[HF_OK],
+                     "dials_failed", (json_int_t)failed, "next_try_seconds",
+                     (json_int_t)status.backing_off_s);
+}
+
+static json_t *describe_dialers(const struct hf_daemon *daemon)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < daemon->config.dialer_count; i++)
+        json_array_append_new(list, describe_dialer(daemon, i));
+    return list;
+}
+
 static json_t *describe_authorities(const struct hf_daemon *daemon)
 {
     json_t *list = json_array();
@@ -139,16 +172,17 @@ static json_t *run_status(struct hf_daemon *daemon)
     }
     pthread_mutex_lock(&daemon->reload_lock);
     json_t *result = json_pack(
-        "{s:s,s:s,s:i,s:I,s:o,s:I,s:s,s:I,s:I,s:I,s:s,s:s,s:o,s:o,s:{s:I,s:I,s:b,s:o}}", "state",
-        states[state], "version", hf_version(), "pid", (int)getpid(), "uptime_seconds",
+        "{s:s,s:s,s:i,s:I,s:o,s:I,s:s,s:I,s:I,s:I,s:s,s:s,s:o,s:o,s:o,s:{s:I,s:I,s:b,s:o}}",
+        "state", states[state], "version", hf_version(), "pid", (int)getpid(), "uptime_seconds",
         (json_int_t)((int64_t)time(NULL) - daemon->start_s), "started", time_text(daemon->start_s),
         "shards", (json_int_t)daemon->shard_count, "io",
         hf_loop_io_name(hf_shard_loop(daemon->shards[0])), "associations", (json_int_t)associations,
         "handshakes_open", (json_int_t)half_open, "handshakes_parked", (json_int_t)parked, "config",
         daemon->config.config_file, "log_level", level_name(hf_log_level_get()), "listeners",
-        describe_listeners(daemon), "authorities", describe_authorities(daemon), "reloads", "ok",
-        (json_int_t)daemon->reloads, "failed", (json_int_t)daemon->reloads_failed, "last_good",
-        (int)daemon->is_reload_good, "in_force_since", time_text(daemon->reloaded_s));
+        describe_listeners(daemon), "authorities", describe_authorities(daemon), "dialers",
+        describe_dialers(daemon), "reloads", "ok", (json_int_t)daemon->reloads, "failed",
+        (json_int_t)daemon->reloads_failed, "last_good", (int)daemon->is_reload_good,
+        "in_force_since", time_text(daemon->reloaded_s));
     pthread_mutex_unlock(&daemon->reload_lock);
     return good(result);
 }
@@ -168,13 +202,13 @@ static json_t *run_reload(struct hf_daemon *daemon, const struct hf_control_requ
         json_t *list = json_array();
         for (uint32_t i = 0; i < daemon->started.authority_count; i++) {
             const struct hf_keystore_change *change = &reload->changes[i];
-            json_array_append_new(
-                list, json_pack("{s:s,s:I,s:I,s:I,s:I,s:I}", "name",
-                                daemon->started.authorities[i].name, "keys",
-                                (json_int_t)change->keys_after, "added", (json_int_t)change->added,
-                                "removed", (json_int_t)change->removed, "changed",
-                                (json_int_t)change->changed, "credentials",
-                                (json_int_t)reload->entities[i].after));
+            json_array_append_new(list, json_pack("{s:s,s:I,s:I,s:I,s:I,s:I}", "name",
+                                                  daemon->started.authorities[i].name, "keys",
+                                                  (json_int_t)change->keys_after, "added",
+                                                  (json_int_t)change->added, "removed",
+                                                  (json_int_t)change->removed, "changed",
+                                                  (json_int_t)change->changed, "credentials",
+                                                  (json_int_t)reload->entities[i].after));
         }
         answer = good(json_pack("{s:o}", "authorities", list));
     } else {
@@ -218,12 +252,16 @@ static json_t *describe(const struct hf_daemon *daemon, hf_association_id associ
 {
     char id[20];
     const char *suite = hf_suite_name(info->suite);
-    const struct hf_daemon_listener *details = &daemon->started.details[info->listener_index];
+    uint32_t authority = hf_daemon_config_authority(
+        &daemon->started, info->listener_index, info->is_client,
+        (struct hf_bytes){(const uint8_t *)info->server_name, info->server_name_len});
     snprintf(id, sizeof(id), "%016" PRIx64, association);
     json_t *object =
-        json_pack("{s:s,s:b,s:s,s:s,s:s,s:o,s:o,s:o,s:s,s:o}", "association", id, "established",
-                  (int)info->established, "listener", details->name, "authority",
-                  daemon->started.authorities[details->authority_index].name, "transport",
+        json_pack("{s:s,s:b,s:b,s:s,s:s,s:s,s:o,s:o,s:o,s:s,s:o}", "association", id, "established",
+                  (int)info->established, "dialled", (int)info->is_client,
+                  info->is_client ? "dialer" : "listener",
+                  hf_dialer_config_name(&daemon->started, info->listener_index, info->is_client),
+                  "authority", daemon->started.authorities[authority].name, "transport",
                   info->transport == HF_TRANSPORT_TLS ? "tls" : "dtls", "peer",
                   address_text(&info->path.peer), "local", address_text(&info->path.local),
                   "entity_id", hf_json_text_or_null(info->entity_id, info->entity_id_len),
@@ -310,18 +348,19 @@ static json_t *describe_failure(const struct hf_daemon *daemon,
                                 const struct hf_failure_record *record)
 {
     const struct hf_failure *failure = &record->failure;
-    return json_pack("{s:o,s:o,s:I,s:s,s:s,s:o,s:o,s:s,s:s,s:s,s:s,s:s,s:s}", "first",
-                     time_text(record->first_s), "last", time_text(record->last_s), "times",
-                     (json_int_t)record->times, "what",
-                     record->is_handshake ? "handshake" : "association", "listener",
-                     daemon->started.details[record->listener_index].name, "peer",
-                     address_text(&record->peer), "identity",
-                     hf_json_text_or_null(record->identity, record->identity_len), "reason",
-                     hf_status_reason(failure->status), "text", hf_status_text(failure->status),
-                     "alert", failure->alert == HF_ALERT_NONE ? "" : hf_alert_name(failure->alert),
-                     "state", failure->state == NULL ? "" : failure->state, "input",
-                     failure->event == NULL ? "" : failure->event, "clause",
-                     failure->clause == NULL ? "" : failure->clause);
+    return json_pack(
+        "{s:o,s:o,s:I,s:s,s:s,s:o,s:o,s:s,s:s,s:s,s:s,s:s,s:s}", "first",
+        time_text(record->first_s), "last", time_text(record->last_s), "times",
+        (json_int_t)record->times, "what", record->is_handshake ? "handshake" : "association",
+        record->is_client ? "dialer" : "listener",
+        hf_dialer_config_name(&daemon->started, record->listener_index, record->is_client), "peer",
+        address_text(&record->peer), "identity",
+        hf_json_text_or_null(record->identity, record->identity_len), "reason",
+        hf_status_reason(failure->status), "text", hf_status_text(failure->status), "alert",
+        failure->alert == HF_ALERT_NONE ? "" : hf_alert_name(failure->alert), "state",
+        failure->state == NULL ? "" : failure->state, "input",
+        failure->event == NULL ? "" : failure->event, "clause",
+        failure->clause == NULL ? "" : failure->clause);
 }
 
 static json_t *describe_failures(const struct hf_daemon *daemon,

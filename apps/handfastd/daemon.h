@@ -50,6 +50,13 @@ struct hf_daemon {
 void hf_daemon_serve(struct hf_daemon_config *config,
                      struct hf_authority *const authorities[HF_AUTHORITIES_MAX], bool is_prepared);
 
+/** hf_daemon_dialer finds what there is to know of a dialer. */
+void hf_daemon_dialer(struct hf_dialer_status *out, const struct hf_daemon *daemon,
+                      uint32_t dialer_index);
+
+/** hf_daemon_log_dialers says where their entrances are. */
+void hf_daemon_log_dialers(const struct hf_daemon *daemon);
+
 /** What a reload did, or would have done. */
 struct hf_daemon_reload {
     bool is_forced;

@@ -345,10 +345,10 @@ static bool settle_listener(struct hf_daemon_config *config, char *error, uint32
 bool hf_daemon_config_settle(struct hf_daemon_config *config, char error[HF_OPTIONS_ERROR_MAX])
 {
     char text[256];
-    if (config->socket_count == 0)
+    if (config->socket_count == 0 && config->dialer_count == 0)
         return hf_daemon_config_refuse(error, config, 0,
                                        config->config_file[0] != '\0'
-                                           ? "nothing to serve: it needs a listener block"
+                                           ? "nothing to serve: it needs a listener or dialer block"
                                            : "nothing to serve: give --dtls or --tls ADDR:PORT");
     take_common(config);
     if (!settle_authorities(config, error))
@@ -364,6 +364,9 @@ bool hf_daemon_config_settle(struct hf_daemon_config *config, char error[HF_OPTI
             return false;
     if (!settle_respond(config, error))
         return false;
+    for (uint32_t i = 0; i < config->dialer_count; i++)
+        if (!hf_dialer_config_settle(config, text, i))
+            return hf_daemon_config_refuse(error, config, config->dialers[i].line, text);
     for (uint32_t i = 0; i < config->socket_count; i++)
         fill_listener(config, i);
     struct hf_config engine;
@@ -377,8 +380,10 @@ bool hf_daemon_config_settle(struct hf_daemon_config *config, char error[HF_OPTI
 }
 
 uint32_t hf_daemon_config_authority(const struct hf_daemon_config *config, uint32_t listener_index,
-                                    struct hf_bytes server_name)
+                                    bool is_client, struct hf_bytes server_name)
 {
+    if (is_client)
+        return config->dialers[listener_index].authority_index;
     const struct hf_daemon_listener *listener = &config->details[listener_index];
     for (uint32_t i = 1; i < listener->authority_count && server_name.len > 0; i++) {
         const char *name = config->authorities[listener->authority_indexes[i]].server_name;
@@ -466,6 +471,8 @@ void hf_daemon_config_engine(struct hf_config *out, struct hf_quota quotas[HF_QU
     fill_quotas(out, quotas, config);
     out->listeners = config->listeners;
     out->listener_count = config->socket_count;
+    out->dialers = config->dialled;
+    out->dialer_count = config->dialer_count;
 }
 
 void hf_daemon_config_loop(struct hf_loop_config *out, const struct hf_daemon_config *config)

@@ -5,6 +5,7 @@
 #ifndef HF_DAEMON_CONFIG_H
 #define HF_DAEMON_CONFIG_H
 
+#include "dialer_config.h"
 #include "log.h"
 #include "maf_config.h"
 
@@ -124,6 +125,10 @@ struct hf_daemon_config {
     struct hf_daemon_authority authorities[HF_AUTHORITIES_MAX];
     struct hf_daemon_listener common; /**< the command line's options for all listeners */
 
+    uint32_t dialer_count;
+    struct hf_daemon_dialer dialers[HF_DAEMON_DIALERS_MAX];
+    struct hf_dialer dialled[HF_DAEMON_DIALERS_MAX]; /**< the same, for the engine */
+
     struct hf_daemon_mafs mafs; /**< whose keys count beside the authorities' own */
 
     uint64_t shard_count;
@@ -192,9 +197,9 @@ HF_MUST_USE bool hf_daemon_config_fixed(char error[HF_OPTIONS_ERROR_MAX],
                                         const struct hf_daemon_config *wanted);
 
 /** hf_daemon_config_authority gives the index of the authority that answers at a listener to a
- *  server name (none: empty). */
+ *  server name (none: empty), or that a dialer dials for. */
 uint32_t hf_daemon_config_authority(const struct hf_daemon_config *config, uint32_t listener_index,
-                                    struct hf_bytes server_name);
+                                    bool is_client, struct hf_bytes server_name);
 
 /** hf_daemon_config_engine gives one shard's engine; `out` points into `config` and `quotas`. */
 void hf_daemon_config_engine(struct hf_config *out, struct hf_quota quotas[HF_QUOTAS_MAX],

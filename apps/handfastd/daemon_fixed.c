@@ -110,6 +110,8 @@ bool hf_daemon_config_fixed(char error[HF_OPTIONS_ERROR_MAX],
         what = fixed_in_limits(running, wanted);
     if (what == NULL && running->socket_count != wanted->socket_count)
         what = "the number of listeners";
+    if (what == NULL && running->dialer_count != wanted->dialer_count)
+        what = "the number of dialers";
     if (what == NULL && running->authority_count != wanted->authority_count)
         what = "the number of authorities";
     if (what == NULL && !hf_maf_config_is_same(&running->mafs, &wanted->mafs))
@@ -129,6 +131,10 @@ bool hf_daemon_config_fixed(char error[HF_OPTIONS_ERROR_MAX],
     for (uint32_t i = 0; what == NULL && i < running->socket_count; i++) {
         line = wanted->details[i].line;
         what = fixed_in_listener(&running->details[i], &wanted->details[i]);
+    }
+    for (uint32_t i = 0; what == NULL && i < running->dialer_count; i++) {
+        line = wanted->dialers[i].line;
+        what = hf_dialer_config_fixed(&running->dialers[i], &wanted->dialers[i]);
     }
     if (what == NULL)
         return true;

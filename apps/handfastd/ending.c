@@ -80,7 +80,7 @@ static bool is_of_authority(const struct hf_ending *ending, const struct walk *w
         info.framework != HF_FRAMEWORK_PROVISIONED_SYMMETRIC_KEY)
         return false;
     struct hf_bytes name = {(const uint8_t *)info.server_name, info.server_name_len};
-    return hf_daemon_config_authority(ending->config, info.listener_index, name) ==
+    return hf_daemon_config_authority(ending->config, info.listener_index, info.is_client, name) ==
            walk->authority_index;
 }
 

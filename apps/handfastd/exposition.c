@@ -4,6 +4,7 @@
 #include "exposition.h"
 
 #include "audit.h"
+#include "exposition_dialer.h"
 #include "exposition_maf.h"
 
 #include <inttypes.h>
@@ -117,6 +118,13 @@ static const struct metric counters[] = {
      IO(upstream_refusals)},
     {"handfast_upstream_errors_total", "cause=\"timeout\"", NULL, IO(upstream_timeouts)},
     {"handfast_upstream_errors_total", "cause=\"reset\"", NULL, IO(upstream_resets)},
+    {"handfast_entrance_connections_total", "", "Plaintext connections that came to dialers.",
+     IO(entrance_connections)},
+    {"handfast_entrance_datagrams_total", "direction=\"in\"",
+     "Plaintext datagrams that came to dialers, and went back.", IO(entrance_datagrams_in)},
+    {"handfast_entrance_datagrams_total", "direction=\"out\"", NULL, IO(entrance_datagrams_out)},
+    {"handfast_entrance_drops_total", "", "Plaintext datagrams of dialers not delivered.",
+     IO(entrance_drops)},
 };
 
 static const struct metric gauges[] = {
@@ -534,6 +542,7 @@ bool hf_exposition_write(FILE *out, const struct hf_daemon *daemon)
     write_stores(out, daemon);
     write_reloads(out, daemon);
     hf_exposition_maf(out, daemon->shared.maf);
+    hf_exposition_write_dialers(out, daemon);
     write_process(out, daemon);
     free(scrape.snapshots);
     return true;

@@ -24,7 +24,8 @@ static bool is_same_peer(const struct hf_address *a, const struct hf_address *b)
 static bool is_repeat(const struct hf_failure_record *a, const struct hf_failure_record *b)
 {
     return a->failure.status == b->failure.status && a->failure.state == b->failure.state &&
-           a->listener_index == b->listener_index && a->is_handshake == b->is_handshake &&
+           a->listener_index == b->listener_index && a->is_client == b->is_client &&
+           a->is_handshake == b->is_handshake &&
            a->identity_len == b->identity_len && is_same_peer(&a->peer, &b->peer) &&
            memcmp(a->identity, b->identity, a->identity_len) == 0;
 }
@@ -34,6 +35,7 @@ void hf_failures_add(const struct hf_event *event)
     struct hf_failure_record record = {
         .times = 1,
         .listener_index = event->listener_index,
+        .is_client = event->is_client,
         .is_handshake = event->kind == HF_EVENT_HANDSHAKE_FAILED,
         .peer = event->path.peer,
         .failure = event->failure,

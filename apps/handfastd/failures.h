@@ -14,7 +14,8 @@
 struct hf_failure_record {
     int64_t first_s, last_s; /**< UTC */
     uint64_t times;
-    uint32_t listener_index;
+    uint32_t listener_index; /**< `is_client`: the dialer's */
+    bool is_client;
     bool is_handshake;      /**< false: an established association ended with it */
     struct hf_address peer; /**< the last one's */
     struct hf_failure failure;

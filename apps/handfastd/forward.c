@@ -66,5 +66,8 @@ bool hf_forward_has_streams(const struct hf_daemon_config *config)
     for (uint32_t i = 0; i < config->socket_count; i++)
         if (config->details[i].upstream_kind == HF_UPSTREAM_TCP)
             return true;
+    for (uint32_t i = 0; i < config->dialer_count; i++)
+        if (config->dialers[i].transport == HF_TRANSPORT_TLS)
+            return true;
     return false;
 }

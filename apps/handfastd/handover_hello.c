@@ -7,7 +7,6 @@
 #include "handover_wire.h"
 
 #include <handover.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +24,21 @@ static bool send_text(int fd, enum hf_handover_kind kind, const char *text)
 }
 
 /* ---- who asks ----------------------------------------------------------------------------- */
+
+json_t *hf_handover_hello_dialers(const struct hf_daemon_config *config)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < config->dialer_count; i++) {
+        const struct hf_daemon_dialer *dialer = &config->dialers[i];
+        char listen[HF_ADDRESS_TEXT_MAX];
+        char source[HF_ADDRESS_TEXT_MAX];
+        json_array_append_new(
+            list, json_pack("[s,b,s,s]", dialer->name, (int)(dialer->transport == HF_TRANSPORT_TLS),
+                            hf_address_print(listen, &dialer->listen),
+                            hf_address_print(source, &dialer->source)));
+    }
+    return list;
+}
 
 static bool judge_listener(char *error, const struct hf_daemon_config *config, size_t i,
                            json_t *theirs)
@@ -65,6 +79,12 @@ static bool judge(char *error, const struct hf_daemon *daemon, json_t *hello)
     if (json_integer_value(json_object_get(hello, "associations_max")) !=
         (json_int_t)config->associations_max)
         return fail(error, "associations-max differs: addresses towards upstreams depend on it");
+    json_t *dialers = hf_handover_hello_dialers(config);
+    json_t *theirs = json_object_get(hello, "dialers");
+    bool is_same = json_equal(dialers, theirs) || (theirs == NULL && config->dialer_count == 0);
+    json_decref(dialers);
+    if (!is_same)
+        return fail(error, "dialers differ, in name, transport, source or entrance");
     if (json_array_size(listeners) != config->socket_count)
         return fail(error, "another number of listeners");
     for (size_t i = 0; i < config->socket_count; i++)

@@ -7,6 +7,11 @@
 
 #include "handover.h"
 
+#include <jansson.h>
+
+/** hf_handover_hello_dialers describes what of dialers must be the same in both: their sockets. */
+json_t *hf_handover_hello_dialers(const struct hf_daemon_config *config);
+
 /** hf_handover_hello_hear judges what a successor says of itself. On false `error` says why, and
  * the successor has been told. */
 HF_MUST_USE bool hf_handover_hello_hear(char error[HF_HANDOVER_ERROR_MAX],

@@ -234,6 +234,7 @@ static bool start(struct process *process)
     hf_announce_io(daemon);
     for (uint32_t i = 0; i < daemon->started.socket_count; i++)
         hf_announce_listener(daemon, i);
+    hf_daemon_log_dialers(daemon);
     if (!start_metrics(process) || !start_control(process) || !start_handover(process))
         return false;
     if (!hf_sandbox_drop(&process->sandbox, error, &daemon->started) ||
@@ -566,8 +567,7 @@ int main(int argc, char **argv)
     daemon->shared.end_fd = -1;
     daemon->wake_fd = -1;
     daemon->shared.config = &daemon->started;
-    daemon->start_s = (int64_t)time(NULL);
-    daemon->reloaded_s = daemon->start_s;
+    daemon->reloaded_s = daemon->start_s = (int64_t)time(NULL);
     daemon->is_reload_good = true;
     pthread_mutex_init(&daemon->reload_lock, NULL);
     if (!hf_options_parse(config, error, argc, argv)) {

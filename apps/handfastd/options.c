@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define OPTIONS_MAX 120
+#define OPTIONS_MAX 160
 
 void hf_options_help(void)
 {

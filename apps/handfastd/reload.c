@@ -54,6 +54,17 @@ void hf_daemon_serve(struct hf_daemon_config *config,
         config->listeners[i].authorities = config->served[i];
         config->listeners[i].authority_count = details->authority_count;
     }
+    for (uint32_t i = 0; i < config->dialer_count; i++) {
+        struct hf_listener_authority own;
+        const struct hf_authority *authority = authorities[config->dialers[i].authority_index];
+        if (is_prepared)
+            hf_authority_serve_prepared(&own, authority);
+        else
+            hf_authority_serve(&own, authority);
+        config->dialled[i].x509 = own.x509;
+        config->dialled[i].raw = own.raw;
+        config->dialled[i].trust = own.trust;
+    }
 }
 
 /* What only the credentials themselves can tell: the engine's own judgement. */

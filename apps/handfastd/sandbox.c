@@ -207,22 +207,30 @@ static const int deadly[] = {
 };
 
 /* Sockets to systemd and to signers, AF_UNIX, are all we ever open from now on; no network but the
- * connections to an upstream, if there is one for streams, and to MAFs. */
+ * connections to an upstream, if there is one for streams, and to MAFs, and what dialers need:
+ * connections, and datagrams to find out where they would leave. */
 static int allow_sockets(scmp_filter_ctx filter, const struct hf_daemon_config *config)
 {
     const uint64_t kind_mask = ~(uint64_t)SOCK_NONBLOCK;
     const uint64_t kind = SOCK_STREAM | SOCK_CLOEXEC;
+    const uint64_t datagrams = SOCK_DGRAM | SOCK_CLOEXEC;
     const struct scmp_arg_cmp rules[][2] = {
         {{0, SCMP_CMP_EQ, AF_UNIX, 0}, {0}},
         {{0, SCMP_CMP_EQ, AF_INET, 0}, {1, SCMP_CMP_MASKED_EQ, kind_mask, kind}},
         {{0, SCMP_CMP_EQ, AF_INET6, 0}, {1, SCMP_CMP_MASKED_EQ, kind_mask, kind}},
+        {{0, SCMP_CMP_EQ, AF_INET, 0}, {1, SCMP_CMP_EQ, datagrams, 0}},
+        {{0, SCMP_CMP_EQ, AF_INET6, 0}, {1, SCMP_CMP_EQ, datagrams, 0}},
     };
     bool has_mafs = config->mafs.count > 0;
-    unsigned count = hf_forward_has_streams(config) || has_mafs ? 3 : 1;
+    unsigned count = config->dialer_count > 0                     ? 5
+                     : hf_forward_has_streams(config) || has_mafs ? 3
+                                                                  : 1;
     int status = 0;
     /* Over io_uring it passes by the filter anyway. */
     if (count > 1 || hf_signers_used(config))
         status = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(connect), 0);
+    if (status == 0 && config->dialer_count > 0) /* from a `source` */
+        status = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(bind), 0);
     for (unsigned i = 0; i < count && status == 0; i++)
         status = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), i == 0 ? 1 : 2,
                                         rules[i]);

@@ -214,6 +214,8 @@ static const struct hf_setting_choice path_policies[] = {{"bounded", HF_PATH_BOU
 #define SECOND 1000000ULL
 #define DAY (86400 * SECOND)
 
+#include "dialer_settings.h" /* needs the takers above */
+
 static const struct hf_setting settings[] = {
     {.option = "config",
      .argument = "FILE",
@@ -339,8 +341,9 @@ static const struct hf_setting settings[] = {
     {HF_SECTION_LISTENER, NULL, "upstream-tcp", "ADDR:PORT", hf_take_upstream_address,
      LISTENER(upstream_tcp), 0, 0, NULL, false, false, "forward plaintext of TLS listeners there"},
 
-    HF_MAF_SETTINGS{HF_SECTION_PROCESS, "shards", "shards", "N", take_number, CONFIG(shard_count),
-                    1, HF_SHARDS_MAX, NULL, false, false, "threads that serve; default: one a CPU"},
+    HF_MAF_SETTINGS HF_DIALER_SETTINGS{HF_SECTION_PROCESS, "shards", "shards", "N", take_number,
+                                       CONFIG(shard_count), 1, HF_SHARDS_MAX, NULL, false, false,
+                                       "threads that serve; default: one a CPU"},
     {HF_SECTION_PROCESS, "io", "io", "HOW", take_choice, CONFIG(io), 0, 0, ios, false, false,
      "uring, epoll, or auto (default): io_uring unless it is refused"},
     {HF_SECTION_PROCESS, "connection-id-node", "connection-id-node", "OFFSET:HEX", hf_take_node, 0,
@@ -466,7 +469,7 @@ const struct hf_setting *hf_settings(size_t *out_count)
 const char *hf_settings_section_name(enum hf_settings_section section)
 {
     static const char *const names[HF_SECTION_COUNT] = {
-        NULL,  "process", "sessions", "metrics",   "control",
-        "log", "limits",  "listener", "authority", "maf"};
+        NULL,     "process",  "sessions",  "metrics", "control", "log",
+        "limits", "listener", "authority", "maf",     "dialer"};
     return names[section];
 }

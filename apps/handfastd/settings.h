@@ -19,6 +19,7 @@ enum hf_settings_section {
     HF_SECTION_LISTENER,  /**< struct hf_daemon_listener */
     HF_SECTION_AUTHORITY, /**< struct hf_daemon_authority */
     HF_SECTION_MAF,       /**< struct hf_daemon_maf */
+    HF_SECTION_DIALER,    /**< struct hf_daemon_dialer */
     HF_SECTION_COUNT,
 };
 

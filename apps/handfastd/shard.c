@@ -37,6 +37,7 @@ struct hf_shard {
     pthread_t thread;
     struct hf_loop *loop;
     struct hf_respond *respond;
+    struct hf_dialers *dialers;
     sem_t opened, may_serve, frozen, may_close;
     bool is_open;
     bool is_served; /* false: close without having run */
@@ -146,6 +147,14 @@ static void update_all(struct hf_loop *loop, void *arg)
                            update->config->details[i].name, hf_status_text(status));
         hf_respond_set(update->shard->respond, i, update->config->details[i].respond);
     }
+    for (uint32_t i = 0; i < update->config->dialer_count; i++) {
+        enum hf_status status =
+            hf_engine_update_dialer(hf_loop_engine(loop), i, &update->config->dialled[i]);
+        if (status != HF_OK)
+            hf_log_message(HF_LOG_ERROR, "reload_failed", "dialer %s: %s",
+                           update->config->dialers[i].name, hf_status_text(status));
+    }
+    hf_dialers_update(update->shard->dialers, update->config);
     update->shard->unfit_cursor = 0; /* what was revoked just now is looked for first */
     sem_post(&update->done);
 }
@@ -171,13 +180,42 @@ static void count_handshake(struct hf_shard *shard, uint32_t listener_index, boo
                           memory_order_relaxed);
 }
 
+/* Of an association we have dialled. */
+static void handle_dialled_event(struct hf_shard *shard, struct hf_loop *loop,
+                                 const struct hf_event *event)
+{
+    if (event->kind == HF_EVENT_ESTABLISHED)
+        hf_shard_log_established(shard->shared->config, loop, event);
+    if (event->kind == HF_EVENT_CLOSED)
+        hf_shard_log_closed(shard->shared->config, event);
+    if (event->kind == HF_EVENT_CLOSED || event->kind == HF_EVENT_HANDSHAKE_FAILED)
+        hf_failures_add(event);
+    if (event->kind == HF_EVENT_KEYLOG && shard->shared->keylog_fd >= 0)
+        hf_keylog_write(shard->shared->keylog_fd, event);
+    hf_dialers_event(shard->dialers, loop, event);
+}
+
+/* Somebody we are to dial back may have come. */
+static void note_met(struct hf_shard *shard, struct hf_loop *loop, const struct hf_event *event)
+{
+    struct hf_association_info info;
+    if (shard->shared->config->dialer_count > 0 &&
+        hf_engine_association_info(&info, hf_loop_engine(loop), event->association) == HF_OK)
+        hf_dialers_met(shard->dialers, &info);
+}
+
 static void handle_event(struct hf_loop *loop, const struct hf_event *event, void *arg)
 {
     struct hf_shard *shard = arg;
+    if (event->is_client) {
+        handle_dialled_event(shard, loop, event);
+        return;
+    }
     switch (event->kind) {
     case HF_EVENT_ESTABLISHED:
         count_handshake(shard, event->listener_index, event->framework == HF_FRAMEWORK_CERTIFICATE,
                         HF_OK);
+        note_met(shard, loop, event);
         hf_shard_log_established(shard->shared->config, loop, event);
         break;
     case HF_EVENT_DATA:
@@ -198,7 +236,7 @@ static void handle_event(struct hf_loop *loop, const struct hf_event *event, voi
         hf_failures_add(event);
         hf_shard_log_handshake_failed(shard->shared->config, event);
         break;
-    case HF_EVENT_SESSION: /* a client's: nobody dials here */
+    case HF_EVENT_SESSION: /* a client's */
         break;
     case HF_EVENT_KEYLOG:
         if (shard->shared->keylog_fd >= 0)
@@ -218,6 +256,20 @@ static struct hf_loop *find_loop(struct hf_loop *loop, uint32_t shard_index, voi
     const struct hf_shard *shard = arg;
     (void)loop;
     return shard->shared->shards[shard_index]->loop;
+}
+
+static void handle_entered(struct hf_loop *loop, uint32_t dialer_index, uint64_t entrance,
+                           void *arg)
+{
+    const struct hf_shard *shard = arg;
+    hf_dialers_entered(shard->dialers, loop, dialer_index, entrance);
+}
+
+static void handle_dialled(struct hf_loop *loop, uint64_t user, hf_association_id association,
+                           enum hf_status status, void *arg)
+{
+    const struct hf_shard *shard = arg;
+    hf_dialers_dialled(shard->dialers, loop, user, association, status);
 }
 
 static void handle_refused(struct hf_loop *loop, uint32_t listener_index, enum hf_status status,
@@ -252,6 +304,7 @@ static void handle_second(struct hf_loop *loop, void *arg)
     end_unfit(shard, loop);
     hf_respond_second(shard->respond, loop);
     drain(loop, shard);
+    hf_dialers_second(shard->dialers, loop);
     hf_ending_second(shard->ending, loop);
 }
 
@@ -263,13 +316,13 @@ static void request_key(struct hf_engine *engine, const struct hf_request *reque
     const struct hf_shard *shard = arg;
     const struct hf_daemon_config *config = shard->shared->config;
     uint32_t authority =
-        hf_daemon_config_authority(config, request->listener_index, request->server_name);
+        hf_daemon_config_authority(config, request->listener_index, request->is_client,
+                                   request->server_name);
     /* Of a certificate's session the engine has seen to it that nothing of it is revoked. */
+    bool is_kind = request->credential_id.len > 0 && request->credential_id.data[0] == '3';
     bool is_certificate = request->kind == HF_REQUEST_IDENTITY
-                              ? request->psk_identity.len == 0
-                              : request->kind == HF_REQUEST_SESSION &&
-                                    request->credential_id.len > 0 &&
-                                    request->credential_id.data[0] == '3';
+                              ? is_kind || request->psk_identity.len == 0
+                              : is_kind && request->kind == HF_REQUEST_SESSION;
     if (is_certificate) {
         hf_authority_identify(shard->shared->authorities[authority], shard->index, engine, request);
         return;
@@ -307,7 +360,7 @@ static bool open_loop(struct hf_shard *shard)
     struct hf_quota quotas[HF_QUOTAS_MAX];
     struct hf_loop_config config;
     struct hf_loop_upstream upstreams[HF_LISTENERS_MAX];
-    struct hf_loop_socket sockets[HF_LISTENERS_MAX];
+    struct hf_loop_socket sockets[HF_LISTENERS_MAX + 2 * HF_DAEMON_DIALERS_MAX];
     hf_daemon_config_engine(&engine, quotas, shared->config, shard->index);
     hf_daemon_config_loop(&config, shared->config);
     hf_forward_loop(upstreams, &config, shared->config);
@@ -318,20 +371,25 @@ static bool open_loop(struct hf_shard *shard)
     struct hf_key_source source = {.request = request_key, .cancel = cancel_key, .arg = shard};
     config.engine = &engine;
     config.source = &source;
-    memcpy(sockets, shared->sockets, sizeof(sockets));
-    config.upstream_fds = hf_takeover_sockets(sockets, shared->config->socket_count,
-                                              shared->takeover, shard->index);
+    memcpy(sockets, shared->sockets, sizeof(shared->sockets));
     config.sockets = sockets;
+    config.socket_count = hf_dialers_sockets(shard->dialers, sockets, config.socket_count);
+    config.upstream_fds =
+        hf_takeover_sockets(sockets, config.socket_count, shared->takeover, shard->index);
     config.handlers = (struct hf_loop_handlers){
         .event = handle_event,
         .second = handle_second,
         .refused = handle_refused,
         .shard = find_loop,
+        .entered = handle_entered,
+        .dialled = handle_dialled,
         .sign = hf_signers_sign,
         .arg = shard,
     };
     enum hf_status status = hf_loop_open(&shard->loop, shard->error, &config);
     explicit_bzero(&engine, sizeof(engine));
+    if (status == HF_OK)
+        hf_dialers_opened(shard->dialers, shard->loop);
     return status == HF_OK;
 }
 
@@ -359,6 +417,7 @@ static void *live(void *arg)
     while (sem_wait(&shard->may_serve) != 0)
         continue;
     if (shard->is_served) {
+        hf_dialers_adopt(shard->dialers, shard->loop);
         shard->has_failed = !run(shard);
         if (shard->has_failed)
             hf_log_message(HF_LOG_ERROR, "shard_failed", "shard %u: %s", shard->index,
@@ -377,6 +436,7 @@ static void free_shard(struct hf_shard *shard)
 {
     hf_respond_close(shard->respond);
     hf_ending_close(shard->ending);
+    hf_dialers_close(shard->dialers);
     sem_destroy(&shard->opened);
     sem_destroy(&shard->may_serve);
     sem_destroy(&shard->frozen);
@@ -392,6 +452,8 @@ bool hf_shard_start(struct hf_shard **out, char error[HF_LOOP_ERROR_MAX],
         snprintf(error, HF_LOOP_ERROR_MAX, "no memory for shard %u", index);
         return false;
     }
+    if (index == 0) /* the first one to start */
+        pthread_mutex_init(&shared->pairs.lock, NULL);
     shard->index = index;
     shard->shared = shared;
     sem_init(&shard->opened, 0, 0);
@@ -400,10 +462,11 @@ bool hf_shard_start(struct hf_shard **out, char error[HF_LOOP_ERROR_MAX],
     sem_init(&shard->may_close, 0, 0);
     shard->respond = hf_respond_open(HF_RESPOND_NONE);
     shard->ending = hf_ending_open(shared->config, index);
+    shard->dialers = hf_dialers_open(shared->config, index, &shared->pairs);
     for (uint32_t i = 0; shard->respond != NULL && i < shared->config->socket_count; i++)
         hf_respond_set(shard->respond, i, shared->config->details[i].respond);
     snprintf(shard->error, sizeof(shard->error), "no memory or thread for shard %u", index);
-    if (shard->respond != NULL && shard->ending != NULL &&
+    if (shard->respond != NULL && shard->ending != NULL && shard->dialers != NULL &&
         pthread_create(&shard->thread, NULL, live, shard) == 0) {
         while (sem_wait(&shard->opened) != 0)
             continue;
@@ -520,6 +583,12 @@ struct hf_loop *hf_shard_loop(const struct hf_shard *shard)
 uint32_t hf_shard_index(const struct hf_shard *shard)
 {
     return shard->index;
+}
+
+bool hf_shard_dialer_status(struct hf_dialer_status *out, const struct hf_shard *shard,
+                            uint32_t dialer_index)
+{
+    return hf_dialers_status(out, shard->dialers, dialer_index);
 }
 
 uint64_t hf_shard_handshakes(const struct hf_shard *shard, uint32_t listener_index,

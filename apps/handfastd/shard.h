@@ -5,6 +5,7 @@
 #define HF_SHARD_H
 
 #include "authority.h"
+#include "dialer.h"
 #include "maf.h"
 #include "sessions.h"
 
@@ -17,6 +18,7 @@ struct hf_shard_shared {
     struct hf_authority *authorities[HF_AUTHORITIES_MAX];
     struct hf_maf *maf; /**< NULL: none is configured */
     struct hf_sessions sessions;
+    struct hf_dialer_pairs pairs;
     struct hf_takeover *takeover; /**< while it starts: whom we take over from; NULL: nobody */
     struct hf_loop_socket sockets[HF_LISTENERS_MAX]; /**< with the ports the kernel chose */
     int keylog_fd;                                   /**< -1: none */
@@ -63,6 +65,11 @@ uint32_t hf_shard_index(const struct hf_shard *shard);
  *  or of all others. Thread: any. */
 uint64_t hf_shard_handshakes(const struct hf_shard *shard, uint32_t listener_index,
                              bool is_certificate, enum hf_status status);
+
+/** hf_shard_dialer_status gives what there is to know of a dialer; false: it is another shard's.
+ *  Thread: any. */
+HF_MUST_USE bool hf_shard_dialer_status(struct hf_dialer_status *out, const struct hf_shard *shard,
+                                        uint32_t dialer_index);
 
 /** hf_shard_wake has the shard take the answers of key stores. Thread: any. */
 void hf_shard_wake(struct hf_shard *shard);

@@ -6,7 +6,8 @@
 static void log_listener(const struct hf_daemon_config *config, struct hf_log_line *line,
                          const struct hf_event *event)
 {
-    hf_log_text(line, "listener", config->details[event->listener_index].name);
+    hf_log_text(line, event->is_client ? "dialer" : "listener",
+                hf_dialer_config_name(config, event->listener_index, event->is_client));
 }
 
 void hf_shard_log_established(const struct hf_daemon_config *config, struct hf_loop *loop,

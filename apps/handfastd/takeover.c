@@ -3,6 +3,7 @@
  */
 #include "takeover.h"
 
+#include "handover_hello.h"
 #include "handover_wire.h"
 #include "log.h"
 
@@ -73,9 +74,10 @@ static json_t *describe(const struct hf_daemon_config *config)
                             config->details[i].transport == HF_TRANSPORT_TLS ? "tls" : "dtls",
                             "address", address));
     }
-    return json_pack("{s:i,s:I,s:I,s:o}", "version", HF_HANDOVER_VERSION, "shards",
+    return json_pack("{s:i,s:I,s:I,s:o,s:o}", "version", HF_HANDOVER_VERSION, "shards",
                      (json_int_t)config->shard_count, "associations_max",
-                     (json_int_t)config->associations_max, "listeners", list);
+                     (json_int_t)config->associations_max, "listeners", list, "dialers",
+                     hf_handover_hello_dialers(config));
 }
 
 static bool read_bytes(uint8_t *out, size_t len, const char *hex)

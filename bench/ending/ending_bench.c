@@ -83,10 +83,11 @@ void hf_loop_end(struct hf_loop *self, hf_association_id association, enum hf_cl
 
 /* One listener, one authority. */
 uint32_t hf_daemon_config_authority(const struct hf_daemon_config *self, uint32_t listener_index,
-                                    struct hf_bytes server_name)
+                                    bool is_client, struct hf_bytes server_name)
 {
     (void)self;
     (void)listener_index;
+    (void)is_client;
     (void)server_name;
     return 0;
 }

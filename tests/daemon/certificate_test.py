@@ -114,10 +114,9 @@ class CertificateFixture(operation_fixture.OperationFixture):
         self.addCleanup(process.kill)
         return process
 
-    def check(self, *options):
-        return subprocess.run([process_test.HANDFASTD, "--check", "--dtls", "127.0.0.1:0",
-                               *options], capture_output=True, text=True, timeout=PATIENCE,
-                              check=False)
+    def check(self, *options, listener=("--dtls", "127.0.0.1:0")):
+        return subprocess.run([process_test.HANDFASTD, "--check", *listener, *options],
+                              capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 class CertificateTest(CertificateFixture):
