@@ -41,7 +41,7 @@ void hf_stray_steer(const struct hf_socket *socket, const struct hf_loop_config 
         BPF_STMT(BPF_RET | BPF_K, NOT_A_SOCKET),
     };
     struct sock_fprog program = {.len = sizeof code / sizeof code[0], .filter = code};
-    if (config->shard_count < 2 || config->is_unsteered || socket->is_client ||
+    if (config->shard_count < 2 || config->is_unsteered || socket->is_client || socket->is_plain ||
         engine->listeners[socket->listener_index].connection_id != HF_CONNECTION_ID_ON)
         return;
     /* Without it everything still works, only dearer. */
