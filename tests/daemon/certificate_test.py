@@ -37,7 +37,8 @@ class CertificateFixture(operation_fixture.OperationFixture):
     """The lab's certificates, and a daemon that has some of them."""
     @classmethod
     def setUpClass(cls):
-        cls.pki = os.path.join(os.environ.get("TMPDIR", "/tmp"), f"hf-pki-{os.getpid()}")
+        cls.pki = os.path.join(os.environ.get("TMPDIR", "/tmp"),
+                               f"hf-pki-{os.getpid()}-{cls.__name__}")
         subprocess.run(["sh", os.path.join(HERE, "../support/pki.sh"), HANDFAST, cls.pki],
                        check=True)
 
