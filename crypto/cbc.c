@@ -15,7 +15,8 @@
 #define BLOCK HF__AES_BLOCK_LEN
 #define MAC_LEN HF_SHA256_LEN
 #define HASH_BLOCK HF__SHA256_BLOCK_LEN
-#define AAD_LEN HF__RECORD_AAD_LEN
+#define AAD_MAX HF__RECORD_AAD_MAX
+_Static_assert(AAD_MAX <= HASH_BLOCK, "a header ends in the first block");
 #define PAD_MAX 255u
 #define MAC_SPAN_MAX (MAC_LEN + PAD_MAX + 1u) /* where a MAC can be: whole cipher blocks */
 #define WINDOW_BLOCKS_MAX                                                                          \
@@ -40,11 +41,11 @@ static void cbc_crypt(uint8_t *data, size_t len, const uint8_t iv[BLOCK],
 static void cbc_mac(uint8_t out[MAC_LEN], const struct hf_record_key *key,
                     const struct hf_record_header *header, const uint8_t *data, size_t len)
 {
-    uint8_t aad[AAD_LEN];
-    const struct hf_bytes parts[] = {{aad, sizeof aad}, {data, len}};
+    uint8_t aad[AAD_MAX];
+    size_t aad_len = hf__record_aad(aad, header, (uint32_t)len);
+    const struct hf_bytes parts[] = {{aad, aad_len}, {data, len}};
     struct hf_hmac_key mac;
 
-    hf__record_aad(aad, header, (uint32_t)len);
     hf_hmac_key_init(&mac, (struct hf_bytes){key->mac_key, sizeof key->mac_key});
     hf_hmac(out, &mac, parts, 2);
     hf_wipe(&mac, sizeof mac);
@@ -66,7 +67,7 @@ size_t hf__cbc_seal(uint8_t *out, const struct hf_record_key *key,
     size_t body_len;
 
     hf_random(out, BLOCK);
-    if (in_len > 0)
+    if (in_len > 0 && in != body)
         memcpy(body, in, in_len);
     cbc_mac(body + in_len, key, header, body, in_len);
     body_len = cbc_pad(body, in_len + MAC_LEN);
@@ -94,19 +95,19 @@ static uint32_t cbc_check_padding(uint32_t *pad_len, const uint8_t *plain, uint3
 }
 
 /* Block `index` of header || data as if all of it were present; zero where nothing can be. */
-static void cbc_load_block(uint8_t block[HASH_BLOCK], const uint8_t aad[AAD_LEN],
-                           const uint8_t *data, uint32_t data_len_max, uint32_t index)
+static void cbc_load_block(uint8_t block[HASH_BLOCK], struct hf_bytes aad, const uint8_t *data,
+                           uint32_t data_len_max, uint32_t index)
 {
     uint32_t begin = index * HASH_BLOCK; // in header || data
-    uint32_t skip = index == 0 ? AAD_LEN : 0;
-    uint32_t from = begin + skip - AAD_LEN; // in data
+    uint32_t skip = index == 0 ? (uint32_t)aad.len : 0;
+    uint32_t from = begin + skip - (uint32_t)aad.len; // in data
     uint32_t take = data_len_max > from ? data_len_max - from : 0;
 
     if (take > HASH_BLOCK - skip)
         take = HASH_BLOCK - skip;
     memset(block, 0, HASH_BLOCK);
     if (index == 0)
-        memcpy(block, aad, AAD_LEN);
+        memcpy(block, aad.data, aad.len);
     if (take > 0)
         memcpy(block + skip, data + from, take);
 }
@@ -126,13 +127,14 @@ static void cbc_end_block(uint8_t block[HASH_BLOCK], const uint8_t upto[HASH_BLO
  * PAD_MAX of `data_len_max` (public): blocks before that window are hashed directly, the blocks
  * in it are all hashed, and the state after the right one is picked. */
 static void cbc_mac_secret_len(uint8_t out[MAC_LEN], const struct hf_record_key *key,
-                               const uint8_t aad[AAD_LEN], const uint8_t *data, uint32_t data_len,
+                               struct hf_bytes aad, const uint8_t *data, uint32_t data_len,
                                uint32_t data_len_max)
 {
+    uint32_t aad_len = (uint32_t)aad.len;
     uint32_t data_len_min = data_len_max > PAD_MAX ? data_len_max - PAD_MAX : 0;
-    uint32_t fixed = (AAD_LEN + data_len_min) / HASH_BLOCK;
-    uint32_t count = (AAD_LEN + data_len_max + 8) / HASH_BLOCK + 1 - fixed;
-    uint32_t end = AAD_LEN + data_len - fixed * HASH_BLOCK; // in the window
+    uint32_t fixed = (aad_len + data_len_min) / HASH_BLOCK;
+    uint32_t count = (aad_len + data_len_max + 8) / HASH_BLOCK + 1 - fixed;
+    uint32_t end = aad_len + data_len - fixed * HASH_BLOCK; // in the window
     uint32_t last = (end + 8) / HASH_BLOCK;
     uint8_t upto[HASH_BLOCK * WINDOW_BLOCKS_MAX + 1];
     uint8_t block[HASH_BLOCK];
@@ -144,12 +146,12 @@ static void cbc_mac_secret_len(uint8_t out[MAC_LEN], const struct hf_record_key 
     HF__CRYPTO_ASSERT(count <= WINDOW_BLOCKS_MAX);
     hf_hmac_key_init(&mac, (struct hf_bytes){key->mac_key, sizeof key->mac_key});
     memcpy(state, mac.inner, sizeof state);
-    hf__put_u32(bits, 8 * (HASH_BLOCK + AAD_LEN + data_len));
+    hf__put_u32(bits, 8 * (HASH_BLOCK + aad_len + data_len));
     if (fixed > 0) {
         cbc_load_block(block, aad, data, data_len_max, 0);
         hf__sha256_blocks(state, block, 1);
         if (fixed > 1)
-            hf__sha256_blocks(state, data + HASH_BLOCK - AAD_LEN, fixed - 1);
+            hf__sha256_blocks(state, data + HASH_BLOCK - aad_len, fixed - 1);
     }
     hf__ct_below(upto, count * HASH_BLOCK + 1, end + 1);
     for (uint32_t i = 0; i < count; i++) {
@@ -208,7 +210,8 @@ bool hf__cbc_open(size_t *plain_len, const struct hf_record_key *key,
     uint8_t *plain = data + BLOCK;
     uint32_t body_len = (uint32_t)(len - BLOCK);
     uint32_t data_len_max = body_len - 1 - MAC_LEN;
-    uint8_t aad[AAD_LEN];
+    uint8_t aad[AAD_MAX];
+    size_t aad_len;
     uint8_t wanted[MAC_LEN];
     uint8_t found[MAC_LEN];
     uint32_t pad_len;
@@ -220,8 +223,8 @@ bool hf__cbc_open(size_t *plain_len, const struct hf_record_key *key,
     cbc_crypt(plain, body_len, data, key, AES_DECRYPT);
     good = cbc_check_padding(&pad_len, plain, body_len);
     data_len = data_len_max - pad_len;
-    hf__record_aad(aad, header, data_len);
-    cbc_mac_secret_len(wanted, key, aad, plain, data_len, data_len_max);
+    aad_len = hf__record_aad(aad, header, data_len);
+    cbc_mac_secret_len(wanted, key, (struct hf_bytes){aad, aad_len}, plain, data_len, data_len_max);
     cbc_extract_mac(found, plain, body_len, data_len);
     good = hf__ct_barrier(good & cbc_equal(wanted, found));
     hf_wipe(wanted, sizeof wanted);
@@ -242,7 +245,7 @@ size_t hf__cbc_etm_seal(uint8_t *out, const struct hf_record_key *key,
     size_t covered;
 
     hf_random(out, BLOCK);
-    if (in_len > 0)
+    if (in_len > 0 && in != body)
         memcpy(body, in, in_len);
     covered = BLOCK + cbc_pad(body, in_len);
     cbc_crypt(body, covered - BLOCK, out, key, AES_ENCRYPT);

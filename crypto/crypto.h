@@ -131,17 +131,26 @@ size_t hf_record_expansion(enum hf_cipher cipher);
 /** hf_record_len_min gives the length of the shortest fragment that can be valid. */
 size_t hf_record_len_min(enum hf_cipher cipher);
 
-/** What the MAC or the AEAD covers besides the data (RFC 5246 6.2.3; RFC 6347 4.1.2.1). */
+/** The longest connection ID of ours or of a peer (RFC 9146 allows 255). */
+#define HF_CID_LEN_MAX 32
+
+/** What the MAC or the AEAD covers besides the data (RFC 5246 6.2.3; RFC 6347 4.1.2.1). With a
+ *  connection ID it is the form of RFC 9146 5, and `type` on the wire is 25 whatever is here. */
 struct hf_record_header {
     uint64_t seq;     /**< TLS: the implicit number. DTLS: epoch << 48 | sequence number */
     uint16_t version; /**< as on the wire */
     uint8_t type;
+    struct hf_bytes cid; /**< of a tls12_cid record, at most HF_CID_LEN_MAX; empty: none */
 };
 
-/** hf_record_seal protects `in` into `out` (not overlapping): explicit nonce or IV, ciphertext,
- *  MAC. In: `in_len` at most 2^14; `out_max` at least in_len + hf_record_expansion(). The AEAD's
- *  explicit nonce is `header->seq`; the CBC IV is fresh randomness, never repeated. Errors:
- *  HF_E_TOO_LONG; HF_E_ARGUMENT for HF_CIPHER_NONE: a wiped key protects nothing. */
+/** hf_record_front gives the length of what a record begins with: explicit nonce or IV. */
+size_t hf_record_front(enum hf_cipher cipher);
+
+/** hf_record_seal protects `in` into `out`: explicit nonce or IV, ciphertext, MAC. They must not
+ *  overlap, unless `in` is out + hf_record_front(): then it is sealed in place. In: `in_len` at
+ *  most 2^14; `out_max` at least in_len + hf_record_expansion(). The AEAD's explicit nonce is
+ *  `header->seq`; the CBC IV is fresh randomness, never repeated. Errors: HF_E_TOO_LONG;
+ *  HF_E_ARGUMENT for HF_CIPHER_NONE: a wiped key protects nothing. */
 HF_MUST_USE enum hf_status hf_record_seal(uint8_t *out, size_t *out_len, size_t out_max,
                                           const struct hf_record_key *key,
                                           const struct hf_record_header *header,

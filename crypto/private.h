@@ -23,6 +23,7 @@
 #define HF__SHA256_BLOCK_LEN 64
 #define HF__AEAD_NONCE_LEN 12
 #define HF__RECORD_AAD_LEN 13
+#define HF__RECORD_AAD_MAX (23 + HF_CID_LEN_MAX) /* with a connection ID */
 #define HF__PLAIN_LEN_MAX 16384u
 #define HF__FRAGMENT_LEN_MAX (16384u + 2048u)
 
@@ -39,10 +40,10 @@ void hf__hmac_outer(uint8_t out[HF_SHA256_LEN], const struct hf_hmac_key *key,
 /** hf__sha256_blocks runs the compression function. */
 void hf__sha256_blocks(uint32_t state[8], const uint8_t *data, size_t block_count);
 
-/** hf__record_aad builds seq || type || version || length (RFC 5246 6.2.3.1, 6.2.3.3). `len` may
- *  be secret. */
-void hf__record_aad(uint8_t out[HF__RECORD_AAD_LEN], const struct hf_record_header *header,
-                    uint32_t len);
+/** hf__record_aad builds seq || type || version || length (RFC 5246 6.2.3.1, 6.2.3.3), with a
+ *  connection ID what RFC 9146 5 has instead, and gives its length. `len` may be secret. */
+size_t hf__record_aad(uint8_t out[HF__RECORD_AAD_MAX], const struct hf_record_header *header,
+                      uint32_t len);
 
 /** What an AEAD works with. Borrowed: nothing is kept. */
 struct hf__aead {

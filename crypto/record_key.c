@@ -11,6 +11,7 @@
 
 #define EXPLICIT_NONCE_LEN 8
 #define CBC_IV_LEN 16
+#define TYPE_TLS12_CID 25 /* RFC 9146 4 */
 #define CBC_EXPANSION_MAX (CBC_IV_LEN + HF_SHA256_LEN + HF__AES_BLOCK_LEN)
 _Static_assert(CBC_EXPANSION_MAX <= HF_RECORD_EXPANSION_MAX, "the public bound holds");
 
@@ -20,15 +21,39 @@ static void record_put_u64(uint8_t *out, uint64_t value)
     hf__put_u32(out + 4, (uint32_t)value);
 }
 
-void hf__record_aad(uint8_t out[HF__RECORD_AAD_LEN], const struct hf_record_header *header,
-                    uint32_t len)
+/* seq_num_placeholder || tls12_cid || cid_length || tls12_cid || version || epoch and number || cid
+ * || length (RFC 9146 5.1, 5.2, 5.3: the same for all three kinds of ciphers). */
+static size_t record_aad_cid(uint8_t out[HF__RECORD_AAD_MAX],
+                             const struct hf_record_header *header, uint32_t len)
 {
+    size_t cid_len = header->cid.len;
+
+    HF__CRYPTO_ASSERT(cid_len <= HF_CID_LEN_MAX);
+    memset(out, 0xff, 8);
+    out[8] = TYPE_TLS12_CID;
+    out[9] = (uint8_t)cid_len;
+    out[10] = TYPE_TLS12_CID;
+    out[11] = (uint8_t)(header->version >> 8);
+    out[12] = (uint8_t)header->version;
+    record_put_u64(out + 13, header->seq);
+    memcpy(out + 21, header->cid.data, cid_len);
+    out[21 + cid_len] = (uint8_t)(len >> 8);
+    out[22 + cid_len] = (uint8_t)len;
+    return 23 + cid_len;
+}
+
+size_t hf__record_aad(uint8_t out[HF__RECORD_AAD_MAX], const struct hf_record_header *header,
+                      uint32_t len)
+{
+    if (header->cid.len > 0)
+        return record_aad_cid(out, header, len);
     record_put_u64(out, header->seq);
     out[8] = header->type;
     out[9] = (uint8_t)(header->version >> 8);
     out[10] = (uint8_t)header->version;
     out[11] = (uint8_t)(len >> 8);
     out[12] = (uint8_t)len;
+    return HF__RECORD_AAD_LEN;
 }
 
 /* 0 for ciphers that are no AEAD. */
@@ -57,6 +82,13 @@ size_t hf_record_expansion(enum hf_cipher cipher)
     return cipher == HF_CIPHER_NONE ? 0 : CBC_EXPANSION_MAX;
 }
 
+size_t hf_record_front(enum hf_cipher cipher)
+{
+    if (record_tag_len(cipher) > 0)
+        return EXPLICIT_NONCE_LEN;
+    return cipher == HF_CIPHER_NONE ? 0 : CBC_IV_LEN;
+}
+
 size_t hf_record_len_min(enum hf_cipher cipher)
 {
     // CBC: an empty plaintext, its MAC and whole blocks: 16 + 48 MAC-then-encrypt, 16 + 16 + 32
@@ -66,18 +98,17 @@ size_t hf_record_len_min(enum hf_cipher cipher)
 
 /* Nonce and AAD of an AEAD record (RFC 5288 3, RFC 6655 3). */
 static struct hf__aead record_aead(uint8_t nonce[HF__AEAD_NONCE_LEN],
-                                   uint8_t aad[HF__RECORD_AAD_LEN], const struct hf_record_key *key,
+                                   uint8_t aad[HF__RECORD_AAD_MAX], const struct hf_record_key *key,
                                    const struct hf_record_header *header,
                                    const uint8_t explicit_nonce[EXPLICIT_NONCE_LEN],
                                    size_t plain_len)
 {
     memcpy(nonce, key->fixed_iv, sizeof key->fixed_iv);
     memcpy(nonce + sizeof key->fixed_iv, explicit_nonce, EXPLICIT_NONCE_LEN);
-    hf__record_aad(aad, header, (uint32_t)plain_len);
     return (struct hf__aead){
         .key = key->key,
         .nonce = nonce,
-        .aad = {aad, HF__RECORD_AAD_LEN},
+        .aad = {aad, hf__record_aad(aad, header, (uint32_t)plain_len)},
         .tag_len = record_tag_len(key->cipher),
     };
 }
@@ -87,7 +118,7 @@ static bool record_seal_aead(uint8_t *out, size_t *out_len, const struct hf_reco
                              size_t in_len)
 {
     uint8_t nonce[HF__AEAD_NONCE_LEN];
-    uint8_t aad[HF__RECORD_AAD_LEN];
+    uint8_t aad[HF__RECORD_AAD_MAX];
     uint8_t *body = out + EXPLICIT_NONCE_LEN;
     struct hf__aead aead;
 
@@ -132,7 +163,7 @@ static bool record_open_aead(size_t *plain_len, const struct hf_record_key *key,
                              const struct hf_record_header *header, uint8_t *data, size_t len)
 {
     uint8_t nonce[HF__AEAD_NONCE_LEN];
-    uint8_t aad[HF__RECORD_AAD_LEN];
+    uint8_t aad[HF__RECORD_AAD_MAX];
     uint8_t *body = data + EXPLICIT_NONCE_LEN;
     size_t body_len = len - hf_record_expansion(key->cipher);
     struct hf__aead aead = record_aead(nonce, aad, key, header, data, body_len);

@@ -3,6 +3,7 @@
  */
 #include "association.h"
 
+#include "cid.h"
 #include "hello.h"
 #include "identity.h"
 #include "limits.h"
@@ -10,6 +11,7 @@
 #include "proof.h"
 #include "quota.h"
 #include "record.h"
+#include "route.h"
 #include "stream.h"
 
 uint32_t hf_association_index(const struct hf_engine *engine,
@@ -46,7 +48,13 @@ struct hf_association *hf_association_find(const struct hf_engine *engine, hf_as
 struct hf_path hf_association_path(const struct hf_engine *engine,
                                    const struct hf_association *association)
 {
-    const struct hf_path_key *key = &association->path;
+    return hf_association_path_to(engine, association, &association->path);
+}
+
+struct hf_path hf_association_path_to(const struct hf_engine *engine,
+                                      const struct hf_association *association,
+                                      const struct hf_path_key *key)
+{
     struct hf_path path = {
         .peer = hf_address_v6(key->peer_ip, key->peer_port, key->scope),
         .local = engine->locals[key->local_index],
@@ -165,8 +173,9 @@ static void init_record(struct hf_association *association, const struct hf_engi
     if (transport == HF_TRANSPORT_DTLS) {
         association->flags |= HF_ASSOCIATION_DATAGRAM;
         association->datagram.successor = HF_NONE;
+        association->datagram.cid = HF_NONE;
         association->datagram.trial_tick = engine->now_tick;
-        association->datagram.trial_tokens = (uint16_t)(2 * engine->config.trials_per_second);
+        association->trial_tokens = (uint16_t)(2 * engine->config.trials_per_second);
     } else {
         association->stream.buffer = HF_NONE;
     }
@@ -208,6 +217,7 @@ enum hf_status hf_association_open(struct hf_association **out, struct hf_engine
 
 void hf_association_establish(struct hf_engine *engine, struct hf_association *association)
 {
+    engine->counters.cids += hf_handshake_of(engine, association)->terms.has_cid;
     handshake_give(engine, association);
     hf_quota_establish(engine, association);
     if (engine->config.reuse_us_min)
@@ -303,6 +313,7 @@ void hf_association_end(struct hf_engine *engine, struct hf_association *associa
     hf_stream_abandon(engine, association);
     hf_identity_drop(engine, association->identity);
     hf_record_keys_drop(engine, association);
+    hf_cid_drop(engine, association);
     uint32_t index = hf_association_index(engine, association);
     hf_wheel_disarm(&engine->wheel, index);
     uint32_t generation = association->generation;
@@ -367,6 +378,12 @@ void hf_association_arm(struct hf_engine *engine, struct hf_association *associa
     if (hf_stream_due(&record_due, engine, association) &&
         (!is_due || (int32_t)(record_due - due) < 0)) {
         due = record_due;
+        is_due = true;
+    }
+    uint32_t route_due;
+    if (hf_route_due(&route_due, engine, association) &&
+        (!is_due || (int32_t)(route_due - due) < 0)) {
+        due = route_due;
         is_due = true;
     }
     if (association->leaving) {

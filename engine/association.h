@@ -26,6 +26,11 @@ struct hf_association *hf_association_find(const struct hf_engine *engine, hf_as
 struct hf_path hf_association_path(const struct hf_engine *engine,
                                    const struct hf_association *association);
 
+/** hf_association_path_to rebuilds one that is not, or not yet, the association's own. */
+struct hf_path hf_association_path_to(const struct hf_engine *engine,
+                                      const struct hf_association *association,
+                                      const struct hf_path_key *key);
+
 /** hf_association_open takes a record and a handshake slot in state HF_STATE_SV_START or _CL_START.
  *  `index` is the listener's, or the dialer's. Errors: HF_E_ASSOCIATION_LIMIT,
  * HF_E_HANDSHAKE_LIMIT, HF_E_PREFIX_LIMIT (server). */

@@ -7,6 +7,7 @@
 
 #include "answer.h"
 #include "association.h"
+#include "cid.h"
 #include "datagram.h"
 #include "flight.h"
 #include "identity.h"
@@ -38,12 +39,27 @@ static void write_hello(const struct hf_engine *engine, struct hf_association *a
     hf_flight_close(engine, association, &message);
 }
 
+/** What is offered: the same in the hello that returns a cookie. */
+static void begin_cid(struct hf_engine *engine, struct hf_association *association,
+                      struct hf_handshake *handshake)
+{
+    const struct hf_dialer *dialer = hf_dialer_of(engine, association);
+    struct hf_terms *terms = &handshake->terms;
+    if (!hf_is_datagram(association) || dialer->connection_id == HF_CONNECTION_ID_OFF)
+        return;
+    terms->has_cid = true;
+    terms->has_rrc = dialer->return_routability;
+    if (dialer->connection_id == HF_CONNECTION_ID_ON)
+        hf_cid_begin(engine, association, terms);
+}
+
 enum hf_status hf_client_start(struct hf_engine *engine, struct hf_association *association,
                                const struct hf_machine_event *event)
 {
     (void)event;
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
     hf_random(association->client_random, HF_RANDOM_LEN);
+    begin_cid(engine, association, handshake);
     write_hello(engine, association, handshake, (struct hf_bytes){NULL, 0});
     handshake->deadline_us = engine->now_us + engine->config.handshake_us_max;
     hf_flight_await(engine, association);
@@ -107,6 +123,7 @@ enum hf_status hf_client_hello(struct hf_engine *engine, struct hf_association *
         association->plaintext_len_max = (uint16_t)(256u << terms->max_fragment_code);
         association->receive_len_max = association->plaintext_len_max;
     }
+    hf_cid_settle(engine, association, terms);
     hf_flight_hash(association, handshake, HF_MESSAGE_SERVER_HELLO, event->message_seq,
                    event->body);
     if (handshake->is_recalled)

@@ -23,6 +23,9 @@ void hf_listener_init(struct hf_listener *listener, enum hf_transport transport)
         .transport = transport,
         .suite_count = COUNT,
         .encrypt_then_mac = true,
+        .connection_id =
+            transport == HF_TRANSPORT_DTLS ? HF_CONNECTION_ID_ON : HF_CONNECTION_ID_OFF,
+        .return_routability = true,
         .datagram_len_max = 1200,
     };
     memcpy(listener->suites, orders[transport == HF_TRANSPORT_DTLS], sizeof orders[0]);
@@ -36,6 +39,7 @@ void hf_dialer_init(struct hf_dialer *dialer, enum hf_transport transport)
         .transport = transport,
         .suite_count = listener.suite_count,
         .encrypt_then_mac = true,
+        .return_routability = true,
         .datagram_len_max = listener.datagram_len_max,
     };
     uint8_t count = 0;
@@ -74,6 +78,8 @@ void hf_config_init(struct hf_config *config)
         .session_s_max = 3600,
         .trials_per_second = 32,
         .forgeries_max = 1u << 20,
+        .path_us_max = 1000000,
+        .path_len_max = 16384,
     };
 }
 
@@ -131,6 +137,12 @@ static const char *check_rates(const struct hf_config *config)
         return "secrets: more than there is room for";
     if (config->trials_per_second < 1 || config->trials_per_second > 32767)
         return "trials_per_second: 1 to 32767";
+    if (config->cid_node_len > sizeof config->cid_node || config->cid_node_offset > 8)
+        return "cid_node_len, cid_node_offset: at most 8";
+    if (config->path_us_max < 10000)
+        return "path_us_max: at least 10 ms";
+    if (config->path_check > HF_PATH_CHECK_BASIC || config->path_policy > HF_PATH_FOLLOW)
+        return "path_check, path_policy: unknown";
     if (config->forgeries_max < 1)
         return "forgeries_max: at least 1";
     return NULL;
@@ -167,6 +179,8 @@ static const char *check_listener(const struct hf_listener *listener)
     }
     if (listener->datagram_len_max < 256 || listener->datagram_len_max > 4096)
         return "listener: datagram_len_max: 256 to 4096";
+    if (listener->connection_id > HF_CONNECTION_ID_ON)
+        return "listener: connection_id: unknown";
     if (listener->psk_hint_len > HF_PSK_HINT_MAX)
         return "listener: psk_hint_len: at most 128";
     if (listener->cookie_free_count > HF_COOKIE_FREE_MAX)
@@ -191,6 +205,8 @@ static const char *check_dialer(const struct hf_dialer *dialer)
     }
     if (dialer->datagram_len_max < 256 || dialer->datagram_len_max > 4096)
         return "dialer: datagram_len_max: 256 to 4096";
+    if (dialer->connection_id > HF_CONNECTION_ID_ON)
+        return "dialer: connection_id: unknown";
     if (len != 0 && len != 512 && len != 1024 && len != 2048 && len != 4096)
         return "dialer: max_fragment_len: 0, 512, 1024, 2048 or 4096";
     return hf_authority_check_dialer(dialer);

@@ -42,6 +42,8 @@ enum {
     HF_TYPE_ALERT = 21,
     HF_TYPE_HANDSHAKE = 22,
     HF_TYPE_APPLICATION_DATA = 23,
+    HF_TYPE_TLS12_CID = 25,          /* RFC 9146 4 */
+    HF_TYPE_RETURN_ROUTABILITY = 27, /* RFC 9853 4 */
 
     HF_MESSAGE_HELLO_REQUEST = 0,
     HF_MESSAGE_CLIENT_HELLO = 1,
@@ -164,6 +166,9 @@ enum {
     HF_ASSOCIATION_TICKET = 1 << 13,     /**< our last flight begins with a NewSessionTicket */
     HF_ASSOCIATION_SA2 = 1 << 15,        /**< client: the way back (TS-0003 8.2.1) */
     HF_ASSOCIATION_CACHED = 1 << 14,     /**< the session has an ID, and is in the cache */
+    HF_ASSOCIATION_CID = 1 << 16, /**< the peer's protected records carry a CID of ours: RFC 9146 */
+    HF_ASSOCIATION_RRC = 1 << 17, /**< return routability checks were agreed on: RFC 9853 */
+    HF_ASSOCIATION_CID_KEY = 15 << 24, /**< which key of the ring our CID was made with */
 };
 
 /** Of one direction, what every cipher needs: see hf_record_key_of(). */
@@ -199,6 +204,7 @@ struct hf_association {
     uint16_t session_until;     /**< when the session ends: resume.c */
     uint8_t leaving;            /**< enum hf_leave that waits for room for its event, or 0 */
     uint8_t cipher;             /**< enum hf_cipher: of both directions */
+    uint16_t trial_tokens;      /**< DTLS: failing decryptions still allowed */
     uint32_t mac_keys;          /**< block index, or HF_NONE */
     uint32_t handshake;         /**< slot index, or HF_NONE */
     uint32_t identity;          /**< head of a chain of identity blocks, or HF_NONE */
@@ -213,10 +219,10 @@ struct hf_association {
         struct {
             uint64_t window;       /**< bit i is read_seq - i */
             uint32_t successor;    /**< a rebooted client's new handshake (RFC 6347 4.2.8) */
+            uint32_t cid;          /**< slot of the peer's CID and a change of path, or HF_NONE */
             uint32_t epoch0_seq;   /**< next record number of epoch 0, for CCS sent again */
             uint32_t trial_tick;   /**< when trial_tokens was last topped up */
             uint32_t forgeries;    /**< records that did not authenticate */
-            uint16_t trial_tokens; /**< failing decryptions still allowed */
             uint16_t finished_seq; /**< message_seq of the peer's Finished */
             uint16_t reply_seq;    /**< message_seq of ours */
         } datagram;
@@ -251,6 +257,12 @@ struct hf_terms {
     bool has_client_type;
     bool is_server_raw;
     bool is_client_raw;
+    bool has_cid;             /**< RFC 9146: both hellos have the extension */
+    bool has_rrc;             /**< RFC 9853 */
+    uint8_t own_cid_len;      /**< 0: the peer's records have none */
+    uint8_t own_cid[HF_CID_LEN_MAX];
+    uint8_t peer_cid_len;     /**< 0: ours have none */
+    uint8_t peer_cid[HF_CID_LEN_MAX];
     uint8_t session_id_len;   /**< 0: a session that cannot be resumed by its ID */
     uint8_t session_id[32];
     uint8_t server_name_len;
@@ -370,6 +382,7 @@ struct hf_engine {
     struct hf_pool identities;
     struct hf_pool small_identities[HF_SMALL_IDENTITIES];
     struct hf_pool mac_keys;
+    struct hf_pool cids;
     struct hf_pool streams;
     struct hf_slot_layout slot;
     struct hf_table table;
@@ -400,6 +413,7 @@ struct hf_engine {
 
     uint64_t siphash_key[2];
     struct hf_secrets secrets;
+    struct hf_cid_keys cid_keys;
     struct hf_hmac_key session_key; /**< of session IDs */
     struct hf_hmac_key decoy_key;
     struct hf_counters counters;

@@ -5,11 +5,13 @@
 #include "datagram.h"
 
 #include "association.h"
+#include "cid.h"
 #include "flight.h"
 #include "greet.h"
 #include "limits.h"
 #include "machine.h"
 #include "path.h"
+#include "route.h"
 
 #define HF_AHEAD_MAX 8          /* messages a fragment may be early by and still be kept */
 #define HF_SCRATCH_LEN_MAX 2048 /* a record tried on two associations */
@@ -78,6 +80,16 @@ static bool is_peer_waiting(const struct hf_association *association,
            (uint16_t)(fragment->message_seq + 1) == handshake->receive_seq;
 }
 
+/** Puts a record aside, as it came. */
+static enum hf_status keep(struct hf_engine *engine, struct hf_association *association,
+                           const struct hf_record *record)
+{
+    size_t head_len = hf_record_head_len(record);
+    hf_fragment_keep(engine, hf_handshake_of(engine, association), record->body - head_len,
+                     head_len + record->len);
+    return HF_WAITING;
+}
+
 /** A handshake record, plain or opened; it may hold several fragments. */
 static enum hf_status take_handshake(struct hf_arrival *arrival, struct hf_association *association,
                                      const struct hf_record *record, bool is_protected)
@@ -110,10 +122,7 @@ static enum hf_status take_handshake(struct hf_arrival *arrival, struct hf_assoc
         }
         uint16_t ahead = (uint16_t)(fragment.message_seq - handshake->receive_seq);
         if (ahead > 0 && ahead <= HF_AHEAD_MAX && !is_protected) {
-            hf_fragment_keep(engine, hf_handshake_of(engine, association),
-                             record->body - HF_DATAGRAM_HEADER_LEN,
-                             HF_DATAGRAM_HEADER_LEN + record->len);
-            return HF_WAITING;
+            return keep(engine, association, record);
         }
         uint32_t generation = association->generation;
         enum hf_status status = hf_datagram_fragment(engine, association, &fragment);
@@ -141,9 +150,11 @@ static enum hf_status take_forgery(struct hf_engine *engine, struct hf_associati
 }
 
 /** Number, allowance, then the key - in this order (RFC 6347 4.1.2.6). */
-static enum hf_status open_record(struct hf_engine *engine, struct hf_association *association,
+static enum hf_status open_record(struct hf_arrival *arrival, struct hf_association *association,
                                   struct hf_record *record)
 {
+    struct hf_engine *engine = arrival->engine;
+    size_t len = hf_record_head_len(record) + record->len;
     enum hf_cipher cipher = (enum hf_cipher)association->cipher;
     if (hf_record_replayed(association, record->seq))
         return drop(engine, HF_DROP_REPLAY);
@@ -154,7 +165,10 @@ static enum hf_status open_record(struct hf_engine *engine, struct hf_associatio
     enum hf_status status = hf_record_unprotect(record, engine, association);
     if (status == HF_E_BAD_RECORD_MAC)
         return take_forgery(engine, association);
+    bool is_newest = record->seq > association->read_seq;
     hf_record_received(association, record->seq);
+    if (record->cid.len > 0 && association->state == HF_STATE_OPEN)
+        hf_route_heard(engine, association, &arrival->path, is_newest, len);
     association->heard_tick = engine->now_tick;
     engine->counters.records_in++;
     return status == HF_OK ? HF_OK : drop(engine, HF_DROP_MALFORMED);
@@ -164,8 +178,8 @@ static enum hf_status take_protected(struct hf_arrival *arrival, struct hf_assoc
                                      struct hf_record *record)
 {
     struct hf_engine *engine = arrival->engine;
-    struct hf_machine_event event = {.ecn = arrival->datagram->ecn};
-    HF_TRY(open_record(engine, association, record));
+    struct hf_machine_event event = {.ecn = arrival->datagram->ecn, .path = &arrival->path};
+    HF_TRY(open_record(arrival, association, record));
     if (hf_association_is_expired(engine, association))
         return hf_machine_fail(engine, association, HF_E_CREDENTIAL_EXPIRED, HF_MACHINE_DATA,
                                "TS-0001 11.3.2");
@@ -180,6 +194,9 @@ static enum hf_status take_protected(struct hf_arrival *arrival, struct hf_assoc
         return hf_machine_run(engine, association, &event);
     case HF_TYPE_APPLICATION_DATA:
         event.kind = HF_MACHINE_DATA;
+        return hf_machine_run(engine, association, &event);
+    case HF_TYPE_RETURN_ROUTABILITY:
+        event.kind = HF_MACHINE_ROUTE;
         return hf_machine_run(engine, association, &event);
     default:
         return drop(engine, HF_DROP_RECORD_TYPE);
@@ -208,25 +225,23 @@ static bool is_before_open(const struct hf_association *association, const struc
 {
     bool is_waiting = association->state == HF_STATE_SV_AWAIT_IDENTITY ||
                       association->state == HF_STATE_CL_AWAIT_IDENTITY;
-    return is_waiting &&
-           (record->type == HF_TYPE_APPLICATION_DATA || record->type == HF_TYPE_ALERT);
+    /* What a tls12_cid record holds shows when it is opened. */
+    return is_waiting && (record->type == HF_TYPE_APPLICATION_DATA ||
+                          record->type == HF_TYPE_ALERT || record->cid.len > 0);
 }
 
-static enum hf_status keep(struct hf_engine *engine, struct hf_association *association,
-                           const struct hf_record *record)
-{
-    hf_fragment_keep(engine, hf_handshake_of(engine, association),
-                     record->body - HF_DATAGRAM_HEADER_LEN, HF_DATAGRAM_HEADER_LEN + record->len);
-    return HF_WAITING;
-}
-
-/** Epoch 1: to the association itself, or to the handshake a rebooted client has under way. */
+/** Epoch 1: to the association itself, or to the handshake a rebooted client has under way. One
+ *  that has given a connection ID out is found by it alone (RFC 9146 3). */
 static enum hf_status take_epoch1(struct hf_arrival *arrival, struct hf_association *association,
                                   struct hf_record *record)
 {
     struct hf_engine *engine = arrival->engine;
-    struct hf_association *successor = hf_association_successor(engine, association);
-    if (successor) {
+    bool is_named = record->cid.len > 0;
+    struct hf_association *successor =
+        is_named ? NULL : hf_association_successor(engine, association);
+    if (successor && association->flags & HF_ASSOCIATION_CID) {
+        association = successor;
+    } else if (successor) {
         uint8_t scratch[HF_SCRATCH_LEN_MAX];
         bool is_copied = record->len <= sizeof scratch;
         if (!hf_record_replayed(association, record->seq) &&
@@ -245,9 +260,11 @@ static enum hf_status take_epoch1(struct hf_arrival *arrival, struct hf_associat
         }
         association = successor;
     }
+    if (!is_named && association->flags & HF_ASSOCIATION_CID)
+        return drop(engine, HF_DROP_CID_MISSING);
     if (association->flags & HF_ASSOCIATION_READ_PROTECTED) {
         bool is_kept = is_before_open(association, record) &&
-                       (record->type == HF_TYPE_APPLICATION_DATA ||
+                       (record->type != HF_TYPE_ALERT ||
                         hf_handshake_of(engine, association)->kept_len > 0);
         return is_kept ? keep(engine, association, record)
                        : take_protected(arrival, association, record);
@@ -311,7 +328,10 @@ static enum hf_status take_record(struct hf_arrival *arrival, struct hf_associat
 {
     struct hf_engine *engine = arrival->engine;
     bool is_plain_handshake = record->type == HF_TYPE_HANDSHAKE && record->epoch == 0;
-    if (record->type < HF_TYPE_CHANGE_CIPHER_SPEC || record->type > HF_TYPE_APPLICATION_DATA)
+    bool is_known =
+        (record->type >= HF_TYPE_CHANGE_CIPHER_SPEC && record->type <= HF_TYPE_APPLICATION_DATA) ||
+        (record->type == HF_TYPE_RETURN_ROUTABILITY && record->epoch > 0);
+    if (!is_known && record->cid.len == 0)
         return drop(engine, HF_DROP_RECORD_TYPE);
     if (record->version != HF_VERSION_DTLS_1_2 &&
         !(record->version == HF_VERSION_DTLS_1_0 && is_plain_handshake))
@@ -353,7 +373,7 @@ static bool resume_one(struct hf_arrival *arrival, struct hf_association *associ
     for (size_t at = 0; at < handshake->kept_len;) {
         size_t len = (size_t)(kept[at] << 8 | kept[at + 1]);
         struct hf_record record;
-        bool is_read = hf_record_datagram_read(&record, kept + at + 2, len);
+        bool is_read = hf_record_datagram_read(&record, kept + at + 2, len, hf_cid_len(engine));
         HF_ASSERT(is_read);
         if (!is_ready(association, &record, handshake)) {
             at += 2 + len;
@@ -393,7 +413,8 @@ static void take_early(struct hf_arrival *arrival, struct hf_association *associ
     for (size_t at = 0, left = engine->early_len; left > 0;) {
         size_t len = (size_t)(early[at] << 8 | early[at + 1]);
         struct hf_record record;
-        bool is_read = hf_record_datagram_read(&record, early + at + 2, len);
+        bool is_read =
+            hf_record_datagram_read(&record, early + at + 2, len, hf_cid_len(engine));
         HF_ASSERT(is_read);
         at += 2 + len;
         left -= 2 + len;
@@ -436,6 +457,38 @@ static void resume_after(struct hf_engine *engine, struct hf_association *associ
         hf_datagram_resume(engine, association);
 }
 
+/** The association that a record's connection ID names. Until its handshake is over its peer has
+ *  one address; later any, but not at another listener. */
+static struct hf_association *named(const struct hf_arrival *arrival,
+                                    const struct hf_record *record)
+{
+    const struct hf_datagram *datagram = arrival->datagram;
+    struct hf_association *association = hf_cid_find(arrival->engine, record->cid.data);
+    if (!association || association->listener_index != datagram->listener_index ||
+        hf_is_client(association) != datagram->is_client)
+        return NULL;
+    bool is_at_home =
+        hf_bytes_equal_public(&association->path, &arrival->path, sizeof arrival->path);
+    return association->state == HF_STATE_OPEN || is_at_home ? association : NULL;
+}
+
+/** Takes a record for the association its connection ID names. False: it is not there, and what
+ *  follows in the datagram is nobody's either. */
+static bool take_named(struct hf_arrival *arrival, struct hf_record *record)
+{
+    struct hf_engine *engine = arrival->engine;
+    struct hf_association *association = named(arrival, record);
+    if (!association) {
+        hf_drop_count(engine, HF_DROP_CID);
+        return false;
+    }
+    uint32_t generation = association->generation;
+    take_record(arrival, association, record);
+    if (association->generation == generation && association->state != HF_STATE_FREE)
+        resume_after(engine, association);
+    return true;
+}
+
 /** Takes the records of a datagram one by one. The path is looked up again only when what it led to
  *  has ended or nothing was there. */
 static void take_records(struct hf_arrival *arrival, uint8_t *data, size_t len)
@@ -448,12 +501,18 @@ static void take_records(struct hf_arrival *arrival, uint8_t *data, size_t len)
             hf_drop_count(engine, HF_DROP_NO_ROOM);
             return;
         }
-        if (!hf_record_datagram_read(&record, data, len)) {
+        if (!hf_record_datagram_read(&record, data, len, hf_cid_len(engine))) {
             hf_drop_count(engine, HF_DROP_TRUNCATED);
             return;
         }
-        data += HF_DATAGRAM_HEADER_LEN + record.len;
-        len -= HF_DATAGRAM_HEADER_LEN + record.len;
+        size_t record_len = hf_record_head_len(&record) + record.len;
+        data += record_len;
+        len -= record_len;
+        if (record.cid.len > 0) {
+            if (!take_named(arrival, &record))
+                return;
+            continue;
+        }
         uint32_t generation = association ? association->generation : 0;
         take_record(arrival, association, &record);
         if (!association || association->generation != generation ||

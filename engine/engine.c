@@ -4,6 +4,7 @@
 #include "answer.h"
 #include "association.h"
 #include "authority.h"
+#include "cid.h"
 #include "flight.h"
 #include "identity.h"
 #include "limits.h"
@@ -13,6 +14,7 @@
 #include "quota.h"
 #include "recall.h"
 #include "record.h"
+#include "route.h"
 #include "stream.h"
 
 #include <sys/mman.h>
@@ -118,6 +120,8 @@ static void lay_out(struct layout *layout, const struct hf_config *config)
                      hf_identity_small_lens[i], count);
     hf_pool_init(&engine->mac_keys, place(layout, (size_t)count * sizeof(struct hf_mac_keys)),
                  sizeof(struct hf_mac_keys), count);
+    hf_pool_init(&engine->cids, place(layout, (size_t)count * sizeof(struct hf_cid_slot)),
+                 sizeof(struct hf_cid_slot), count);
     hf_pool_init(&engine->streams,
                  place(layout, config->stream_buffers_max * sizeof(struct hf_stream_buffer)),
                  sizeof(struct hf_stream_buffer), config->stream_buffers_max);
@@ -155,6 +159,7 @@ static void make_keys(struct hf_engine *engine, const struct hf_config *config)
 {
     uint8_t secret[HF_SHARED_SECRET_LEN];
     hf_secrets_init(&engine->secrets, &config->secrets);
+    hf_cid_adopt(engine);
     hf_random(secret, sizeof secret);
     hf_hmac_key_init(&engine->decoy_key, (struct hf_bytes){secret, sizeof secret});
     hf_random(secret, sizeof secret);
@@ -166,6 +171,7 @@ static void make_keys(struct hf_engine *engine, const struct hf_config *config)
 void hf_engine_set_secrets(struct hf_engine *engine, const struct hf_shared_secrets *secrets)
 {
     hf_secrets_init(&engine->secrets, secrets);
+    hf_cid_adopt(engine);
 }
 
 enum hf_status hf_engine_open(struct hf_engine **out, const struct hf_config *config,
@@ -229,6 +235,7 @@ void hf_engine_close(struct hf_engine *engine)
     for (size_t i = 0; i < HF_SMALL_IDENTITIES; i++)
         wipe_pool(&engine->small_identities[i]);
     wipe_pool(&engine->mac_keys);
+    wipe_pool(&engine->cids);
     wipe_pool(&engine->streams);
     hf_wipe(engine->outbox.events, engine->outbox.event_max * sizeof *engine->outbox.events);
     uint8_t *memory = engine->memory;
@@ -339,8 +346,9 @@ enum hf_status hf_engine_send(struct hf_engine *engine, hf_association_id id, st
         return HF_E_TOO_LONG;
     size_t records = data.len / limit + 1;
     if (!hf_outbox_has_room(&engine->outbox) ||
-        !hf_outbox_has_bytes(&engine->outbox, data.len + records * (HF_DATAGRAM_HEADER_LEN +
-                                                                    HF_RECORD_EXPANSION_MAX)))
+        !hf_outbox_has_bytes(&engine->outbox,
+                             data.len + records * (HF_DATAGRAM_HEADER_LEN + HF_CID_LEN_MAX + 1 +
+                                                   HF_RECORD_EXPANSION_MAX)))
         return HF_WAITING;
     if (hf_association_is_expired(engine, association))
         return hf_machine_fail(engine, association, HF_E_CREDENTIAL_EXPIRED, HF_MACHINE_DATA,
@@ -352,7 +360,7 @@ enum hf_status hf_engine_send(struct hf_engine *engine, hf_association_id id, st
     if (!hf_is_datagram(association))
         return send_stream(engine, association, data);
     struct hf_packet packet = hf_packet_open(
-        engine, association, HF_DATAGRAM_HEADER_LEN + data.len + HF_RECORD_EXPANSION_MAX);
+        engine, association, data.len + hf_packet_expansion(engine, association));
     HF_TRY(hf_packet_add(&packet, HF_TYPE_APPLICATION_DATA, true, data));
     hf_packet_close(&packet);
     return HF_OK;
@@ -419,6 +427,7 @@ enum hf_status hf_engine_association_info(struct hf_association_info *out,
     out->listener_index = association->listener_index;
     out->plaintext_len_max = association->plaintext_len_max;
     out->path = hf_association_path(engine, association);
+    hf_route_info(out, engine, association);
     hf_identity_copy(out, engine, association->identity);
     return HF_OK;
 }

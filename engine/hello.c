@@ -104,6 +104,13 @@ static enum hf_status read_extension(struct hf_hello *hello, uint16_t type, stru
         hello->has_ticket = true;
         hello->ticket = body;
         return HF_OK;
+    case HF_EXTENSION_CONNECTION_ID:
+        hello->has_connection_id = true;
+        hello->connection_id = hf_reader_vector(&reader, 1);
+        return hf_reader_done(&reader) ? HF_OK : HF_E_DECODE;
+    case HF_EXTENSION_RETURN_ROUTABILITY:
+        hello->has_return_routability = true;
+        return body.len == 0 ? HF_OK : HF_E_DECODE;
     case HF_EXTENSION_RENEGOTIATION_INFO:
         hello->has_renegotiation_info = true;
         hello->renegotiation_info = hf_reader_vector(&reader, 1);
@@ -261,6 +268,22 @@ static bool offers_null_compression(const struct hf_hello *hello)
     return memchr(hello->compressions.data, 0, hello->compressions.len) != NULL;
 }
 
+/** RFC 9146 3: a peer's CID longer than there is room for is declined, and with it connection IDs
+ *  altogether. RFC 9853 3: no checks without them. */
+static void agree_cid(struct hf_terms *terms, const struct hf_listener *listener,
+                      const struct hf_hello *hello)
+{
+    if (listener->transport != HF_TRANSPORT_DTLS || !hello->has_connection_id ||
+        listener->connection_id == HF_CONNECTION_ID_OFF ||
+        hello->connection_id.len > HF_CID_LEN_MAX)
+        return;
+    terms->has_cid = true;
+    terms->has_rrc = hello->has_return_routability && listener->return_routability;
+    terms->peer_cid_len = (uint8_t)hello->connection_id.len;
+    if (terms->peer_cid_len > 0)
+        memcpy(terms->peer_cid, hello->connection_id.data, terms->peer_cid_len);
+}
+
 enum hf_status hf_hello_agree(struct hf_terms *out, const struct hf_listener *listener,
                               const struct hf_hello *hello)
 {
@@ -286,6 +309,7 @@ enum hf_status hf_hello_agree(struct hf_terms *out, const struct hf_listener *li
     /* RFC 7366 3: answered only where a block cipher was selected. */
     terms.is_etm = hello->has_encrypt_then_mac && listener->encrypt_then_mac &&
                    hf_hello_cipher(terms.suite, false) == HF_CIPHER_AES_128_CBC_SHA256;
+    agree_cid(&terms, listener, hello);
     terms.server_name_len = (uint8_t)hello->server_name.len;
     for (size_t i = 0; i < hello->server_name.len; i++) {
         uint8_t byte = hello->server_name.data[i];
@@ -301,6 +325,18 @@ static void write_type(struct hf_writer *writer, uint16_t extension, bool is_raw
     hf_writer_u16(writer, extension);
     hf_writer_u16(writer, 1);
     hf_writer_u8(writer, is_raw ? HF_CERTIFICATE_TYPE_RAW : HF_CERTIFICATE_TYPE_X509);
+}
+
+void hf_hello_write_cid(struct hf_writer *writer, const struct hf_terms *terms)
+{
+    if (!terms->has_cid)
+        return;
+    hf_writer_u16(writer, HF_EXTENSION_CONNECTION_ID);
+    hf_writer_u16(writer, (uint16_t)(1 + terms->own_cid_len));
+    hf_writer_u8(writer, terms->own_cid_len);
+    hf_writer_bytes(writer, terms->own_cid, terms->own_cid_len);
+    if (terms->has_rrc)
+        hf_writer_uint(writer, (uint64_t)HF_EXTENSION_RETURN_ROUTABILITY << 16, 4);
 }
 
 static void write_extensions(struct hf_writer *writer, const struct hf_terms *terms)
@@ -331,6 +367,7 @@ static void write_extensions(struct hf_writer *writer, const struct hf_terms *te
         hf_writer_u16(writer, 1);
         hf_writer_u8(writer, terms->max_fragment_code);
     }
+    hf_hello_write_cid(writer, terms);
     if (terms->record_size_limit) {
         hf_writer_u16(writer, HF_EXTENSION_RECORD_SIZE_LIMIT);
         hf_writer_u16(writer, 2);

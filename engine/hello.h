@@ -22,6 +22,8 @@ enum {
     HF_EXTENSION_EXTENDED_MASTER_SECRET = 23, /* RFC 7627 5.1 */
     HF_EXTENSION_RECORD_SIZE_LIMIT = 28,      /* RFC 8449 4 */
     HF_EXTENSION_SESSION_TICKET = 35,         /* RFC 5077 3.2 */
+    HF_EXTENSION_CONNECTION_ID = 54,          /* RFC 9146 3 */
+    HF_EXTENSION_RETURN_ROUTABILITY = 61,     /* RFC 9853 3 */
     HF_EXTENSION_RENEGOTIATION_INFO = 0xFF01, /* RFC 5746 3.2 */
 
     HF_POINT_FORMAT_UNCOMPRESSED = 0,
@@ -49,6 +51,9 @@ struct hf_hello {
     struct hf_bytes server_name;        /**< as sent, one host_name; empty: none */
     bool has_ticket;                    /**< RFC 5077 3.2: understands tickets */
     struct hf_bytes ticket;             /**< one it was given, or empty */
+    bool has_connection_id;
+    struct hf_bytes connection_id; /**< to be put into what we send; may be empty */
+    bool has_return_routability;
     uint8_t max_fragment_code;          /**< 0: none */
     bool has_record_size_limit;
     uint16_t record_size_limit;
@@ -73,6 +78,9 @@ HF_MUST_USE enum hf_status hf_hello_read(struct hf_hello *out, struct hf_bytes b
  *  HF_E_NO_COMMON_GROUP, HF_E_NO_COMMON_SIGNATURE, HF_E_CERTIFICATE_TYPE. */
 HF_MUST_USE enum hf_status hf_hello_agree(struct hf_terms *out, const struct hf_listener *listener,
                                           const struct hf_hello *hello);
+
+/** hf_hello_write_cid writes the extensions of connection IDs, if they are offered or answered. */
+void hf_hello_write_cid(struct hf_writer *writer, const struct hf_terms *terms);
 
 /** hf_hello_write writes the body of the ServerHello that answers with `terms`. */
 void hf_hello_write(struct hf_writer *writer, const struct hf_terms *terms, uint16_t version,

@@ -5,6 +5,7 @@
  * Invariant: what a chunk says of an association is judged as a whole before anything is changed.
  */
 #include "association.h"
+#include "cid.h"
 #include "hello.h"
 #include "path.h"
 #include "quota.h"
@@ -64,6 +65,16 @@ static bool are_numbers_good(const struct hf_transfer_item *item, uint32_t flags
            record->leaving <= HF_LEAVE_TRUNCATED;
 }
 
+/** Connection IDs are told by a key that is there, and are for datagrams. */
+static bool is_cid_good(const struct hf_transfer_item *item, uint32_t flags)
+{
+    const struct hf_cid_key *key = &item->cid_key;
+    bool has_key = (key->tag_key[0] | key->tag_key[1]) && (key->mask_key[0] | key->mask_key[1]);
+    bool is_datagram = flags & HF_ASSOCIATION_DATAGRAM;
+    return item->peer_cid.len <= (is_datagram ? HF_CID_LEN_MAX : 0) &&
+           (!(flags & HF_ASSOCIATION_CID) || (is_datagram && has_key));
+}
+
 /** Whether it can be an association of this engine. */
 static bool is_good(const struct hf_engine *engine, const struct hf_transfer_item *item,
                     uint32_t flags)
@@ -76,7 +87,8 @@ static bool is_good(const struct hf_engine *engine, const struct hf_transfer_ite
     return record->generation != 0 && item->write_key.cipher == cipher &&
            item->read_key.cipher == cipher && is_listener_good(engine, item, flags) &&
            record->framework <= HF_FRAMEWORK_MAF && record->entity_kind <= HF_ENTITY_AE_LIST &&
-           are_numbers_good(item, flags) && is_identity_good(&item->identity);
+           are_numbers_good(item, flags) && is_cid_good(item, flags) &&
+           is_identity_good(&item->identity);
 }
 
 /** Takes a former entry back; nobody is told. */
@@ -91,6 +103,7 @@ static void retract(struct hf_engine *engine, uint32_t index)
         hf_stream_forget(engine, association);
     hf_identity_drop(engine, association->identity);
     hf_record_keys_drop(engine, association);
+    hf_cid_drop(engine, association);
     engine->counters.associations--;
     if (!hf_is_client(association))
         engine->counters.quotas[association->quota_index].associations--;
@@ -118,9 +131,10 @@ static enum hf_status settle(struct hf_association *out, struct hf_engine *engin
     if (is_datagram) {
         uint32_t burst = 2 * engine->config.trials_per_second;
         out->datagram.successor = HF_NONE;
+        out->datagram.cid = HF_NONE;
         out->datagram.trial_tick = engine->now_tick;
-        if (out->datagram.trial_tokens > burst)
-            out->datagram.trial_tokens = (uint16_t)burst;
+        if (out->trial_tokens > burst)
+            out->trial_tokens = (uint16_t)burst;
     } else {
         out->stream.buffer = HF_NONE;
         out->stream.local_port = path.local.port;
@@ -130,14 +144,17 @@ static enum hf_status settle(struct hf_association *out, struct hf_engine *engin
     return hf_path_key(&out->path, engine, &path) ? HF_OK : HF_E_ASSOCIATION_LIMIT;
 }
 
-/** What is in the way has had its path taken over, and will be reported free. */
-static enum hf_status enter_path(struct hf_engine *engine, uint32_t index)
+/** What is in the way has had its path taken over, and will be reported free; or is found by a
+ *  connection ID, and does not need it. */
+static enum hf_status enter_path(struct hf_engine *engine, uint32_t index, bool is_aside)
 {
     const struct hf_association *association = hf_association_at(engine, index);
-    if (!hf_is_datagram(association))
+    if (!hf_is_datagram(association) || (is_aside && association->flags & HF_ASSOCIATION_CID))
         return HF_OK;
     uint32_t former = hf_table_find(&engine->table, &association->path);
-    if (former != HF_NONE)
+    if (former != HF_NONE && hf_association_at(engine, former)->flags & HF_ASSOCIATION_CID)
+        hf_table_remove(&engine->table, former);
+    else if (former != HF_NONE)
         retract(engine, former);
     return hf_table_insert(&engine->table, index) ? HF_OK : HF_E_ASSOCIATION_LIMIT;
 }
@@ -160,7 +177,8 @@ static enum hf_status put_together(struct hf_engine *engine, uint32_t index,
     engine->counters.associations++;
     if (!hf_is_client(association))
         engine->counters.quotas[association->quota_index].associations++;
-    status = enter_path(engine, index);
+    hf_cid_put_together(engine, association, item);
+    status = enter_path(engine, index, item->is_aside);
     if (status == HF_OK && !hf_is_datagram(association))
         status = hf_stream_restore(engine, association, item->partial,
                                    engine->now_tick - (uint32_t)(item->partial_us / HF_TICK_US),

@@ -46,27 +46,27 @@ bool hf_limits_trial_allowed(struct hf_engine *engine, struct hf_association *as
 {
     uint32_t rate = engine->config.trials_per_second;
     uint32_t burst = 2 * rate;
-    if (association->datagram.trial_tokens < burst) {
+    if (association->trial_tokens < burst) {
         uint64_t elapsed = engine->now_tick - association->datagram.trial_tick;
         uint64_t earned = elapsed * rate / HF_TICKS_PER_SECOND;
         if (earned > 0) {
-            uint64_t tokens = association->datagram.trial_tokens + earned;
-            association->datagram.trial_tokens = (uint16_t)(tokens < burst ? tokens : burst);
+            uint64_t tokens = association->trial_tokens + earned;
+            association->trial_tokens = (uint16_t)(tokens < burst ? tokens : burst);
             association->datagram.trial_tick = engine->now_tick;
         }
     }
-    if (association->datagram.trial_tokens == 0)
+    if (association->trial_tokens == 0)
         return false;
-    return association->datagram.trial_tokens > burst / 2 || seq <= association->read_seq + HF_NEAR;
+    return association->trial_tokens > burst / 2 || seq <= association->read_seq + HF_NEAR;
 }
 
 bool hf_limits_trial_failed(struct hf_engine *engine, struct hf_association *association)
 {
     uint32_t burst = 2 * engine->config.trials_per_second;
-    if (association->datagram.trial_tokens == burst)
+    if (association->trial_tokens == burst)
         association->datagram.trial_tick = engine->now_tick;
-    if (association->datagram.trial_tokens > 0)
-        association->datagram.trial_tokens--;
+    if (association->trial_tokens > 0)
+        association->trial_tokens--;
     association->datagram.forgeries++;
     return association->datagram.forgeries >= engine->config.forgeries_max;
 }

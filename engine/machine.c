@@ -6,6 +6,7 @@
 #include "association.h"
 #include "record.h"
 #include "resume.h"
+#include "route.h"
 #include "steps.h"
 
 #define ANY HF_STATE_COUNT
@@ -93,6 +94,7 @@ static const struct hf_row rows[] = {
     {HF_STATE_CL_AWAIT_IDENTITY, HF_MACHINE_ANSWER, hf_client_bind, HF_STATE_OPEN, "TS-0003 8.2.1",
      HF_WAY_ANY},
     {HF_STATE_OPEN, HF_MACHINE_DATA, hf_open_data, SAME, "RFC 5246 10", HF_WAY_ANY},
+    {HF_STATE_OPEN, HF_MACHINE_ROUTE, hf_route_take, SAME, "RFC 9853 5", HF_WAY_ANY},
     {HF_STATE_OPEN, HF_MACHINE_CLIENT_HELLO, hf_open_hello, SAME, "RFC 5246 7.2.2", HF_WAY_ANY},
     {HF_STATE_OPEN, HF_MACHINE_HELLO_REQUEST, hf_open_hello, SAME, "RFC 5246 7.2.2", HF_WAY_ANY},
     {HF_STATE_OPEN, HF_MACHINE_FINISHED, hf_open_finished, SAME, "RFC 6347 4.2.4", HF_WAY_ANY},
@@ -152,6 +154,7 @@ static const char *const event_names[] = {
     [HF_MACHINE_FINISHED] = "Finished",
     [HF_MACHINE_OTHER_MESSAGE] = "other message",
     [HF_MACHINE_DATA] = "application data",
+    [HF_MACHINE_ROUTE] = "return_routability_check",
     [HF_MACHINE_JOB] = "JOB",
     [HF_MACHINE_ANSWER] = "ANSWER",
     [HF_MACHINE_TIMEOUT] = "TIMEOUT",

@@ -24,6 +24,7 @@ enum hf_machine_event_kind {
     HF_MACHINE_FINISHED,
     HF_MACHINE_OTHER_MESSAGE, /**< any other handshake message */
     HF_MACHINE_DATA,
+    HF_MACHINE_ROUTE, /**< a return_routability_check message */
     HF_MACHINE_JOB,
     HF_MACHINE_ANSWER,
     HF_MACHINE_TIMEOUT,
@@ -37,6 +38,7 @@ struct hf_machine_event {
     struct hf_bytes body;  /**< message, alert or data */
     uint16_t message_seq;  /**< DTLS */
     uint8_t ecn;           /**< DATA */
+    const struct hf_path_key *path; /**< ROUTE: where it came from */
     enum hf_close how;     /**< CLOSE */
     enum hf_status reason; /**< CLOSE: why */
 };

@@ -11,6 +11,7 @@ struct offer {
     const struct hf_dialer *dialer;
     bool has_identity;
     bool has_server_x509, has_server_raw; /**< kinds of the server's credential that will do */
+    bool has_cid, has_rrc;
 };
 
 static struct offer offer_of(const struct hf_dialer *dialer, const struct hf_handshake *handshake)
@@ -23,6 +24,8 @@ static struct offer offer_of(const struct hf_dialer *dialer, const struct hf_han
         .has_identity = handshake->identity_len > 0,
         .has_server_x509 = (flavours & ~(unsigned)HF_FLAVOUR_RAW) != 0,
         .has_server_raw = (flavours & HF_FLAVOUR_RAW) != 0,
+        .has_cid = handshake->terms.has_cid,
+        .has_rrc = handshake->terms.has_rrc,
     };
 }
 
@@ -166,6 +169,7 @@ static void write_extensions(struct hf_writer *writer, const struct offer *offer
         hf_writer_u16(writer, 1);
         hf_writer_u8(writer, code);
     }
+    hf_hello_write_cid(writer, terms);
     if (offer->dialer->sessions && handshake->ticket_len == 0)
         hf_writer_uint(writer, (uint64_t)HF_EXTENSION_SESSION_TICKET << 16, 4);
     hf_writer_u16(writer, HF_EXTENSION_RENEGOTIATION_INFO); /* last: some choke on an empty end */
@@ -246,6 +250,22 @@ static enum hf_status take_curve_extension(struct hf_terms *terms, const struct 
     }
 }
 
+/** RFC 9146 3. A CID that we could not send back would be the end of it. */
+static enum hf_status take_connection_id(struct hf_terms *terms, struct hf_bytes body)
+{
+    struct hf_reader reader = hf_reader_of(body);
+    struct hf_bytes cid = hf_reader_vector(&reader, 1);
+    if (!hf_reader_done(&reader))
+        return HF_E_DECODE;
+    if (cid.len > HF_CID_LEN_MAX)
+        return HF_E_ILLEGAL_PARAMETER;
+    terms->has_cid = true;
+    terms->peer_cid_len = (uint8_t)cid.len;
+    if (cid.len > 0)
+        memcpy(terms->peer_cid, cid.data, cid.len);
+    return HF_OK;
+}
+
 /** One extension of the answer, which must be one of ours (RFC 5246 7.4.1.4). */
 static enum hf_status take_extension(struct hf_terms *terms, const struct offer *offer,
                                      uint16_t type, struct hf_bytes body)
@@ -276,6 +296,13 @@ static enum hf_status take_extension(struct hf_terms *terms, const struct offer 
             return HF_E_UNSUPPORTED_EXTENSION;
         terms->is_ticket_following = true;
         return body.len == 0 ? HF_OK : HF_E_DECODE;
+    case HF_EXTENSION_CONNECTION_ID:
+        return offer->has_cid ? take_connection_id(terms, body) : HF_E_UNSUPPORTED_EXTENSION;
+    case HF_EXTENSION_RETURN_ROUTABILITY:
+        if (!offer->has_rrc)
+            return HF_E_UNSUPPORTED_EXTENSION;
+        terms->has_rrc = true;
+        return body.len == 0 ? HF_OK : HF_E_DECODE;
     case HF_EXTENSION_RENEGOTIATION_INFO: /* RFC 5746 3.4: empty, or not our first handshake */
         terms->is_secure_renegotiation = true;
         return body.len == 1 && body.data[0] == 0 ? HF_OK : HF_E_RENEGOTIATION;
@@ -287,7 +314,7 @@ static enum hf_status take_extension(struct hf_terms *terms, const struct offer 
 static enum hf_status take_extensions(struct hf_terms *terms, const struct offer *offer,
                                       struct hf_bytes list)
 {
-    enum { TYPES_MAX = 12 }; /* more than we offer */
+    enum { TYPES_MAX = 14 }; /* more than we offer */
     uint16_t types[TYPES_MAX];
     size_t count = 0;
     struct hf_reader reader = hf_reader_of(list);
@@ -313,6 +340,8 @@ static enum hf_status judge(const struct hf_terms *terms, const struct offer *of
                             bool is_recalled)
 {
     bool is_psk = hf_hello_key_exchange(terms->suite) == HF_KEY_EXCHANGE_PSK;
+    if (terms->has_rrc && !terms->has_cid)
+        return HF_E_ILLEGAL_PARAMETER; /* RFC 9853 3 */
     if (terms->is_etm && !is_block_cipher(terms->suite))
         return HF_E_ILLEGAL_PARAMETER; /* RFC 7366 3 */
     if (offer->dialer->extended_master_secret_needed && !terms->is_ems)
@@ -347,6 +376,7 @@ enum hf_status hf_offer_accept(struct hf_handshake *handshake, uint8_t server_ra
         return HF_E_DECODE;
     if (!is_offered(&offer, settled.suite) || compression != 0)
         return HF_E_ILLEGAL_PARAMETER;
+    settled.has_cid = settled.has_rrc = false; /* until the server says so, too */
     HF_TRY(take_extensions(&settled, &offer, extensions));
     bool is_recalled = handshake->session_len > 0 && session_id.len > 0 &&
                        session_id.len == settled.session_id_len &&

@@ -6,6 +6,7 @@
 #include "flight.h"
 #include "record.h"
 #include "resume.h"
+#include "route.h"
 #include "steps.h"
 #include "stream.h"
 
@@ -129,6 +130,7 @@ enum hf_status hf_open_timeout(struct hf_engine *engine, struct hf_association *
         HF_TRY(time_handshake(engine, association, handshake));
     if (hf_stream_due(&due, engine, association) && (int32_t)(engine->now_tick - due) >= 0)
         return HF_E_RECORD_TIMEOUT;
+    hf_route_time(engine, association);
     uint64_t idle_ticks = engine->config.idle_us_max / HF_TICK_US;
     uint64_t age_ticks = engine->config.age_us_max / HF_TICK_US;
     if (!handshake && idle_ticks && engine->now_tick - association->heard_tick > idle_ticks)

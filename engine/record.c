@@ -4,10 +4,12 @@
 #include "record.h"
 
 #include "association.h"
+#include "cid.h"
+#include "route.h"
 
 #define HF_WINDOW_LEN 64
 
-bool hf_record_datagram_read(struct hf_record *out, uint8_t *data, size_t len)
+bool hf_record_datagram_read(struct hf_record *out, uint8_t *data, size_t len, size_t cid_len)
 {
     struct hf_reader reader = hf_reader_of((struct hf_bytes){data, len});
     struct hf_record record = {
@@ -16,10 +18,12 @@ bool hf_record_datagram_read(struct hf_record *out, uint8_t *data, size_t len)
         .epoch = hf_reader_u16(&reader),
         .seq = hf_reader_u48(&reader),
     };
+    if (record.type == HF_TYPE_TLS12_CID && record.epoch > 0)
+        record.cid = hf_reader_take(&reader, cid_len);
     record.len = hf_reader_vector(&reader, 2).len;
     if (reader.is_failed)
         return false;
-    record.body = data + HF_DATAGRAM_HEADER_LEN;
+    record.body = data + hf_record_head_len(&record);
     *out = record;
     return true;
 }
@@ -91,13 +95,27 @@ void hf_record_key_of(struct hf_record_key *out, const struct hf_engine *engine,
     memcpy(out->mac_key, is_write ? block->write : block->read, sizeof out->mac_key);
 }
 
+/** The content of a DTLSInnerPlaintext: the type stands behind it, then zeros (RFC 9146 4). */
+static enum hf_status unwrap(struct hf_record *record)
+{
+    bool is_too_long = record->len > HF_PLAINTEXT_LEN_MAX; /* padding and all: RFC 9146 5 */
+    size_t len = record->len;
+    while (len > 0 && record->body[len - 1] == 0)
+        len--;
+    if (len == 0)
+        return HF_E_DECODE;
+    record->type = record->body[len - 1];
+    record->len = len - 1;
+    return is_too_long ? HF_E_RECORD_OVERFLOW : HF_OK;
+}
+
 enum hf_status hf_record_unprotect(struct hf_record *record, const struct hf_engine *engine,
                                    const struct hf_association *association)
 {
     uint64_t seq = hf_is_datagram(association) ? (uint64_t)record->epoch << 48 | record->seq
                                                : association->read_seq;
     const struct hf_record_header header = {
-        .seq = seq, .version = record->version, .type = record->type};
+        .seq = seq, .version = record->version, .type = record->type, .cid = record->cid};
     size_t offset, len;
     struct hf_record_key key;
     hf_record_key_of(&key, engine, association, false);
@@ -107,7 +125,9 @@ enum hf_status hf_record_unprotect(struct hf_record *record, const struct hf_eng
     HF_TRY(status);
     record->body += offset;
     record->len = len;
-    return len > association->receive_len_max ? HF_E_RECORD_OVERFLOW : HF_OK;
+    if (record->cid.len > 0)
+        HF_TRY(unwrap(record));
+    return record->len > association->receive_len_max ? HF_E_RECORD_OVERFLOW : HF_OK;
 }
 
 static size_t header_len(const struct hf_association *association)
@@ -119,32 +139,51 @@ struct hf_packet hf_packet_open(struct hf_engine *engine, struct hf_association 
                                 size_t max)
 {
     uint8_t *data = hf_outbox_room(&engine->outbox, max);
-    return (struct hf_packet){engine, association, data, 0, data ? max : 0};
+    return (struct hf_packet){engine, association, data, 0, data ? max : 0, NULL};
 }
 
-static size_t record_overhead(const struct hf_association *association, bool is_protected)
+size_t hf_packet_expansion(const struct hf_engine *engine,
+                           const struct hf_association *association)
 {
-    size_t expansion = hf_record_expansion((enum hf_cipher)association->cipher);
-    return header_len(association) + (is_protected ? expansion : 0);
+    size_t cid_len = hf_cid_peer(engine, association).len;
+    return header_len(association) +
+           hf_record_expansion((enum hf_cipher)association->cipher) +
+           (cid_len > 0 ? cid_len + 1 : 0); /* and the type of the content */
+}
+
+static size_t record_overhead(const struct hf_packet *packet, bool is_protected)
+{
+    return is_protected ? hf_packet_expansion(packet->engine, packet->association)
+                        : header_len(packet->association);
 }
 
 size_t hf_packet_room(const struct hf_packet *packet, bool is_protected)
 {
-    size_t overhead = record_overhead(packet->association, is_protected);
+    size_t overhead = record_overhead(packet, is_protected);
     size_t left = packet->max - packet->len;
     size_t room = left > overhead ? left - overhead : 0;
     size_t limit = packet->association->plaintext_len_max;
     return room < limit ? room : limit;
 }
 
+/** Seals content, with a connection ID as a DTLSInnerPlaintext (RFC 9146 4) put together in place:
+ *  the content and its type; without padding. */
 static enum hf_status seal(uint8_t *out, size_t *out_len, size_t out_max,
                            const struct hf_packet *packet, const struct hf_record_header *header,
                            struct hf_bytes plaintext)
 {
     struct hf_record_key key;
+    const uint8_t *in = plaintext.data;
+    size_t in_len = plaintext.len;
     hf_record_key_of(&key, packet->engine, packet->association, true);
-    enum hf_status status =
-        hf_record_seal(out, out_len, out_max, &key, header, plaintext.data, plaintext.len);
+    if (header->cid.len > 0) {
+        uint8_t *inner = out + hf_record_front((enum hf_cipher)key.cipher);
+        if (in_len > 0)
+            memcpy(inner, in, in_len);
+        inner[in_len++] = header->type;
+        in = inner;
+    }
+    enum hf_status status = hf_record_seal(out, out_len, out_max, &key, header, in, in_len);
     hf_wipe(&key, sizeof key);
     return status;
 }
@@ -167,13 +206,15 @@ enum hf_status hf_packet_add(struct hf_packet *packet, uint8_t type, bool is_pro
                              struct hf_bytes plaintext)
 {
     struct hf_association *association = packet->association;
-    size_t overhead = record_overhead(association, is_protected);
+    size_t overhead = record_overhead(packet, is_protected);
     if (!packet->data || packet->max - packet->len < overhead ||
         plaintext.len > hf_packet_room(packet, is_protected))
         return HF_WAITING; /* an empty record takes room too */
     struct hf_record_header header = {.version = hf_wire_version(association), .type = type};
+    if (is_protected)
+        header.cid = hf_cid_peer(packet->engine, association);
     HF_TRY(next_seq(&header.seq, association, is_protected));
-    size_t front = header_len(association);
+    size_t front = header_len(association) + header.cid.len;
     uint8_t *body = packet->data + packet->len + front;
     size_t body_len = plaintext.len;
     if (is_protected)
@@ -182,10 +223,11 @@ enum hf_status hf_packet_add(struct hf_packet *packet, uint8_t type, bool is_pro
     else if (plaintext.len > 0)
         memcpy(body, plaintext.data, plaintext.len);
     struct hf_writer writer = hf_writer_of(packet->data + packet->len, front);
-    hf_writer_u8(&writer, type);
+    hf_writer_u8(&writer, header.cid.len > 0 ? HF_TYPE_TLS12_CID : type);
     hf_writer_u16(&writer, header.version);
     if (hf_is_datagram(association))
         hf_writer_uint(&writer, header.seq, 8);
+    hf_writer_bytes(&writer, header.cid.data, header.cid.len);
     hf_writer_u16(&writer, (uint16_t)body_len);
     packet->len += front + body_len;
     packet->engine->counters.records_out += is_protected;
@@ -198,11 +240,17 @@ void hf_packet_close(struct hf_packet *packet)
         return;
     struct hf_engine *engine = packet->engine;
     const struct hf_association *association = packet->association;
+    const struct hf_path_key *to = packet->to;
+    if (!to && !hf_route_send(&to, engine, packet->association, packet->len)) {
+        engine->counters.datagrams_withheld++;
+        packet->len = 0;
+        return;
+    }
     struct hf_output output = {
         .association = hf_association_handle(engine, association),
         .user = hf_is_datagram(association) ? 0 : association->stream.user,
         .is_stream = !hf_is_datagram(association),
-        .path = hf_association_path(engine, association),
+        .path = hf_association_path_to(engine, association, to),
         .listener_index = association->listener_index,
         .is_client = hf_is_client(association),
     };
@@ -216,7 +264,7 @@ void hf_record_alert(struct hf_engine *engine, struct hf_association *associatio
                      uint8_t description)
 {
     const uint8_t body[2] = {level, description};
-    struct hf_packet packet = hf_packet_open(engine, association, 128);
+    struct hf_packet packet = hf_packet_open(engine, association, 160);
     bool is_protected = association->flags & HF_ASSOCIATION_WRITE_PROTECTED;
     /* Nothing is lost by a full outbox but the courtesy. */
     if (hf_packet_add(&packet, HF_TYPE_ALERT, is_protected, (struct hf_bytes){body, 2}) == HF_OK)

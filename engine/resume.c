@@ -147,10 +147,10 @@ static void adopt(const struct hf_engine *engine, struct hf_association *associa
                   const struct hf_session *session)
 {
     struct hf_terms *terms = &hf_handshake_of(engine, association)->terms;
-    const uint16_t settled = HF_ASSOCIATION_EMS | HF_ASSOCIATION_ETM | HF_ASSOCIATION_TICKET |
+    const uint32_t settled = HF_ASSOCIATION_EMS | HF_ASSOCIATION_ETM | HF_ASSOCIATION_TICKET |
                              HF_ASSOCIATION_CACHED;
-    association->flags &= (uint16_t)~settled;
-    association->flags |= (uint16_t)((session->is_ems ? HF_ASSOCIATION_EMS : 0) |
+    association->flags &= ~settled;
+    association->flags |= (uint32_t)((session->is_ems ? HF_ASSOCIATION_EMS : 0) |
                                      (session->is_etm ? HF_ASSOCIATION_ETM : 0));
     association->suite = session->suite;
     hf_session_adopt(association, session);

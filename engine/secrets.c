@@ -20,6 +20,7 @@ static void make_keys(struct hf_secret_keys *keys, const struct hf_shared_secret
     keys->from_s = secret->from_s;
     derive(derived, &root, "handfast cookie");
     hf_hmac_key_init(&keys->cookie_key, (struct hf_bytes){derived, sizeof derived});
+    derive(keys->cid_key, &root, "handfast connection id");
     derive(derived, &root, "handfast ticket name");
     memcpy(keys->ticket_name, derived, HF_TICKET_NAME_LEN);
     hf_seal_key_init(&keys->ticket_key, bytes, "handfast ticket");

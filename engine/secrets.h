@@ -14,8 +14,23 @@
 struct hf_secret_keys {
     int64_t from_s;
     uint8_t ticket_name[HF_TICKET_NAME_LEN]; /**< public: says which key sealed a ticket */
+    uint8_t cid_key[HF_SHA256_LEN]; /**< of connection IDs */
     struct hf_hmac_key cookie_key;
     struct hf_seal_key ticket_key;
+};
+
+/** What a connection ID is made and told with: cid.h. Kept longer than its secret: associations
+ *  outlive the day's keys. */
+struct hf_cid_key {
+    uint8_t name[HF_TICKET_NAME_LEN]; /**< of the secret it follows from */
+    uint64_t tag_key[2], mask_key[2];
+};
+
+#define HF_CID_KEYS_MAX 16
+
+struct hf_cid_keys {
+    uint32_t count; /**< ever adopted: the newest is ring[(count - 1) % HF_CID_KEYS_MAX] */
+    struct hf_cid_key ring[HF_CID_KEYS_MAX];
 };
 
 struct hf_secrets {

@@ -6,6 +6,7 @@
 #include "association.h"
 #include "answer.h"
 #include "certify.h"
+#include "cid.h"
 #include "datagram.h"
 #include "flight.h"
 #include "fragment.h"
@@ -29,8 +30,8 @@ enum hf_status hf_server_start(struct hf_engine *engine, struct hf_association *
     return HF_OK;
 }
 
-static void apply_terms(struct hf_association *association, struct hf_handshake *handshake,
-                        const struct hf_terms *terms)
+static void apply_terms(struct hf_engine *engine, struct hf_association *association,
+                        struct hf_handshake *handshake, const struct hf_terms *terms)
 {
     handshake->terms = *terms;
     association->suite = terms->suite;
@@ -44,6 +45,10 @@ static void apply_terms(struct hf_association *association, struct hf_handshake 
     }
     if (terms->record_size_limit && terms->record_size_limit < HF_PLAINTEXT_LEN_MAX)
         association->plaintext_len_max = terms->record_size_limit;
+    if (terms->has_cid &&
+        hf_listener_of(engine, association)->connection_id == HF_CONNECTION_ID_ON)
+        hf_cid_begin(engine, association, &handshake->terms);
+    hf_cid_settle(engine, association, &handshake->terms);
 }
 
 static void write_hello_flight(struct hf_engine *engine, struct hf_association *association,
@@ -79,7 +84,7 @@ enum hf_status hf_server_hello(struct hf_engine *engine, struct hf_association *
                                  ->authorities[terms.authority_index].quota_index));
     memcpy(association->client_random, hello.random.data, HF_RANDOM_LEN);
     hf_random(association->server_random, HF_RANDOM_LEN);
-    apply_terms(association, handshake, &terms);
+    apply_terms(engine, association, handshake, &terms);
     hf_flight_hash(association, handshake, HF_MESSAGE_CLIENT_HELLO, event->message_seq,
                    event->body);
     handshake->deadline_us = engine->now_us + engine->config.handshake_us_max;

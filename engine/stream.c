@@ -281,7 +281,7 @@ static void waiting_unlink(struct hf_engine *engine, struct hf_association *asso
         hf_association_at(engine, next)->stream.waiting_prev = prev;
     else
         engine->waiting_tail = prev;
-    association->flags &= (uint16_t)~HF_ASSOCIATION_READ_QUEUED;
+    association->flags &= ~(uint32_t)HF_ASSOCIATION_READ_QUEUED;
 }
 
 static void waiting_link(struct hf_engine *engine, struct hf_association *association)
@@ -438,7 +438,7 @@ void hf_stream_resume(struct hf_engine *engine, struct hf_association *associati
     if (!is_alive(association, generation) || is_parked(association) ||
         !(association->flags & HF_ASSOCIATION_READ_WANTED))
         return;
-    association->flags &= (uint16_t)~HF_ASSOCIATION_READ_WANTED;
+    association->flags &= ~(uint32_t)HF_ASSOCIATION_READ_WANTED;
     hf_association_event(engine, association, HF_EVENT_READABLE);
 }
 

@@ -5,6 +5,7 @@
  * fingerprint of each record, and the next looks at all of them again.
  */
 #include "association.h"
+#include "cid.h"
 #include "record.h"
 #include "stream.h"
 #include "transfer_item.h"
@@ -88,6 +89,7 @@ static void take_apart(struct hf_transfer_item *out, struct hf_association_info 
     hf_record_key_of(&out->read_key, engine, association, false);
     out->flags = hf_transfer_item_wire_flags(association->flags);
     out->path = hf_association_path(engine, association);
+    hf_cid_take_apart(out, engine, association);
     out->silent_us = us_since(engine, association->heard_tick);
     out->age_us = us_since(engine, association->opened_tick);
     hf_identity_copy(names, engine, association->identity);

@@ -23,6 +23,8 @@ static const struct {
     {HF_ASSOCIATION_TICKET, 1u << 13},
     {HF_ASSOCIATION_CACHED, 1u << 14},
     {HF_ASSOCIATION_SA2, 1u << 15},
+    {HF_ASSOCIATION_CID, 1u << 16},
+    {HF_ASSOCIATION_RRC, 1u << 17},
 };
 
 #define FLAG_COUNT (sizeof flag_bits / sizeof flag_bits[0])
@@ -104,17 +106,35 @@ static void fields(struct hf_codec *codec, struct hf_transfer_item *item)
     hf_codec_bytes(codec, 59, &item->identity.handles);
 }
 
+/** What goes with connection IDs of ours. */
+static void cid_fields(struct hf_codec *codec, struct hf_transfer_item *item)
+{
+    BLOCK(71, item->cid_key.name);
+    NUMBER(72, item->cid_key.tag_key[0]);
+    NUMBER(73, item->cid_key.tag_key[1]);
+    NUMBER(74, item->cid_key.mask_key[0]);
+    NUMBER(75, item->cid_key.mask_key[1]);
+    NUMBER(76, item->is_aside);
+    NUMBER(77, item->is_unchecked);
+    NUMBER(78, item->path_received);
+    NUMBER(79, item->path_sent);
+}
+
 static void datagram_fields(struct hf_codec *codec, struct hf_transfer_item *item)
 {
     struct hf_association *record = &item->record;
     if (!hf_codec_is_writing(codec))
-        record->datagram.trial_tokens = UINT16_MAX; /* as many as there may be */
+        record->trial_tokens = UINT16_MAX; /* as many as there may be */
     NUMBER(64, record->datagram.window);
     NUMBER(65, record->datagram.epoch0_seq);
     NUMBER(66, record->datagram.forgeries);
-    NUMBER(67, record->datagram.trial_tokens);
+    NUMBER(67, record->trial_tokens);
     NUMBER(68, record->datagram.finished_seq);
     NUMBER(69, record->datagram.reply_seq);
+    if (!hf_codec_is_writing(codec) || item->peer_cid.len > 0)
+        hf_codec_bytes(codec, 70 | HF_CODEC_NEEDED, &item->peer_cid);
+    if (item->flags & hf_transfer_item_wire_flags(HF_ASSOCIATION_CID))
+        cid_fields(codec, item);
 }
 
 static void stream_fields(struct hf_codec *codec, struct hf_transfer_item *item)

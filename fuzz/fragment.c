@@ -6,6 +6,7 @@
 #include "fragment.h"
 
 #include "association.h"
+#include "cid.h"
 #include "path.h"
 #include "record.h"
 #include "world.h"
@@ -102,8 +103,9 @@ static void check_keep(struct fuzz_world *world, struct hf_handshake *handshake,
     uint8_t *at = copy;
     size_t left = bytes.len;
     struct hf_record record;
-    while (hf_record_datagram_read(&record, at, left)) {
-        size_t len = HF_DATAGRAM_HEADER_LEN + record.len;
+    size_t cid_len = hf_cid_len(world->engine);
+    while (hf_record_datagram_read(&record, at, left, cid_len)) {
+        size_t len = hf_record_head_len(&record) + record.len;
         hf_fragment_keep(world->engine, handshake, at, len);
         at += len;
         left -= len;
@@ -115,8 +117,8 @@ static void check_keep(struct fuzz_world *world, struct hf_handshake *handshake,
     while (walked < handshake->kept_len) {
         size_t len = (size_t)(kept[walked] << 8 | kept[walked + 1]);
         FUZZ_CHECK(walked + 2 + len <= handshake->kept_len);
-        FUZZ_CHECK(hf_record_datagram_read(&record, kept + walked + 2, len));
-        FUZZ_CHECK(record.len + HF_DATAGRAM_HEADER_LEN == len);
+        FUZZ_CHECK(hf_record_datagram_read(&record, kept + walked + 2, len, cid_len));
+        FUZZ_CHECK(record.len + hf_record_head_len(&record) == len);
         walked += 2 + len;
     }
     FUZZ_CHECK(walked == handshake->kept_len);

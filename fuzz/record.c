@@ -55,7 +55,7 @@ static void check_open(const struct hf_association *association, const struct hf
     opened.body = body;
     enum hf_status status = hf_record_unprotect(&opened, &engine, association);
     FUZZ_CHECK(status == HF_OK || status == HF_E_BAD_RECORD_MAC || status == HF_E_RECORD_OVERFLOW ||
-               status == HF_E_ARGUMENT);
+               status == HF_E_ARGUMENT || (status == HF_E_DECODE && record->cid.len > 0));
     FUZZ_CHECK(status != HF_E_ARGUMENT || record->len > HF_CIPHERTEXT_LEN_MAX);
     if (status == HF_OK) {
         struct hf_bytes plain = {opened.body, opened.len};
@@ -73,6 +73,7 @@ static void check_round_trip(uint8_t cipher, const struct hf_record *record)
         .seq = (uint64_t)record->epoch << 48 | record->seq,
         .version = record->version,
         .type = record->type,
+        .cid = record->cid,
     };
     make_key(&key, cipher);
     size_t len = record->len, sealed_len, offset, plain_len;
@@ -104,15 +105,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     fuzz_random_restart(2);
     fuzz_forge(0);
     hf_pool_init(&engine.mac_keys, &mac_keys, sizeof mac_keys, 1);
+    size_t cid_len = len > 0 && data[0] & 2 ? 8 : 0;
     if (len > 0 && data[0] & 1)
         association.receive_len_max = 512;
     size_t left = len > 0 ? len - 1 : 0;
     uint8_t *copy = fuzz_copy((struct hf_bytes){data + (len > 0), left});
     uint8_t *at = copy;
     struct hf_record record;
-    while (hf_record_datagram_read(&record, at, left)) {
-        FUZZ_CHECK(record.body == at + HF_DATAGRAM_HEADER_LEN);
-        FUZZ_CHECK(record.len <= left - HF_DATAGRAM_HEADER_LEN);
+    while (hf_record_datagram_read(&record, at, left, cid_len)) {
+        size_t head_len = hf_record_head_len(&record);
+        bool is_named = record.type == HF_TYPE_TLS12_CID && record.epoch > 0;
+        FUZZ_CHECK(record.cid.len == (is_named ? cid_len : 0));
+        FUZZ_CHECK(record.body == at + head_len);
+        FUZZ_CHECK(record.len <= left - head_len);
         FUZZ_CHECK(record.seq <= HF_DATAGRAM_SEQ_MAX);
         for (uint8_t cipher = HF_CIPHER_AES_128_CCM_8; cipher <= HF_CIPHER_AES_128_CBC_SHA256_ETM;
              cipher++) {
@@ -124,8 +129,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
             check_round_trip(cipher, &record);
         }
         check_window(&association, &seen, record.seq);
-        at += HF_DATAGRAM_HEADER_LEN + record.len;
-        left -= HF_DATAGRAM_HEADER_LEN + record.len;
+        at += head_len + record.len;
+        left -= head_len + record.len;
     }
     free(copy);
     return 0;

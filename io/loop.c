@@ -27,6 +27,7 @@ void hf_loop_config_init(struct hf_loop_config *config)
 {
     *config = (struct hf_loop_config){
         .receive_buffers = 1024,
+        .shard_count = 1,
         .connections_max = 4096,
         .send_queue_len_high = 64u << 10,
         .send_queue_len_max = 256u << 10,
@@ -165,6 +166,7 @@ static void loop_recycle(struct hf_loop *loop)
     hf_tcp_own(loop);
     hf_backlog_sweep(loop);
     loop->backend->recycle(loop);
+    hf_stray_free(loop);
 }
 
 static void loop_datagram(struct hf_loop *loop, const struct hf_completion *completion)
@@ -527,6 +529,7 @@ enum hf_status hf_loop_open(struct hf_loop **out, char error[HF_LOOP_ERROR_MAX],
         return HF_E_MEMORY;
     }
     loop->config = *config;
+    loop->shard_index = config->engine->shard_index;
     loop->wake_fd = -1;
     loop->dialer_count = config->engine->dialer_count;
     for (uint32_t i = 0; i < loop->dialer_count && i < HF_DIALERS_MAX; i++)
@@ -558,6 +561,7 @@ void hf_loop_close(struct hf_loop *loop)
     if (loop->backend)
         loop->backend->close(loop);
     hf_engine_close(loop->engine);
+    hf_stray_free(loop);
     if (loop->wake_fd >= 0)
         (void)close(loop->wake_fd);
     free(loop->notified);

@@ -72,6 +72,10 @@ struct hf_loop_handlers {
      *  come before hf_loop_connect() returns. `user` is hf_connect.user. */
     void (*dialled)(struct hf_loop *loop, uint64_t user, hf_association_id association,
                     enum hf_status status, void *arg);
+    /** shard gives the loop of another shard, for a datagram whose connection ID names it and that
+     *  has come here; NULL: there is none, and the datagram is dropped. It must live, if only
+     *  ended, until all loops have ended. */
+    struct hf_loop *(*shard)(struct hf_loop *loop, uint32_t shard_index, void *arg);
     /** entered tells of plaintext at an entrance that has no association yet: a connection, once;
      *  or a datagram, each time. hf_loop_join() or hf_loop_dismiss() answers, now or later. */
     void (*entered)(struct hf_loop *loop, uint32_t dialer_index, uint64_t entrance, void *arg);
@@ -114,6 +118,10 @@ struct hf_loop_config {
     bool is_dtls_notified_on_stop; /**< close_notify to DTLS peers too: wakes every device */
     bool is_unfiltered;       /**< let the engine see, and count by cause, datagrams that cannot be
                                    DTLS; otherwise the kernel drops them (receive_queue_drops) */
+    uint32_t shard_count; /**< loops that share the sockets, opened in the order of their shards:
+                               datagrams with a connection ID go to the one it names; 1 */
+    bool is_unsteered; /**< leave that to the loops alone: they hand over what the kernel gives to
+                            the wrong one */
     uint32_t completions_max; /**< completion queue entries of io_uring; 0: cannot overflow */
 };
 
@@ -212,6 +220,8 @@ struct hf_loop_counters {
     uint64_t datagrams_in, datagrams_out;
     uint64_t datagrams_truncated;   /**< longer than a receive buffer: dropped */
     uint64_t datagrams_unsendable;  /**< the kernel refused (no route, full buffer ...) */
+    uint64_t strays_out, strays_in; /**< handed over to, or by, the shard they are for */
+    uint64_t strays_dropped;        /**< no such shard, or it has no room */
     uint64_t receive_rearms;        /**< receives that ended and were armed again */
     uint64_t receive_buffers_empty; /**< times all receive buffers were in use */
     uint64_t receive_queue_drops;   /**< dropped by the kernel: queue full, or cannot be DTLS */

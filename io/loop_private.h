@@ -7,7 +7,7 @@
  *     tcp.c      streams in and out          connection.c  their records, lists and ends
  *     proxy.c    what a balancer says first
  *     backlog.c  bytes that have to wait     counters.c    the view from outside
- *     dial.c     outgoing connections
+ *     dial.c     outgoing connections        stray.c   datagrams that are another shard's
  *     freeze.c   falling silent             handover.c  sockets and connections for another process
  *     post.c     tasks from other threads    upstream*.c   forwarding: upstream.h
  *
@@ -188,6 +188,9 @@ struct hf_loop {
     hf_association_id *notified; /* DTLS associations, if they are told of a stop */
     size_t notified_count, notified_max, notified_cursor;
 
+    uint32_t shard_index;
+    uint32_t stray_count;    /* on their way here; atomic */
+    struct hf_stray *strays; /* taken in this turn, freed once its events were */
     struct hf_tasks tasks;
     struct hf_send_batch batch;
     struct hf_loop_counters counters;
@@ -262,6 +265,15 @@ void hf_udp_ended(struct hf_loop *loop, struct hf_socket *socket,
 /** hf_udp_send puts a datagram into the batch; hf_udp_flush sends it. */
 void hf_udp_send(struct hf_loop *loop, const struct hf_output *output);
 void hf_udp_flush(struct hf_loop *loop);
+
+/* ---- stray.c ---- */
+
+/** hf_stray_steer has the kernel give datagrams to the shard that their connection ID names. */
+void hf_stray_steer(const struct hf_socket *socket, const struct hf_loop_config *config);
+/** hf_stray_pass hands a datagram over to the shard it is for; false: it is for this one. */
+HF_MUST_USE bool hf_stray_pass(struct hf_loop *loop, const struct hf_datagram *datagram);
+/** hf_stray_free frees those that were taken. */
+void hf_stray_free(struct hf_loop *loop);
 
 /* ---- connection.c ---- */
 

@@ -135,8 +135,9 @@ static void socket_filter(int fd)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
-        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 8 + 13, 0, 4),
+        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 8 + 13, 0, 5),
         BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 8),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 27, 2, 0), /* return_routability_check: RFC 9853 */
         BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 20, 0, 2),
         BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, 25, 1, 0),
         BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
@@ -255,6 +256,8 @@ static int socket_bind(struct hf_socket *out, const struct hf_loop_socket *what,
     if (getsockname(out->fd, (struct sockaddr *)(void *)&address, &len) != 0)
         return errno;
     hf_socket_address_load(&out->address, &address);
+    if (what->transport == HF_TRANSPORT_DTLS)
+        hf_stray_steer(out, config);
     return 0;
 }
 

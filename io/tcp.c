@@ -477,6 +477,7 @@ void hf_tcp_event(struct hf_loop *loop, const struct hf_event *event)
     case HF_EVENT_ESTABLISHED:
     case HF_EVENT_DATA:
     case HF_EVENT_KEYLOG:
+    case HF_EVENT_MOVED:
     case HF_EVENT_SESSION:
         break;
     }

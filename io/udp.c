@@ -87,6 +87,8 @@ enum hf_status hf_udp_receive(struct hf_datagram *datagram, struct hf_loop *loop
     udp_read_controls(datagram, &completion->controls);
     datagram->data = completion->data;
     datagram->len = completion->len;
+    if (hf_stray_pass(loop, datagram))
+        return HF_OK;
     return hf_engine_receive_datagram(loop->engine, datagram);
 }
 

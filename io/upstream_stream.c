@@ -451,6 +451,7 @@ void hf_upstream_stream_event(struct hf_loop *loop, const struct hf_event *event
     case HF_EVENT_HANDSHAKE_FAILED:
     case HF_EVENT_READABLE:
     case HF_EVENT_KEYLOG:
+    case HF_EVENT_MOVED:
     case HF_EVENT_SESSION:
         break;
     }

@@ -138,6 +138,7 @@ static void server_event(struct memory *memory, const struct hf_event *event)
         return;
     case HF_EVENT_READABLE:
     case HF_EVENT_KEYLOG:
+    case HF_EVENT_MOVED:
     case HF_EVENT_SESSION:
     default:
         return;

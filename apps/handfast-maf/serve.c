@@ -390,6 +390,7 @@ void hf_serve_event(struct hf_serve *serve, struct hf_loop *loop, const struct h
         break;
     case HF_EVENT_READABLE:
     case HF_EVENT_KEYLOG:
+    case HF_EVENT_MOVED:
     case HF_EVENT_SESSION:
     default:
         break;

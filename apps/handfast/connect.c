@@ -53,6 +53,8 @@ static const struct option long_options[] = {
     {"datagram", required_argument, NULL, 'D'},
     {"require-ems", no_argument, NULL, 'E'},
     {"no-etm", no_argument, NULL, 'T'},
+    {"cid", no_argument, NULL, 'C'},
+    {"cid-own", no_argument, NULL, 'O'},
     {"timeout", required_argument, NULL, 'o'},
     {"linger", required_argument, NULL, 'l'},
     {"session", required_argument, NULL, 'x'},
@@ -101,6 +103,7 @@ static void print_help(FILE *out)
         "  --datagram BYTES      DTLS: longest datagram of the handshake; 1200\n"
         "  --require-ems         refuse a server without extended master secret\n"
         "  --no-etm              do not offer encrypt-then-MAC\n"
+        "  --cid, --cid-own      DTLS: use the server's connection ID (RFC 9146); and one of ours\n"
         "  --timeout SECONDS     to be established within; 30\n"
         "  --linger SECONDS      to wait for answers at the end of input; TLS 5, DTLS 1\n"
         "  --probe               no data: report on standard output, close\n"
@@ -254,6 +257,12 @@ static bool take_switch(struct hf_connect_options *options, int letter)
         return options->is_ems_needed = true;
     case 'T':
         return options->is_etm_off = true;
+    case 'C':
+        options->connection_id = HF_CONNECTION_ID_SEND;
+        return true;
+    case 'O':
+        options->connection_id = HF_CONNECTION_ID_ON;
+        return true;
     case 'j':
         return options->is_json = true;
     default:

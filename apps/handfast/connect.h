@@ -25,6 +25,7 @@ struct hf_connect_options {
     uint8_t suite_count;
     uint16_t max_fragment_len, datagram_len_max;
     bool is_ems_needed, is_etm_off;
+    enum hf_connection_id connection_id;
     bool is_json, is_probe;
     struct hf_maf_dial maf; /* fqdn NULL: no key is fetched from a MAF */
     const char *maf_admin, *maf_target, *maf_key_file, *maf_save;

@@ -36,6 +36,14 @@ static const char *suite_name(uint16_t suite)
     return name != NULL ? name : "unknown";
 }
 
+static json_t *cid_json(const uint8_t *cid, size_t len)
+{
+    char text[2 * HF_CONNECTION_ID_MAX + 1] = "";
+    for (size_t i = 0; i < len; i++)
+        snprintf(text + 2 * i, 3, "%02x", cid[i]);
+    return len == 0 ? json_null() : json_string(text);
+}
+
 static void report_json(const struct hf_connect_session *session,
                         const struct hf_association_info *info)
 {
@@ -50,6 +58,11 @@ static void report_json(const struct hf_connect_session *session,
     json_object_set_new(report, "extended_master_secret",
                         json_boolean(info->extended_master_secret));
     json_object_set_new(report, "encrypt_then_mac", json_boolean(info->encrypt_then_mac));
+    json_object_set_new(report, "connection_id", cid_json(info->own_cid, info->own_cid_len));
+    json_object_set_new(report, "peer_connection_id",
+                        cid_json(info->peer_cid, info->peer_cid_len));
+    json_object_set_new(report, "return_routability",
+                        json_boolean(info->has_return_routability));
     json_object_set_new(report, "resumed", json_boolean(info->is_resumed));
     json_object_set_new(report, "record_len_max", json_integer(info->plaintext_len_max));
     json_object_set_new(report, "server_name",
@@ -84,6 +97,16 @@ static void print_text(FILE *out, const char *label, const char *text, size_t le
     fputc('\n', out);
 }
 
+static void print_cid(FILE *out, const char *label, const uint8_t *cid, size_t len)
+{
+    if (len == 0)
+        return;
+    fprintf(out, "%-13s", label);
+    for (size_t i = 0; i < len; i++)
+        fprintf(out, "%02x", cid[i]);
+    fputc('\n', out);
+}
+
 void hf_connect_report_established(const struct hf_connect_session *session)
 {
     static struct hf_association_info info; /* large */
@@ -102,6 +125,8 @@ void hf_connect_report_established(const struct hf_connect_session *session)
     fprintf(out, "%-13s%s%s%s%s\n", "suite", suite_name(info.suite),
             info.extended_master_secret ? ", extended master secret" : "",
             info.encrypt_then_mac ? ", encrypt-then-MAC" : "", info.is_resumed ? ", resumed" : "");
+    print_cid(out, "server's CID", info.peer_cid, info.peer_cid_len);
+    print_cid(out, "our CID", info.own_cid, info.own_cid_len);
     print_text(out, "server name", info.server_name, info.server_name_len);
     fprintf(out, "%-13s%s\n", "framework", hf_framework_name(info.framework));
     if (info.entity_id_len == 0)

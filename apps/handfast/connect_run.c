@@ -145,6 +145,7 @@ static void take_event(struct hf_connect_session *session, struct hf_event *even
     case HF_EVENT_SESSION:
         hf_connect_keep_session(session, event->data);
         break;
+    case HF_EVENT_MOVED:
     case HF_EVENT_READABLE:
         break;
     }

@@ -221,6 +221,7 @@ static void fill_dialer(struct hf_dialer *dialer, const struct hf_connect_sessio
     dialer->raw = session->raw;
     dialer->trust = session->trust;
     dialer->encrypt_then_mac = !options->is_etm_off;
+    dialer->connection_id = options->connection_id;
     dialer->sessions = options->session_file != NULL;
     dialer->extended_master_secret_needed = options->is_ems_needed;
     dialer->max_fragment_len = options->max_fragment_len;

@@ -103,6 +103,7 @@ static void take_event(struct hf_load *load, const struct hf_event *event)
     case HF_EVENT_ESTABLISHED:
         take_established(load, device);
         break;
+    case HF_EVENT_MOVED:
     case HF_EVENT_SESSION:
         keep_session(load, device, event->data);
         break;

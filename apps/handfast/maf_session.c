@@ -91,6 +91,7 @@ static bool take_event(struct hf_maf_session *session, const struct hf_event *ev
     case HF_EVENT_PEER_CLOSED:
     case HF_EVENT_READABLE:
     case HF_EVENT_KEYLOG:
+    case HF_EVENT_MOVED:
     case HF_EVENT_SESSION:
     default:
         return true;

@@ -238,6 +238,15 @@ static json_t *run_hash(const struct hf_control_request *request)
 
 /* ---- associations ------------------------------------------------------------------------- */
 
+/* In hexadecimal; null: there is none in that direction. */
+static void put_cid(json_t *object, const char *name, const uint8_t *cid, size_t len)
+{
+    char text[2 * HF_CONNECTION_ID_MAX + 1] = "";
+    for (size_t i = 0; i < len; i++)
+        snprintf(text + 2 * i, 3, "%02x", cid[i]);
+    json_object_set_new(object, name, len == 0 ? json_null() : json_string(text));
+}
+
 static json_t *describe(const struct hf_daemon *daemon, hf_association_id association,
                         const struct hf_association_info *info)
 {
@@ -268,6 +277,16 @@ static json_t *describe(const struct hf_daemon *daemon, hf_association_id associ
     if (object != NULL && rest != NULL)
         json_object_update_missing(object, rest);
     json_decref(rest);
+    if (object != NULL && info->transport == HF_TRANSPORT_DTLS) {
+        put_cid(object, "connection_id", info->own_cid, info->own_cid_len);
+        put_cid(object, "peer_connection_id", info->peer_cid, info->peer_cid_len);
+        json_object_set_new(object, "return_routability",
+                            json_boolean(info->has_return_routability));
+        json_object_set_new(object, "peer_address",
+                            json_string(info->is_path_checking  ? "being checked"
+                                        : info->is_path_checked ? "checked"
+                                                                : "unchecked"));
+    }
     return object;
 }
 

@@ -32,6 +32,7 @@ void hf_daemon_listener_init(struct hf_daemon_listener *listener)
 {
     memset(listener, 0, sizeof(*listener));
     listener->datagram_len = HF_OPTIONS_UNSET;
+    listener->connection_id = HF_CONNECTION_ID_ON;
     listener->keep_us = KEEP_US_DEFAULT;
 }
 
@@ -262,6 +263,9 @@ static void fill_listener(struct hf_daemon_config *config, uint32_t index)
     listener->extended_master_secret_needed = from->is_extended_master_secret_needed;
     if (from->is_encrypt_then_mac_off)
         listener->encrypt_then_mac = false;
+    if (from->transport == HF_TRANSPORT_DTLS)
+        listener->connection_id = from->connection_id;
+    listener->return_routability = !from->is_return_routability_off;
 }
 
 /* What does not go together in one authority; NULL: all is well. */
@@ -459,6 +463,11 @@ void hf_daemon_config_engine(struct hf_config *out, struct hf_quota quotas[HF_QU
         out->handshakes_per_prefix_max = (uint32_t)config->handshakes_per_prefix;
     out->keylog = config->keylog_file[0] != '\0';
     out->reuse_us_min = reuse_us_of(config);
+    out->cid_node_len = config->cid_node_len;
+    out->cid_node_offset = config->cid_node_offset;
+    memcpy(out->cid_node, config->cid_node, sizeof(out->cid_node));
+    out->path_check = config->path_check;
+    out->path_policy = config->path_policy;
     fill_quotas(out, quotas, config);
     out->listeners = config->listeners;
     out->listener_count = config->socket_count;
@@ -472,6 +481,7 @@ void hf_daemon_config_loop(struct hf_loop_config *out, const struct hf_daemon_co
     out->sockets = config->sockets;
     out->socket_count = config->socket_count;
     out->io = config->io;
+    out->shard_count = (uint32_t)config->shard_count;
     out->batch_linger_us = config->linger_us;
     out->is_dtls_notified_on_stop = config->is_dtls_notified_on_stop;
     if (config->associations_max != HF_OPTIONS_UNSET)

@@ -63,6 +63,8 @@ struct hf_daemon_listener {
     uint64_t datagram_len;
     bool is_extended_master_secret_needed;
     bool is_encrypt_then_mac_off;
+    enum hf_connection_id connection_id; /**< DTLS only */
+    bool is_return_routability_off;
     uint64_t cookies_above; /**< of all shards */
     struct hf_prefix cookie_free[HF_COOKIE_FREE_MAX];
     uint32_t cookie_free_count;
@@ -132,6 +134,10 @@ struct hf_daemon_config {
     uint64_t shard_count;
     enum hf_loop_io io;
     char user[HF_NAME_MAX];
+    uint8_t cid_node[8]; /**< in connection IDs, for balancers */
+    uint8_t cid_node_len, cid_node_offset;
+    enum hf_path_check path_check;   /**< of peers' new addresses */
+    enum hf_path_policy path_policy; /**< where they cannot be checked */
     uint64_t linger_us; /**< for fuller batches of crypto jobs; 0: never */
     bool is_seccomp;
     char keylog_file[HF_PATH_TEXT_MAX];

@@ -46,6 +46,12 @@ static const char *fixed_in_process(const struct hf_daemon_config *running,
         return "shards";
     if (running->io != wanted->io)
         return "io";
+    if (running->cid_node_len != wanted->cid_node_len ||
+        running->cid_node_offset != wanted->cid_node_offset ||
+        memcmp(running->cid_node, wanted->cid_node, sizeof(running->cid_node)) != 0)
+        return "connection-id-node";
+    if (running->path_check != wanted->path_check || running->path_policy != wanted->path_policy)
+        return "address-check and address-unchecked";
     if (running->linger_us != wanted->linger_us)
         return "linger";
     if (strcmp(running->user, wanted->user) != 0)

@@ -446,6 +446,7 @@ void hf_dialers_event(struct hf_dialers *dialers, struct hf_loop *loop,
         break;
     case HF_EVENT_DATA: /* the loop's */
     case HF_EVENT_READABLE:
+    case HF_EVENT_MOVED:
     case HF_EVENT_PEER_CLOSED:
     case HF_EVENT_KEYLOG:
         break;

@@ -118,15 +118,14 @@ static bool start_shards(struct hf_daemon *daemon)
     struct hf_shard_shared *shared = &daemon->shared;
     char error[HF_LOOP_ERROR_MAX];
     memcpy(shared->sockets, daemon->started.sockets, sizeof(shared->sockets));
+    shared->shards = daemon->shards;
     for (uint32_t i = 0; i < daemon->started.shard_count; i++) {
         if (!hf_shard_start(&daemon->shards[i], error, shared, i)) {
             hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
             return false;
         }
         daemon->shard_count++;
-        if (i > 0)
-            continue;
-        for (uint32_t s = 0; s < daemon->started.socket_count; s++)
+        for (uint32_t s = 0; i == 0 && s < daemon->started.socket_count; s++)
             shared->sockets[s].address = hf_loop_address(hf_shard_loop(daemon->shards[0]), s);
     }
     return true;

@@ -197,6 +197,17 @@ static const struct hf_setting_choice flavours[] = {{"device", HF_FLAVOUR_DEVICE
 static const struct hf_setting_choice crl_policies[] = {
     {"warn", HF_CRL_EXPIRED_WARN}, {"refuse", HF_CRL_EXPIRED_REFUSE}, {NULL, 0}};
 
+static const struct hf_setting_choice connection_ids[] = {{"on", HF_CONNECTION_ID_ON},
+                                                          {"send", HF_CONNECTION_ID_SEND},
+                                                          {"off", HF_CONNECTION_ID_OFF},
+                                                          {NULL, 0}};
+static const struct hf_setting_choice path_checks[] = {
+    {"enhanced", HF_PATH_CHECK_ENHANCED}, {"basic", HF_PATH_CHECK_BASIC}, {NULL, 0}};
+static const struct hf_setting_choice path_policies[] = {{"bounded", HF_PATH_BOUNDED},
+                                                         {"fixed", HF_PATH_FIXED},
+                                                         {"follow", HF_PATH_FOLLOW},
+                                                         {NULL, 0}};
+
 #define CONFIG(name) offsetof(struct hf_daemon_config, name)
 #define LISTENER(name) offsetof(struct hf_daemon_listener, name)
 #define AUTHORITY(name) offsetof(struct hf_daemon_authority, name)
@@ -311,6 +322,11 @@ static const struct hf_setting settings[] = {
      LISTENER(is_encrypt_then_mac_off), 1, 0, NULL, false, false, ""},
     {HF_SECTION_LISTENER, NULL, "no-etm", NULL, take_bool, LISTENER(is_encrypt_then_mac_off), 0, 0,
      NULL, false, false, "do not accept encrypt-then-MAC (RFC 7366)"},
+    {HF_SECTION_LISTENER, "connection-id", "connection-id", "HOW", take_choice,
+     LISTENER(connection_id), 0, 0, connection_ids, false, false,
+     "DTLS: on (default), send (the peer's only) or off (RFC 9146)"},
+    {HF_SECTION_LISTENER, "return-routability", NULL, NULL, take_bool,
+     LISTENER(is_return_routability_off), 1, 0, NULL, false, false, ""},
     {HF_SECTION_LISTENER, "proxy-protocol", "proxy-protocol", NULL, take_bool,
      LISTENER(is_proxy_protocol), 0, 0, NULL, false, false,
      "tell the upstream who the peer is, in PROXY protocol v2"},
@@ -330,6 +346,14 @@ static const struct hf_setting settings[] = {
                                        "threads that serve; default: one a CPU"},
     {HF_SECTION_PROCESS, "io", "io", "HOW", take_choice, CONFIG(io), 0, 0, ios, false, false,
      "uring, epoll, or auto (default): io_uring unless it is refused"},
+    {HF_SECTION_PROCESS, "connection-id-node", "connection-id-node", "OFFSET:HEX", hf_take_node, 0,
+     0, 0, NULL, false, false, "this node's number in connection IDs, for balancers in front"},
+    {HF_SECTION_PROCESS, "address-check", "address-check", "HOW", take_choice, CONFIG(path_check),
+     0, 0, path_checks, false, false,
+     "a peer's new address: enhanced (default: ask the old one first) or basic (RFC 9853)"},
+    {HF_SECTION_PROCESS, "address-unchecked", "address-unchecked", "HOW", take_choice,
+     CONFIG(path_policy), 0, 0, path_policies, false, false,
+     "of peers that cannot be asked: bounded (default), fixed or follow"},
     {HF_SECTION_PROCESS, "linger", "linger", "US", take_number, CONFIG(linger_us), 0, 200, NULL,
      false, false, "microseconds to wait for fuller batches, under load only; default 0"},
     {HF_SECTION_PROCESS, "user", "user", "NAME", take_text, CONFIG(user), 0, HF_NAME_MAX, NULL,

@@ -1,5 +1,5 @@
 /**
- * shard.c - the life of a shard's thread, and what is said about its associations.
+ * shard.c - the life of a shard's thread. What is said about its associations: shard_log.c.
  *
  * The loop is opened, run and closed on the thread itself: an io_uring belongs to its creator.
  */
@@ -242,9 +242,20 @@ static void handle_event(struct hf_loop *loop, const struct hf_event *event, voi
         if (shard->shared->keylog_fd >= 0)
             hf_keylog_write(shard->shared->keylog_fd, event);
         break;
+    case HF_EVENT_MOVED:
+        hf_shard_log_moved(shard->shared->config, event);
+        break;
     case HF_EVENT_READABLE: /* the loop's own concern */
         break;
     }
+}
+
+/* Of a shard that has ended, the loop is still there: none is closed before all have. */
+static struct hf_loop *find_loop(struct hf_loop *loop, uint32_t shard_index, void *arg)
+{
+    const struct hf_shard *shard = arg;
+    (void)loop;
+    return shard->shared->shards[shard_index]->loop;
 }
 
 static void handle_entered(struct hf_loop *loop, uint32_t dialer_index, uint64_t entrance,
@@ -369,6 +380,7 @@ static bool open_loop(struct hf_shard *shard)
         .event = handle_event,
         .second = handle_second,
         .refused = handle_refused,
+        .shard = find_loop,
         .entered = handle_entered,
         .dialled = handle_dialled,
         .sign = hf_signers_sign,

@@ -62,6 +62,16 @@ void hf_shard_log_closed(const struct hf_daemon_config *config, const struct hf_
     hf_log_end(&line);
 }
 
+void hf_shard_log_moved(const struct hf_daemon_config *config, const struct hf_event *event)
+{
+    struct hf_log_line line;
+    hf_log_begin(&line, HF_LOG_DEBUG, HF_LOG_SLOT_MOVED, "association_moved", NULL);
+    log_listener(config, &line, event);
+    hf_log_address(&line, "peer", &event->path.peer);
+    hf_log_address(&line, "local", &event->path.local);
+    hf_log_end(&line);
+}
+
 void hf_shard_log_handshake_failed(const struct hf_daemon_config *config,
                                    const struct hf_event *event)
 {

@@ -10,6 +10,7 @@
 void hf_shard_log_established(const struct hf_daemon_config *config, struct hf_loop *loop,
                               const struct hf_event *event);
 void hf_shard_log_closed(const struct hf_daemon_config *config, const struct hf_event *event);
+void hf_shard_log_moved(const struct hf_daemon_config *config, const struct hf_event *event);
 void hf_shard_log_handshake_failed(const struct hf_daemon_config *config,
                                    const struct hf_event *event);
 

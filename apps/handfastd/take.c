@@ -192,3 +192,32 @@ bool hf_take_trusted_proxy(void *base, char *reason, const struct hf_setting *se
     return take_prefixes(listener->trusted, &listener->trusted_count, HF_LOOP_TRUSTED_MAX, reason,
                          value);
 }
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+/* "0:2a": one to eight bytes at an offset of zero to eight. */
+bool hf_take_node(void *base, char *reason, const struct hf_setting *setting, const char *value)
+{
+    struct hf_daemon_config *config = base;
+    size_t digits = strlen(value) > 2 ? strlen(value) - 2 : 0;
+    (void)setting;
+    bool is_good = digits > 0 && digits <= 2 * sizeof(config->cid_node) && digits % 2 == 0 &&
+                   value[0] >= '0' && value[0] <= '8' && value[1] == ':';
+    for (size_t i = 0; is_good && i < digits; i += 2) {
+        int high = hex_digit(value[2 + i]), low = hex_digit(value[3 + i]);
+        is_good = high >= 0 && low >= 0;
+        if (is_good)
+            config->cid_node[i / 2] = (uint8_t)(high << 4 | low);
+    }
+    config->cid_node_len = (uint8_t)(digits / 2);
+    config->cid_node_offset = is_good ? (uint8_t)(value[0] - '0') : 0;
+    return is_good || hf_setting_refuse(reason, value,
+                                        "an offset from 0 to 8, a colon and one to eight bytes in "
+                                        "hexadecimal, such as 0:2a");
+}

@@ -24,6 +24,9 @@ hf_setting_take hf_take_prefix;
 hf_setting_take hf_take_cookie_free;
 hf_setting_take hf_take_trusted_proxy;
 
+/** hf_take_node reads OFFSET:HEX, a node's number in connection IDs and where in them it stands. */
+hf_setting_take hf_take_node;
+
 /** hf_take_suites adds to a list: the file gives its elements one by one, the command line with
  *  commas. */
 hf_setting_take hf_take_suites;

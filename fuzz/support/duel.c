@@ -188,6 +188,7 @@ static void on_event(struct fuzz_world *world, const struct hf_event *event)
         duel->session_len = event->data.len;
         break;
     case HF_EVENT_DATA:
+    case HF_EVENT_MOVED:
     case HF_EVENT_READABLE:
     case HF_EVENT_PEER_CLOSED:
     default:

@@ -89,6 +89,9 @@ static void watch_event(struct fuzz_world *world, const struct hf_event *event)
     case HF_EVENT_HANDSHAKE_FAILED:
         watch_end(world, peer, event);
         break;
+    case HF_EVENT_MOVED:
+        FUZZ_CHECK(peer->life == FUZZ_OPEN);
+        break;
     case HF_EVENT_SESSION:
         FUZZ_CHECK(world->is_client && peer->life == FUZZ_OPEN);
         FUZZ_CHECK(event->data.len > 0 && event->data.len <= HF_SESSION_MAX);

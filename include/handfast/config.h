@@ -35,6 +35,29 @@ HF_API const char *hf_suite_name(uint16_t suite);
 /** hf_suite_parse reads an IANA name (with or without TLS_ and _WITH_), or "0xC0A8"; 0 if none. */
 HF_API uint16_t hf_suite_parse(const char *text);
 
+/** Connection IDs (RFC 9146), DTLS only. */
+enum hf_connection_id {
+    HF_CONNECTION_ID_OFF = 0,
+    HF_CONNECTION_ID_SEND, /**< put the peer's into what we send; ask for none ourselves */
+    HF_CONNECTION_ID_ON,   /**< ask for one of ours, too: its records find us from any address */
+};
+
+/** What has to be known of an address a peer's records newly come from, before it is the peer's.
+ *  With RFC 9853: how the peer is asked. */
+enum hf_path_check {
+    HF_PATH_CHECK_ENHANCED = 0, /**< the old address first: 5.2 */
+    HF_PATH_CHECK_BASIC,        /**< the new one at once: 5.1 */
+};
+
+/** Without RFC 9853 nobody can be asked. */
+enum hf_path_policy {
+    HF_PATH_BOUNDED = 0, /**< the newest record moves the association, and what is sent to an
+                              address it has moved to stays within path_len_max and three times
+                              what came from there */
+    HF_PATH_FIXED,       /**< data is taken, answers go to the address of the handshake */
+    HF_PATH_FOLLOW,      /**< the newest record moves the association */
+};
+
 struct hf_credential;
 struct hf_trust;
 
@@ -59,6 +82,8 @@ struct hf_listener {
     bool encrypt_then_mac;              /**< accept RFC 7366 when offered with a CBC suite */
     bool extended_master_secret_needed; /**< refuse a peer without RFC 7627 */
     uint16_t datagram_len_max; /**< UDP payload the handshake fragments to; 256..4096 */
+    enum hf_connection_id connection_id; /**< for peers that offer RFC 9146; ON */
+    bool return_routability; /**< with connection IDs, for peers that offer RFC 9853; on */
     uint8_t quota_index; /**< of hf_config.quotas: whose share peers use up until their hello has
                               named an authority, and where there are none; 0 without any */
     /** DTLS: a stranger first shows that it receives at its address (RFC 6347 4.2.1). 0: always,
@@ -93,6 +118,8 @@ struct hf_dialer {
     bool extended_master_secret_needed; /**< offered in any case; refuse a server without it */
     uint16_t max_fragment_len; /**< RFC 6066 4: 512, 1024, 2048, 4096; 0: not asked for */
     uint16_t datagram_len_max; /**< UDP payload the handshake fragments to; 256..4096 */
+    enum hf_connection_id connection_id; /**< offered; OFF */
+    bool return_routability; /**< RFC 9853, offered with connection IDs; on */
     bool sessions; /**< ask for sessions that can be resumed: HF_EVENT_SESSION, hf_connect; off */
     /** What we show and by what servers are judged; a reference is taken of each. Suites with
      *  certificates are offered if there is one of the first two, and the third. */
@@ -159,6 +186,16 @@ struct hf_config {
     /* Trial decryption (DTLS), per association. */
     uint32_t trials_per_second; /**< failing decryptions allowed a second, burst twice this; 32 */
     uint32_t forgeries_max;     /**< failures that end an association; 2^20 */
+
+    /* Connection IDs and peers that change their address (DTLS). */
+    uint8_t cid_node_len;    /**< bytes of a node's number in our CIDs, for balancers; 0 to 8; 0 */
+    uint8_t cid_node_offset; /**< where in the CID they stand; 0 to 8; 0 */
+    uint8_t cid_node[8];
+    enum hf_path_check path_check;   /**< ENHANCED */
+    enum hf_path_policy path_policy; /**< BOUNDED */
+    uint64_t path_us_max;            /**< for an answer to a check (RFC 9853 5.5); 1 s */
+    uint32_t path_len_max; /**< bytes to an address not yet checked, and never more than three times
+                                what came from there; 16 KiB */
 
     bool export_without_extended_master_secret; /**< hf_engine_export() without RFC 7627; off */
     bool keylog; /**< emit HF_EVENT_KEYLOG: gives away every secret; off */

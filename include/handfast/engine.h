@@ -67,6 +67,12 @@ struct hf_datagram {
 HF_API enum hf_status hf_engine_receive_datagram(struct hf_engine *engine,
                                                  struct hf_datagram *datagram);
 
+/** hf_engine_datagram_shard gives the shard_index of the engine that a datagram is for: the one
+ *  its connection ID names, `engine`'s own when it has none of this node's. Checks no more than
+ *  that. Thread: any. */
+HF_API uint32_t hf_engine_datagram_shard(const struct hf_engine *engine, const uint8_t *data,
+                                         size_t len);
+
 /** hf_engine_accept begins a TLS association for a connection that was just accepted.
  *  `user` comes back in every event and output; `path` tells prefixes apart and comes back in
  *  events. Errors: HF_WAITING (events or output full: next turn). HF_E_ASSOCIATION_LIMIT,
@@ -194,6 +200,7 @@ enum hf_event_kind {
                                    output there is, then close the connection */
     HF_EVENT_HANDSHAKE_FAILED, /**< as HF_EVENT_CLOSED, before it was established */
     HF_EVENT_KEYLOG,           /**< only with hf_config.keylog */
+    HF_EVENT_MOVED,   /**< DTLS: the peer's address has changed; `path` is the new one */
     HF_EVENT_SESSION, /**< client, right behind ESTABLISHED: `data` is a session for hf_connect, of
                            at most HF_SESSION_MAX bytes: opaque, secret, good as long as it lasts */
 };
@@ -234,6 +241,8 @@ HF_API bool hf_engine_take_event(struct hf_engine *engine, struct hf_event *out)
  *  alike; without it input is refused with HF_WAITING. */
 HF_API bool hf_engine_has_event_room(const struct hf_engine *engine);
 
+#define HF_CONNECTION_ID_MAX 32
+
 /** What the engine hands to the CSE (TS-0003 8.2.1). */
 struct hf_association_info {
     enum hf_entity_kind entity_kind;
@@ -253,6 +262,12 @@ struct hf_association_info {
     uint32_t listener_index; /**< `is_client`: the dialer's index */
     uint16_t plaintext_len_max; /**< most bytes of one record we send (RFC 8449, RFC 6066 4) */
     struct hf_path path;
+    bool is_path_checked; /**< the peer is known to receive there: handshake, or RFC 9853 */
+    bool is_path_checking; /**< records come from another address, which is being checked */
+    bool has_return_routability; /**< RFC 9853 was agreed on */
+    uint8_t own_cid_len, peer_cid_len;
+    uint8_t own_cid[HF_CONNECTION_ID_MAX];  /**< in what the peer sends */
+    uint8_t peer_cid[HF_CONNECTION_ID_MAX]; /**< in what we send */
     uint16_t entity_id_len;
     uint16_t credential_id_len;
     uint16_t server_name_len;
@@ -358,6 +373,8 @@ HF_API HF_MUST_USE enum hf_status hf_engine_export(uint8_t *out, size_t out_len,
     X(UNEXPECTED, "unexpected", "no row of the state machine for it")                              \
     X(MALFORMED, "malformed", "an authenticated record with nonsense inside")                      \
     X(RATE, "rate", "a repeat that was already answered")                                          \
+    X(CID, "cid", "a connection ID that is not ours, or of nobody who is here")                    \
+    X(CID_MISSING, "cid_missing", "without the connection ID that was agreed on")                  \
     X(LOCAL_ADDRESS, "local_address", "more local addresses than configured")                      \
     X(DRAINING, "draining", "a hello while no new associations are begun")                         \
     X(NO_ROOM, "no_room", "events or output full")
@@ -392,6 +409,16 @@ struct hf_counters {
     uint64_t datagrams_in, datagrams_out;
     uint64_t requests, answers, answers_stale;
     uint64_t jobs, jobs_stale; /**< crypto jobs taken, and given back too late */
+    uint64_t cids;     /**< established with connection IDs (RFC 9146) */
+    uint64_t paths_seen;      /**< newest records from an address that is not the peer's */
+    uint64_t paths_checked;   /**< checks begun (RFC 9853) */
+    uint64_t paths_moved;     /**< addresses changed */
+    uint64_t paths_kept;      /**< checks that found the peer where it was */
+    uint64_t paths_failed;    /**< checks nobody answered: the address stays */
+    uint64_t paths_refused;   /**< addresses not taken: not the newest record, or by policy */
+    uint64_t paths_displaced; /**< CID associations whose address another has been found at */
+    uint64_t paths_aside;     /**< addresses changed to one where somebody without CID is */
+    uint64_t datagrams_withheld; /**< beyond what an unchecked address is sent */
     uint64_t resumed;  /**< of the handshakes that ended with HF_OK */
     uint64_t restarts; /**< associations replaced by a rebooted client (RFC 6347 4.2.8) */
     struct hf_quota_counters quotas[HF_QUOTAS_MAX];

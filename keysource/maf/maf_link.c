@@ -223,6 +223,7 @@ static void take_event(struct hf_maf_link *link, const struct hf_event *event)
         break;
     case HF_EVENT_READABLE:
     case HF_EVENT_KEYLOG:
+    case HF_EVENT_MOVED:
     case HF_EVENT_SESSION:
     default:
         break;

@@ -331,6 +331,7 @@ static void take_event(struct shim *shim, const struct hf_event *event)
         memcpy(shim->session, event->data.data, event->data.len);
         shim->session_len = event->data.len;
         break;
+    case HF_EVENT_MOVED:
     case HF_EVENT_READABLE:
     case HF_EVENT_KEYLOG:
         break;

@@ -112,6 +112,12 @@ void hf_engine_begin_turn(struct hf_engine *engine, uint64_t now_us, int64_t wal
     }
 }
 
+uint32_t hf_engine_datagram_shard(const struct hf_engine *engine, const uint8_t *data, size_t len)
+{
+    (void)engine;
+    return len > 11 ? data[11] : 0;
+}
+
 size_t hf_engine_take_jobs(struct hf_engine *engine, struct hf_job **jobs, size_t jobs_max)
 {
     size_t count = engine->job_count < jobs_max ? engine->job_count : jobs_max;

@@ -138,7 +138,7 @@ static void the_filter_keeps_what_cannot_be_dtls_away(void **state)
     send(fd, junk, 12, 0);
     for (unsigned type = 0; type < 256; ++type) {
         junk[0] = (uint8_t)type;
-        if (type < 20 || type > 25)
+        if (type < 20 || (type > 25 && type != 27))
             send(fd, junk, sizeof junk, 0);
     }
     send_records(fd, 1);
@@ -146,11 +146,11 @@ static void the_filter_keeps_what_cannot_be_dtls_away(void **state)
     junk[0] = 25;
     send(fd, junk, 13, 0);
     assert_int_equal(recv(fd, junk, sizeof junk, 0), 13);
-    FIXTURE_AWAIT(fixture, receive_queue_drops, 252); /* read once a second */
+    FIXTURE_AWAIT(fixture, receive_queue_drops, 251); /* read once a second */
     struct hf_loop_counters counters = fixture_counters(fixture);
     assert_int_equal(counters.datagrams_in, 2);
     assert_int_equal(counters.receive_rearms, 0);
-    assert_int_equal(counters.receive_queue_drops, 252);
+    assert_int_equal(counters.receive_queue_drops, 251);
     close(fd);
 }
 

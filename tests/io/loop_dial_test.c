@@ -80,6 +80,7 @@ static void take_event(struct hf_loop *loop, const struct hf_event *event, void 
         break;
     case HF_EVENT_READABLE:
     case HF_EVENT_KEYLOG:
+    case HF_EVENT_MOVED:
     case HF_EVENT_SESSION:
         break;
     }

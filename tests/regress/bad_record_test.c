@@ -99,16 +99,20 @@ static void longest_records_are_taken(void **state)
 static size_t seal(uint8_t *out, const struct hf_record_key *key,
                    const struct hf_record_header *header, const uint8_t *in, size_t in_len)
 {
-    uint8_t nonce[12], aad[HF__RECORD_AAD_LEN];
+    uint8_t nonce[12], aad[HF__RECORD_AAD_MAX];
     if (key->cipher == HF_CIPHER_AES_128_CBC_SHA256)
         return hf__cbc_seal(out, key, header, in, in_len);
     const struct hf__aead aead = {
-        key->key, nonce, {aad, sizeof aad}, key->cipher == HF_CIPHER_AES_128_CCM_8 ? 8 : 16};
+        .key = key->key,
+        .nonce = nonce,
+        .aad = {aad, HF__RECORD_AAD_LEN},
+        .tag_len = key->cipher == HF_CIPHER_AES_128_CCM_8 ? 8 : 16,
+    };
     for (size_t i = 0; i < 8; i++)
         out[i] = (uint8_t)(header->seq >> (56 - 8 * i));
     memcpy(nonce, key->fixed_iv, 4);
     memcpy(nonce + 4, out, 8);
-    hf__record_aad(aad, header, (uint32_t)in_len);
+    (void)hf__record_aad(aad, header, (uint32_t)in_len);
     if (key->cipher == HF_CIPHER_AES_128_GCM)
         assert_true(hf__gcm_seal(out + 8, out + 8 + in_len, &aead, in, in_len));
     else

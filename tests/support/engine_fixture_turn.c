@@ -118,6 +118,7 @@ static void take_event(struct engine_fixture *fixture, const struct hf_event *ev
         take_end(fixture, peer, event);
         break;
     case HF_EVENT_KEYLOG:
+    case HF_EVENT_MOVED:
     case HF_EVENT_SESSION:
     default:
         break;

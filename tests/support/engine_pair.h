@@ -50,6 +50,8 @@ struct engine_end {
     uint8_t session[HF_SESSION_MAX]; /**< the newest to resume */
     size_t session_len;
     uint32_t session_count;
+    uint32_t moved_count; /**< HF_EVENT_MOVED */
+    struct hf_path path;  /**< of the last of them */
 };
 
 /** One datagram, or a piece of stream, on the wire. */
@@ -57,6 +59,7 @@ struct engine_pair_item {
     uint8_t *data;
     size_t len;
     bool is_up; /**< from the client */
+    struct hf_path path; /**< as its receiver sees it */
 };
 
 /** Decides what becomes of an item, and may change it in place; true: it is lost. */
@@ -83,6 +86,8 @@ struct engine_pair {
     void *filter_arg;
     uint8_t *lent[4096];
     size_t lent_count;
+    struct hf_address nat;     /**< DTLS: where the client seems to be; port 0: where it is */
+    bool is_old_nat_alive;     /**< what is sent to where it seemed to be arrives, too */
     bool is_cut;      /**< TLS: the connection is gone */
     size_t chunk_max; /**< TLS: handed in by so many bytes; 0: as it was sent */
 };
@@ -125,6 +130,13 @@ void engine_pair_talk(struct engine_pair *pair);
 
 /** engine_pair_inject hands bytes to one end, as if the other had sent them. */
 void engine_pair_inject(struct engine_pair *pair, bool is_up, const uint8_t *data, size_t len);
+
+/** engine_pair_inject_from does so from another address. */
+void engine_pair_inject_from(struct engine_pair *pair, const struct hf_path *path,
+                             const uint8_t *data, size_t len);
+
+/** engine_pair_server_path gives the path as the server sees it. */
+struct hf_path engine_pair_server_path(const struct engine_pair *pair);
 
 struct hf_association_info engine_pair_info(const struct engine_end *end);
 struct hf_counters engine_pair_counters(const struct engine_end *end);

@@ -18,7 +18,7 @@
 #define PSK_CLIENT_MESSAGE_MAX 4608 /**< the longest handshake message taken */
 #define PSK_CLIENT_SLOTS 4          /**< messages that may be in reassembly at once */
 #define PSK_CLIENT_DEFERRED_MAX 512 /**< bytes of records kept that overtook ChangeCipherSpec */
-#define PSK_CLIENT_RECORD_MAX (13 + 16384 + HF_RECORD_EXPANSION_MAX)
+#define PSK_CLIENT_RECORD_MAX (13 + 16384 + HF_RECORD_EXPANSION_MAX + HF_CID_LEN_MAX + 256)
 
 enum psk_client_state {
     PSK_CLIENT_NEW,
@@ -95,6 +95,10 @@ struct psk_client_config {
     bool fallback_scsv;
     bool grease_and_13;              /**< GREASE, supported_versions, key_share, tickets ... */
     bool is_one_record_per_datagram; /**< DTLS; otherwise a flight is packed */
+    bool connection_id;              /**< offer RFC 9146, with `cid` for the server to use */
+    bool return_routability;         /**< offer RFC 9853 */
+    bool is_unroutable;              /**< checks are not answered */
+    uint8_t cid_padding;             /**< zeros in each record with a connection ID */
     bool is_quiet;                   /**< no alerts of our own accord, no close_notify in answer */
     uint8_t max_fragment_length;     /**< 0: none; RFC 6066 codes 1..4 */
     uint8_t renegotiation;           /**< enum psk_client_renegotiation */
@@ -108,6 +112,7 @@ struct psk_client_config {
     uint16_t suites[8];
     struct hf_bytes identity;   /**< borrowed; 0..65535 bytes */
     struct hf_bytes psk;        /**< borrowed; 1..64 bytes */
+    struct hf_bytes cid;        /**< borrowed; 0..255 bytes; above 32 no server of ours agrees */
     struct hf_bytes extensions; /**< borrowed; appended to the block as they are */
     const char *server_name;    /**< borrowed; NULL: no SNI */
     bool tickets;                             /**< offer RFC 5077 */
@@ -132,6 +137,7 @@ struct psk_client_counters {
     uint32_t retransmissions;
     uint32_t drops;       /**< records and fragments discarded */
     uint32_t bad_records; /**< DTLS: did not authenticate; also in drops */
+    uint32_t challenges;  /**< path_challenge (RFC 9853) */
     uint32_t warnings;    /**< warning alerts other than close_notify */
     uint64_t data_in_len, data_out_len;
 };
@@ -148,6 +154,9 @@ struct psk_client {
 
     /* Negotiated. */
     bool is_ems, is_etm, is_renegotiation_info, is_name_acknowledged, is_ticket_promised;
+    bool has_cid, has_rrc;       /**< RFC 9146, RFC 9853 */
+    uint8_t server_cid_len;      /**< of the one that goes into our records; 0: none does */
+    uint8_t server_cid[HF_CID_LEN_MAX];
     uint8_t max_fragment_length; /**< code, 0: not agreed */
     uint16_t record_size_limit;  /**< the server's; 0: not agreed */
     uint16_t suite, version;

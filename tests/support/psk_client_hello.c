@@ -200,6 +200,7 @@ static void put_extensions(struct psk_writer *writer, const struct psk_client *c
     } else {
         psk_certificate_extensions(writer, client);
     }
+    psk_cid_extensions(writer, client);
     psk_session_extension(writer, client);
     psk_put(writer, config->extensions.data, config->extensions.len);
     if (config->padding_len != 0) {
@@ -306,7 +307,7 @@ static bool take_extension(struct psk_client *client, uint16_t type, struct hf_b
         client->server_type = body.len == 1 ? body.data[0] : 255;
         return is_in(config->server_types, client->server_type);
     default:
-        return false;
+        return psk_cid_take_extension(client, type, body);
     }
 }
 

@@ -21,6 +21,8 @@ enum {
     PSK_CONTENT_ALERT = 21,
     PSK_CONTENT_HANDSHAKE = 22,
     PSK_CONTENT_DATA = 23,
+    PSK_CONTENT_CID = 25,
+    PSK_CONTENT_ROUTABILITY = 27,
 };
 
 enum {
@@ -140,6 +142,21 @@ void psk_session_extension(struct psk_writer *writer, const struct psk_client *c
 void psk_session_judge(struct psk_client_out *out);
 /* psk_session_ticket takes a NewSessionTicket. */
 void psk_session_ticket(struct psk_client_out *out, const uint8_t *body, size_t len);
+
+/* psk_client_cid.c */
+/* psk_cid_extensions writes connection_id and rrc, as far as they are offered. */
+void psk_cid_extensions(struct psk_writer *writer, const struct psk_client *client);
+/* psk_cid_take_extension takes the server's; false: neither of them, or it may not be. */
+bool psk_cid_take_extension(struct psk_client *client, uint16_t type, struct hf_bytes body);
+/* psk_cid_wrap writes a DTLSInnerPlaintext and gives its length. */
+size_t psk_cid_wrap(uint8_t *inner, const struct psk_client *client, uint8_t type,
+                    struct hf_bytes content);
+/* psk_cid_unwrap finds the type, and the length of the content; false: only zeros. */
+bool psk_cid_unwrap(uint8_t *type, const uint8_t *inner, size_t *len);
+/* psk_cid_own_len gives the length of the CID that stands in a record to us. */
+size_t psk_cid_own_len(const struct psk_client *client, const uint8_t *wire);
+/* psk_cid_receive takes a return_routability_check message. */
+void psk_cid_receive(struct psk_client_out *out, const uint8_t *payload, size_t len);
 
 /* psk_client.c */
 /* psk_client_keys makes the keys from the master secret. */

@@ -65,8 +65,11 @@ static uint64_t take_seq(struct psk_client *client, const struct psk_client_reco
 void psk_out_raw(struct psk_client_out *out, const struct psk_client_record *record)
 {
     struct psk_client *client = out->client;
-    size_t head = header_len(client);
+    bool is_named = record->is_protected && client->server_cid_len > 0;
+    size_t cid_len = is_named ? client->server_cid_len : 0;
+    size_t head = header_len(client) + cid_len;
     size_t expansion = record->is_protected ? hf_record_expansion(client->cipher) : 0;
+    expansion += is_named ? 1u + client->config.cid_padding : 0;
     PSK_CHECK(record->payload.len <= PLAINTEXT_MAX);
     if (out->len > 0 && out->len + head + record->payload.len + expansion > gather_max(out)) {
         psk_out_flush(out);
@@ -77,21 +80,29 @@ void psk_out_raw(struct psk_client_out *out, const struct psk_client_record *rec
     uint16_t version = record->version != 0 ? record->version : record_version(client);
     size_t len = record->payload.len;
     if (record->is_protected) {
-        struct hf_record_header header = {seq, version, record->type};
+        struct hf_record_header header = {.seq = seq, .version = version, .type = record->type};
         if (client->config.is_dtls) {
             header.seq |= (uint64_t)record->epoch << 48;
         }
+        struct hf_bytes plain = record->payload;
+        if (is_named) { /* sealed in place */
+            uint8_t *inner = wire + head + hf_record_front(client->cipher);
+            header.cid = (struct hf_bytes){client->server_cid, cid_len};
+            plain = (struct hf_bytes){inner,
+                                      psk_cid_wrap(inner, client, record->type, record->payload)};
+        }
         enum hf_status status = hf_record_seal(wire + head, &len, max - head, &client->write_key,
-                                               &header, record->payload.data, len);
+                                               &header, plain.data, plain.len);
         PSK_CHECK(status == HF_OK);
     } else if (len > 0) {
         memcpy(wire + head, record->payload.data, len);
     }
-    wire[0] = record->type;
+    wire[0] = is_named ? PSK_CONTENT_CID : record->type;
     psk_store(wire + 1, version, 2);
     if (client->config.is_dtls) {
         psk_store(wire + 3, record->epoch, 2);
         psk_store(wire + 5, seq, 6);
+        memcpy(wire + 11, client->server_cid, cid_len);
     }
     psk_store(wire + head - 2, len, 2);
     len += head;
@@ -240,6 +251,8 @@ static void receive_content(struct psk_client_out *out, uint64_t now_us, uint16_
         if (data != NULL) {
             data(payload, len, out->arg);
         }
+    } else if (type == PSK_CONTENT_ROUTABILITY && epoch == 1 && client->is_complete) {
+        psk_cid_receive(out, payload, len);
     } else if (is_dtls) {
         client->counters.drops++;
     } else {
@@ -286,8 +299,12 @@ static void receive_protected(struct psk_client_out *out, uint64_t now_us, uint8
                               size_t len, psk_client_emit *data)
 {
     struct psk_client *client = out->client;
-    struct hf_record_header header = {psk_load(wire + 3, 8), (uint16_t)psk_load(wire + 1, 2),
-                                      wire[0]};
+    struct hf_record_header header = {.seq = psk_load(wire + 3, 8),
+                                      .version = (uint16_t)psk_load(wire + 1, 2),
+                                      .type = wire[0]};
+    size_t cid_len = psk_cid_own_len(client, wire);
+    size_t head = 13 + cid_len;
+    header.cid = (struct hf_bytes){wire + 11, cid_len};
     uint64_t seq = header.seq & UINT64_C(0xFFFFFFFFFFFF);
     size_t offset = 0;
     size_t plain_len = 0;
@@ -295,18 +312,27 @@ static void receive_protected(struct psk_client_out *out, uint64_t now_us, uint8
         client->counters.drops++;
         return;
     }
-    if (hf_record_open(&offset, &plain_len, &client->read_key, &header, wire + 13, len - 13) !=
+    if (client->config.cid.len > 0 && client->has_cid &&
+        (cid_len == 0 || memcmp(wire + 11, client->config.cid.data, cid_len) != 0)) {
+        client->counters.drops++;
+        return;
+    }
+    if (hf_record_open(&offset, &plain_len, &client->read_key, &header, wire + head, len - head) !=
         HF_OK) {
         client->counters.drops++;
         client->counters.bad_records++;
         return;
     }
     (void)window_check(client, seq, true);
+    if (cid_len > 0 && !psk_cid_unwrap(&header.type, wire + head + offset, &plain_len)) {
+        client->counters.drops++;
+        return;
+    }
     if (!is_within_limit(client, plain_len, true)) {
         psk_client_fail(out, PSK_ALERT_RECORD_OVERFLOW, "record longer than agreed");
         return;
     }
-    receive_content(out, now_us, 1, header.type, wire + 13 + offset, plain_len, data);
+    receive_content(out, now_us, 1, header.type, wire + head + offset, plain_len, data);
 }
 
 static void defer(struct psk_client *client, const uint8_t *wire, size_t len)
@@ -327,9 +353,10 @@ void psk_receive_datagram(struct psk_client_out *out, uint64_t now_us, uint8_t *
 {
     struct psk_client *client = out->client;
     while (len >= 13 && client->state != PSK_CLIENT_FAILED) {
-        size_t record_len = 13 + (size_t)psk_load(bytes + 11, 2);
+        size_t head = 13 + psk_cid_own_len(client, bytes);
+        size_t record_len = head <= len ? head + (size_t)psk_load(bytes + head - 2, 2) : SIZE_MAX;
         uint64_t epoch = psk_load(bytes + 3, 2);
-        if (record_len > len || bytes[1] != 0xFE || record_len > 13 + CIPHERTEXT_MAX) {
+        if (record_len > len || bytes[1] != 0xFE || record_len > head + CIPHERTEXT_MAX) {
             break;
         }
         if (epoch == 0 && is_within_limit(client, record_len - 13, false)) {
@@ -372,8 +399,9 @@ static void receive_record(struct psk_client_out *out, uint64_t now_us, uint8_t 
         return;
     }
     if (is_protected) {
-        struct hf_record_header header = {client->receive_seq++, (uint16_t)psk_load(wire + 1, 2),
-                                          wire[0]};
+        struct hf_record_header header = {.seq = client->receive_seq++,
+                                          .version = (uint16_t)psk_load(wire + 1, 2),
+                                          .type = wire[0]};
         if (hf_record_open(&offset, &plain_len, &client->read_key, &header, wire + 5, len - 5) !=
             HF_OK) {
             client->counters.bad_records++;

@@ -94,7 +94,8 @@ static size_t send_limit(const struct psk_client *peer)
         return (size_t)256 << peer->max_fragment_length;
     if (peer->record_size_limit && peer->config.record_size_limit < HF_PLAINTEXT_LEN_MAX)
         return peer->config.record_size_limit;
-    return HF_PLAINTEXT_LEN_MAX;
+    bool is_wrapped = peer->has_cid && peer->config.cid.len > 0; /* the type takes a byte */
+    return HF_PLAINTEXT_LEN_MAX - (is_wrapped ? 1 : 0);
 }
 
 /** Both ends must think the same of what they have agreed on. */
@@ -247,6 +248,7 @@ static void take_event(struct sim *sim, const struct hf_event *event)
     case HF_EVENT_HANDSHAKE_FAILED:
         take_end(client, association, event);
         break;
+    case HF_EVENT_MOVED:
     case HF_EVENT_SESSION: /* a client's: nobody dials here */
         break;
     case HF_EVENT_KEYLOG:

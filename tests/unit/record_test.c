@@ -40,11 +40,11 @@ static void a_header_is_whole_or_nothing(void **state)
         uint8_t *exact = malloc(len ? len : 1);
         assert_non_null(exact);
         memcpy(exact, data, len);
-        assert_false(hf_record_datagram_read(&record, exact, len));
+        assert_false(hf_record_datagram_read(&record, exact, len, 0));
         assert_int_equal(record.type, 99); /* untouched */
         free(exact);
     }
-    assert_true(hf_record_datagram_read(&record, data, sizeof data));
+    assert_true(hf_record_datagram_read(&record, data, sizeof data, 0));
     assert_int_equal(record.type, 22);
     assert_int_equal(record.version, 0xFEFD);
     assert_int_equal(record.epoch, 0x1234);
@@ -137,7 +137,7 @@ static size_t open_all(uint8_t *out, const struct hf_output *output, uint64_t *s
                                    .body = data + at + head,
                                    .len = (size_t)(data[at + head - 2] << 8 | data[at + head - 1])};
         if (is_datagram)
-            assert_true(hf_record_datagram_read(&record, data + at, output->data.len - at));
+            assert_true(hf_record_datagram_read(&record, data + at, output->data.len - at, 0));
         at += head + record.len;
         if (is_datagram) {
             assert_int_equal(record.epoch, 1);
@@ -227,7 +227,7 @@ static void longer_than_agreed_is_refused(void **state)
             hf_packet_add(&packet, HF_TYPE_APPLICATION_DATA, true, (struct hf_bytes){text, len}),
             HF_OK);
         struct hf_record record;
-        assert_true(hf_record_datagram_read(&record, packet.data, packet.len));
+        assert_true(hf_record_datagram_read(&record, packet.data, packet.len, 0));
         assert_int_equal(hf_record_unprotect(&record, engine, association),
                          len > 512 ? HF_E_RECORD_OVERFLOW : HF_OK);
     }
