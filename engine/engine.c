@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 
 #define HF_PAGE_LEN 4096
+#define HF_HUGE_FROM_LEN (UINT32_C(32) << 20)
 #define HF_CACHE_LINE_LEN 64
 
 /** Hands out consecutive stretches of the one mapping; with memory NULL it only measures. */
@@ -80,6 +81,17 @@ static void lay_out_rings(struct layout *layout, struct hf_engine *engine,
     engine->prefix_cells = place(layout, HF_PREFIX_CELLS * sizeof *engine->prefix_cells);
 }
 
+/** Records and slots of a large population are met in no order: with small pages each datagram
+ * would pay for several walks of the page tables. A small one is not made larger by it. */
+static void use_huge_pages(const struct hf_engine *engine, void *table, uint32_t count)
+{
+    size_t len = (size_t)count * sizeof(struct hf_association);
+    if (len < HF_HUGE_FROM_LEN)
+        return;
+    (void)madvise(engine->associations.slots, len, MADV_HUGEPAGE);
+    (void)madvise(table, hf_table_memory(count), MADV_HUGEPAGE);
+}
+
 /** Lays the engine out in `layout`; the engine itself comes first. */
 static void lay_out(struct layout *layout, const struct hf_config *config)
 {
@@ -102,9 +114,8 @@ static void lay_out(struct layout *layout, const struct hf_config *config)
     hf_pool_init(&engine->identities, place(layout, (size_t)count * 3 * HF_IDENTITY_BLOCK_LEN),
                  HF_IDENTITY_BLOCK_LEN, count * 3);
     for (size_t i = 0; i < HF_SMALL_IDENTITIES; i++)
-        hf_pool_init(&engine->small_identities[i],
-                     place(layout, count * hf_identity_small_lens[i]), hf_identity_small_lens[i],
-                     count);
+        hf_pool_init(&engine->small_identities[i], place(layout, count * hf_identity_small_lens[i]),
+                     hf_identity_small_lens[i], count);
     hf_pool_init(&engine->mac_keys, place(layout, (size_t)count * sizeof(struct hf_mac_keys)),
                  sizeof(struct hf_mac_keys), count);
     hf_pool_init(&engine->streams,
@@ -122,6 +133,7 @@ static void lay_out(struct layout *layout, const struct hf_config *config)
     lay_out_rings(layout, engine, config);
     if (!layout->memory)
         return;
+    use_huge_pages(engine, table, count);
     hf_random(engine->siphash_key, sizeof engine->siphash_key);
     hf_table_init(&engine->table, table, count, engine->associations.slots,
                   engine->associations.stride, offsetof(struct hf_association, path),

@@ -231,8 +231,7 @@ enum hf_status hf_engine_import(struct hf_engine *engine, struct hf_bytes chunk)
     struct hf_reader reader = hf_reader_of(chunk);
     if (!engine->is_importing)
         return HF_E_STATE;
-    if (hf_reader_u8(&reader) != 'H' || hf_reader_u8(&reader) != 'F' ||
-        hf_reader_u8(&reader) != 'T' || hf_reader_u8(&reader) != HF_TRANSFER_VERSION)
+    if (hf_reader_uint(&reader, HF_TRANSFER_HEADER_LEN) != HF_TRANSFER_HEADER)
         return HF_E_DECODE;
     while (reader.len > 0)
         HF_TRY(take_entry(engine, &reader));

@@ -161,7 +161,6 @@ enum hf_status hf_transfer_write(uint8_t *out, size_t *out_len, size_t out_max,
                                  struct hf_transfer *transfer, const struct hf_engine *engine,
                                  uint32_t slots_max)
 {
-    static const uint8_t header[HF_TRANSFER_HEADER_LEN] = {'H', 'F', 'T', HF_TRANSFER_VERSION};
     struct hf_writer writer = hf_writer_of(out, out_max);
     *out_len = 0;
     if (out_max < HF_TRANSFER_CHUNK_MIN || engine->associations.count != transfer->count_max)
@@ -170,7 +169,7 @@ enum hf_status hf_transfer_write(uint8_t *out, size_t *out_len, size_t out_max,
         transfer->cursor = transfer->written = 0;
         transfer->is_between = false;
     }
-    hf_writer_bytes(&writer, header, sizeof header);
+    hf_writer_uint(&writer, HF_TRANSFER_HEADER, HF_TRANSFER_HEADER_LEN);
     for (; transfer->cursor < engine->associations.touched && slots_max > 0; slots_max--) {
         uint32_t index = transfer->cursor;
         const struct hf_association *association = hf_association_at(engine, index);

@@ -10,7 +10,10 @@
 #include "codec.h"
 #include "identity.h"
 
+#include <handfast/transfer.h>
+
 #define HF_TRANSFER_HEADER_LEN 4u
+#define HF_TRANSFER_HEADER (0x48465400u | HF_TRANSFER_VERSION) /* "HFT", version */
 
 enum hf_transfer_kind {
     HF_TRANSFER_FREE = 1,

@@ -156,7 +156,9 @@ static const struct hf_upstream_stream *stream_of(const struct hf_loop *loop,
                                                   const struct hf_connection *connection)
 {
     const struct hf_upstream_stream *stream =
-        connection->upstream == 0 ? NULL : &loop->upstreams->streams[connection->upstream - 1];
+        connection->upstream == 0 || !loop->upstreams
+            ? NULL
+            : &loop->upstreams->streams[connection->upstream - 1];
     return stream && !stream->is_doomed ? stream : NULL;
 }
 

@@ -119,6 +119,7 @@ static void loop_run_jobs(struct hf_loop *loop)
     size_t count;
     while ((count = hf_engine_take_jobs(loop->engine, jobs, JOBS_PER_ROUND)) > 0) {
         hf_job_run(jobs, count);
+        loop->jobs_run += count;
         uint64_t done_us = hf_loop_now_us();
         loop_count_wait(loop, done_us - begun_us, count);
         begun_us = done_us;
@@ -217,7 +218,7 @@ static void loop_drain(struct hf_loop *loop)
 {
     struct hf_completion completion;
     uint32_t budget = loop->datagrams.count + loop->streams.count + 1024;
-    for (; budget > 0 && loop->backend->next(&completion, loop); --budget) {
+    for (; budget > 0 && hf_batch_next(&completion, loop); --budget) {
         loop_dispatch(loop, &completion);
         if (!loop_is_full(loop))
             continue;
@@ -274,7 +275,8 @@ static void loop_turn(struct hf_loop *loop)
         loop_begin(loop);
         loop_finish(loop);
     }
-    hf_linger_note(loop);
+    hf_batch_note(loop, loop->jobs_run != loop->jobs_noted);
+    loop->jobs_noted = loop->jobs_run;
     loop_recycle(loop);
     loop_arm(loop);
     loop->is_in_turn = false;
@@ -381,7 +383,7 @@ enum hf_status hf_loop_run(struct hf_loop *loop, char error[HF_LOOP_ERROR_MAX])
         if (status == HF_WAITING)
             return status;
         if (status == HF_OK)
-            status = hf_linger_wait(loop, loop_timeout_us(loop));
+            status = hf_batch_wait(loop, loop_timeout_us(loop));
         if (status != HF_OK)
             break;
         if (!loop->is_stopping && __atomic_load_n(&loop->stop_requested, __ATOMIC_ACQUIRE)) {

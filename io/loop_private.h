@@ -150,7 +150,10 @@ struct hf_loop {
     struct hf_buffers streams;
     uint64_t now_us;
     uint64_t second_us; /* the next */
-    uint64_t linger_batches; /* full enough, ever */
+    uint64_t batches_filled; /* half or more, ever */
+    uint64_t jobs_noted;     /* of jobs_run, at the end of the last turn */
+    uint64_t jobs_run;
+    uint32_t batching_turns; /* so many more count as busy with jobs */
     bool is_linger_due;
     bool is_turn_due;  /* something waits for nothing but the next turn */
     bool is_in_turn;
@@ -203,13 +206,16 @@ struct hf_loop {
 
 uint64_t hf_loop_now_us(void);
 
-/* ---- linger.c ---- */
+/* ---- batch.c ---- */
 
-/** hf_linger_note looks, at the end of a turn, whether the next one may be put off. */
-void hf_linger_note(struct hf_loop *loop);
-/** hf_linger_wait waits for completions as the back end does, at most `timeout_us`, and first for a
- *  batch of them if that was noted. */
-HF_MUST_USE enum hf_status hf_linger_wait(struct hf_loop *loop, uint64_t timeout_us);
+/** hf_batch_next gives a completion as the back end does; where there are jobs now and then it
+ *  looks once more before it says that there is none. */
+HF_MUST_USE bool hf_batch_next(struct hf_completion *out, struct hf_loop *loop);
+/** hf_batch_note is told at the end of a turn whether it had jobs. */
+void hf_batch_note(struct hf_loop *loop, bool has_jobs);
+/** hf_batch_wait waits for completions as the back end does, at most `timeout_us`, and first for a
+ *  batch of them if it is to linger. */
+HF_MUST_USE enum hf_status hf_batch_wait(struct hf_loop *loop, uint64_t timeout_us);
 
 /* ---- buffers.c ---- */
 

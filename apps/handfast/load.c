@@ -34,6 +34,7 @@ static const struct option long_options[] = {
     {"devices", required_argument, NULL, 'N'},
     {"count", required_argument, NULL, 'n'},
     {"warmup", required_argument, NULL, 'w'},
+    {"waves", no_argument, NULL, 'W'},
     {"in-flight", required_argument, NULL, 'j'},
     {"curve", required_argument, NULL, 'C'},
     {"rate", required_argument, NULL, 'R'},
@@ -84,6 +85,7 @@ static void print_help(FILE *out)
         "  --curve-file FILE     CSV of the arrivals\n"
         "a measurement, without --devices:\n"
         "  --count N --warmup N  handshakes, each closed at once; 20000, 2000\n"
+        "  --waves               as many as are in flight together, and the next when all ended\n"
         "either:\n"
         "  --in-flight N         handshakes at once; 64\n"
         "  --timeout SECONDS     of a handshake; 20\n"
@@ -237,6 +239,8 @@ static bool take_option(struct hf_load_options *options, int option, const char 
         return parse_number(&options->count, text, 1, UINT32_MAX);
     case 'w':
         return parse_number(&options->warmup, text, 0, UINT32_MAX);
+    case 'W':
+        return options->is_in_waves = true;
     case 'j':
         return parse_u32(&options->in_flight, text, 1, HF_LOAD_IN_FLIGHT_MAX);
     case 'o':

@@ -41,6 +41,7 @@ struct hf_load_options {
     bool is_exchanging; /* each device says "up N" and wants it back */
     bool is_notified;   /* and waits for "late N" */
     bool is_held_for_input;
+    bool is_in_waves; /* nobody begins before all others have ended */
     bool has_devices; /* a population; otherwise a measurement of `count` handshakes */
     uint16_t psk_suite, certificate_suite;
     struct sockaddr_in server;
@@ -176,6 +177,7 @@ struct hf_load {
     uint64_t told_us, row_us; /* last progress line, last row of the curve */
     bool is_ending;
     bool is_interrupted;
+    bool is_any_lost; /* of messages said again during the hold */
 };
 
 /* load_keys.c */
@@ -221,6 +223,8 @@ void hf_load_hear(struct hf_load *load, struct hf_load_device *device, struct hf
 /* load_stats.c */
 /** hf_load_cpu_ns adds up the time on a CPU of all threads of `pid` (0: this process). */
 uint64_t hf_load_cpu_ns(int pid);
+/** hf_load_is_asleep tells whether every thread of `pid` waits for something. */
+bool hf_load_is_asleep(int pid);
 /** hf_load_pss_len gives the process's proportional set size in bytes; 0 if it cannot be read. */
 uint64_t hf_load_pss_len(int pid);
 bool hf_load_stats_open(struct hf_load *load);
@@ -235,6 +239,8 @@ void hf_load_stats_tell(struct hf_load *load, const char *what);
 
 /* load_report.c */
 void hf_load_report(struct hf_load *load);
+/** hf_load_report_exchange tells of the last messages alone. */
+void hf_load_report_exchange(const struct hf_load *load);
 bool hf_load_write_curve(const struct hf_load *load);
 
 #endif

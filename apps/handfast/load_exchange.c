@@ -128,6 +128,7 @@ bool hf_load_exchange(struct hf_load *load)
     struct waiting window[HF_LOAD_WINDOW] = {{0}};
     uint64_t at = 0;
     bool is_busy = true;
+    stats->sent = stats->answered = stats->resent = 0;
     uint64_t begin_us = hf_load_clock_us();
     uint64_t begin_ns = load->options.server_pid ? hf_load_cpu_ns(load->options.server_pid) : 0;
     for (uint32_t i = 0; i < load->device_count; i++)

@@ -60,6 +60,25 @@ static struct figures figures_of(const struct hf_load *load)
     return figures;
 }
 
+static void print_exchange(const struct hf_load_stats *stats)
+{
+    double sent = stats->sent > 0 ? (double)stats->sent : 1;
+    printf("\"sent\":%" PRIu64 ",\"answered\":%" PRIu64 ",\"sent_again\":%" PRIu64
+           ",\"unanswered\":%" PRIu64 ",\"notified\":%" PRIu64 ",\"misdelivered\":%" PRIu64
+           ",\"exchange_seconds\":%.3f,\"exchange_server_us\":%.3f",
+           stats->sent, stats->answered, stats->resent, stats->unanswered, stats->notified,
+           stats->misdelivered, (double)stats->exchange_us / 1e6,
+           (double)stats->exchange_server_ns / 1000 / sent);
+}
+
+void hf_load_report_exchange(const struct hf_load *load)
+{
+    printf("{\"bench\":\"exchange\",");
+    print_exchange(&load->stats);
+    printf("}\n");
+    (void)fflush(stdout);
+}
+
 static void print_json(const struct hf_load *load, const struct figures *figures)
 {
     const struct hf_load_stats *stats = &load->stats;
@@ -81,14 +100,10 @@ static void print_json(const struct hf_load *load, const struct figures *figures
                ",\"bytes_per_association\":%.1f,",
                stats->open_count - stats->lost_count, stats->server_before_len,
                stats->server_after_len, figures->each_len);
-    if (options->is_exchanging)
-        printf("\"sent\":%" PRIu64 ",\"answered\":%" PRIu64 ",\"sent_again\":%" PRIu64
-               ",\"unanswered\":%" PRIu64 ",\"notified\":%" PRIu64 ",\"misdelivered\":%" PRIu64
-               ",\"exchange_seconds\":%.3f,\"exchange_server_us\":%.3f,",
-               stats->sent, stats->answered, stats->resent, stats->unanswered, stats->notified,
-               stats->misdelivered, (double)stats->exchange_us / 1e6,
-               (double)stats->exchange_server_ns / 1000 /
-                   (double)(stats->sent + (stats->sent == 0)));
+    if (options->is_exchanging) {
+        print_exchange(stats);
+        printf(",");
+    }
     printf("\"close_answered\":%" PRIu64 ",\"close_unanswered\":%" PRIu64 ",\"failures\":{",
            stats->close_answered, stats->close_unanswered);
     print_failures(stats, true);

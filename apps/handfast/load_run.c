@@ -33,6 +33,8 @@ static bool begin_due(struct hf_load *load, uint64_t count_max)
     hf_load_turn_begin(load);
     uint64_t due = due_count(load);
     bool is_waiting = due < count_max;
+    if (load->options.is_in_waves && load->busy_count > 0)
+        due = 0;
     while (load->busy_count < load->options.in_flight && load->stats.begun_count < due &&
            load->stats.begun_count < count_max && hf_load_dial(load)) {
     }
@@ -68,11 +70,20 @@ static void arrive(struct hf_load *load)
         load->stats.server_after_len = hf_load_pss_len(options->server_pid);
 }
 
-static bool is_input_over(void)
+/* The end of input ends the hold; with --messages, what is entered has them said once more. */
+static bool is_input_over(struct hf_load *load)
 {
     struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
     char bytes[256];
-    return poll(&input, 1, 0) > 0 && read(STDIN_FILENO, bytes, sizeof(bytes)) <= 0;
+    if (poll(&input, 1, 0) <= 0)
+        return false;
+    if (read(STDIN_FILENO, bytes, sizeof(bytes)) <= 0)
+        return true;
+    if (load->options.messages > 0) {
+        load->is_any_lost |= !hf_load_exchange(load);
+        hf_load_report_exchange(load);
+    }
+    return false;
 }
 
 /* Everybody sleeps; what the server has to say is still heard. */
@@ -86,7 +97,7 @@ static void hold(struct hf_load *load)
            (unsigned long long)(load->stats.open_count - load->stats.lost_count));
     (void)fflush(stdout);
     while (!load->is_interrupted &&
-           (options->is_held_for_input ? !is_input_over() : hf_load_clock_us() < end_us)) {
+           (options->is_held_for_input ? !is_input_over(load) : hf_load_clock_us() < end_us)) {
         hf_load_wave(load, WAVE_US);
         hf_load_stats_tell(load, "holding");
     }
@@ -121,7 +132,7 @@ static bool run_population(struct hf_load *load)
     uint64_t held = stats->open_count - stats->lost_count;
     part(load);
     return is_good && stats->lost_count == 0 && stats->close_answered == held &&
-           !load->is_interrupted;
+           !load->is_any_lost && !load->is_interrupted;
 }
 
 static bool run_measurement(struct hf_load *load)

@@ -44,6 +44,28 @@ uint64_t hf_load_cpu_ns(int pid)
     return sum_ns;
 }
 
+bool hf_load_is_asleep(int pid)
+{
+    char path[64];
+    bool is_asleep = true;
+    snprintf(path, sizeof(path), "/proc/%d/task", pid);
+    DIR *tasks = opendir(path);
+    for (struct dirent *task = NULL; tasks != NULL && (task = readdir(tasks)) != NULL;) {
+        char stat_path[400];
+        char state = 'S';
+        snprintf(stat_path, sizeof(stat_path), "%s/%s/stat", path, task->d_name);
+        FILE *file = task->d_name[0] != '.' ? fopen(stat_path, "re") : NULL;
+        if (file == NULL)
+            continue;
+        if (fscanf(file, "%*d (%*[^)]) %c", &state) == 1)
+            is_asleep &= state != 'R';
+        (void)fclose(file);
+    }
+    if (tasks != NULL)
+        (void)closedir(tasks);
+    return is_asleep;
+}
+
 uint64_t hf_load_pss_len(int pid)
 {
     char path[64];

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #define CLOSING_MAX 65536 /* of the ring */
+#define AWAIT_US_MAX 1000000
 
 uint64_t hf_load_clock_us(void)
 {
@@ -158,11 +159,26 @@ static void expire_closing(struct hf_load *load)
     }
 }
 
+/* On a busy machine one of both sides is interrupted in the middle of a wave, and were its first
+ * half answered, they would soon be at different steps. */
+static void await_server(const struct hf_load *load)
+{
+    const struct hf_load_options *options = &load->options;
+    const struct timespec moment = {.tv_nsec = 100000};
+    uint64_t until_us = hf_load_clock_us() + AWAIT_US_MAX;
+    if (!options->is_in_waves || options->server_pid == 0)
+        return;
+    do
+        (void)nanosleep(&moment, NULL);
+    while (!hf_load_is_asleep(options->server_pid) && hf_load_clock_us() < until_us);
+}
+
 void hf_load_wave(struct hf_load *load, uint64_t wait_us)
 {
     uint64_t due_us = hf_engine_next_us(load->engine);
     uint64_t left_us = due_us > load->now_us ? due_us - load->now_us : 0;
     load->io->flush(load);
+    await_server(load);
     load->io->receive(load, left_us < wait_us ? left_us : wait_us);
     hf_load_turn_begin(load); /* timers, when nothing has come */
     hf_load_turn_end(load);

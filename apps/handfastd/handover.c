@@ -51,6 +51,7 @@ struct hf_handover {
     pid_t successor;
     uint64_t written, connections;
     pthread_mutex_t lock; /* guards the rest */
+    int successor_fd;     /* -1: none is here */
     pthread_cond_t changed;
     uint32_t attempts; /* that have ended */
     bool is_done;
@@ -296,6 +297,13 @@ static void note(struct hf_handover *handover, bool is_done, const char *reason)
     pthread_mutex_unlock(&handover->lock);
 }
 
+static void set_successor(struct hf_handover *handover, int fd)
+{
+    pthread_mutex_lock(&handover->lock);
+    handover->successor_fd = fd;
+    pthread_mutex_unlock(&handover->lock);
+}
+
 static void accept_one(struct hf_handover *handover)
 {
     char error[HF_HANDOVER_ERROR_MAX] = "";
@@ -303,6 +311,7 @@ static void accept_one(struct hf_handover *handover)
     if (fd < 0)
         return;
     bool is_done = false;
+    set_successor(handover, fd);
     if (!hf_handover_peer(&handover->successor, fd, handover->owner))
         (void)fail(error, "not allowed: only root and the daemon's user");
     else
@@ -310,6 +319,7 @@ static void accept_one(struct hf_handover *handover)
     if (!is_done)
         hf_log_message(HF_LOG_WARNING, "handover_failed", "pid %d: %s; serving on",
                        (int)handover->successor, error);
+    set_successor(handover, -1);
     note(handover, is_done, error);
     close(fd);
 }
@@ -384,6 +394,7 @@ bool hf_handover_open(struct hf_handover **out, char error[HF_HANDOVER_ERROR_MAX
         return refuse(error, path, "no memory");
     handover->daemon = daemon;
     handover->control_fd = control_fd;
+    handover->successor_fd = -1;
     handover->owner = sandbox->has_user ? sandbox->uid : geteuid();
     handover->address.sun_family = AF_UNIX;
     snprintf(handover->address.sun_path, sizeof(handover->address.sun_path), "%s", path);
@@ -408,12 +419,23 @@ bool hf_handover_open(struct hf_handover **out, char error[HF_HANDOVER_ERROR_MAX
     return false;
 }
 
-void hf_handover_close(struct hf_handover *handover)
+void hf_handover_stop(struct hf_handover *handover)
 {
     if (handover == NULL)
         return;
     (void)eventfd_write(handover->end_fd, 1);
+    pthread_mutex_lock(&handover->lock);
+    if (handover->successor_fd >= 0 && !handover->daemon->is_handed_over)
+        (void)shutdown(handover->successor_fd, SHUT_RDWR);
+    pthread_mutex_unlock(&handover->lock);
     pthread_join(handover->thread, NULL);
+    note(handover, handover->daemon->is_handed_over, "it stops");
+}
+
+void hf_handover_close(struct hf_handover *handover)
+{
+    if (handover == NULL)
+        return;
     if (handover->daemon->is_path_ours)
         (void)unlink(handover->address.sun_path);
     close(handover->listen_fd);

@@ -19,7 +19,10 @@ HF_MUST_USE bool hf_handover_open(struct hf_handover **out, char error[HF_HANDOV
                                   struct hf_daemon *daemon, const struct hf_sandbox *sandbox,
                                   struct hf_takeover *from, int control_fd);
 
-/** hf_handover_close ends it; NULL is allowed. */
+/** hf_handover_stop ends the thread, with whatever is under way, and has hf_handover_restart()
+ * return; while shards are still there. hf_handover_close frees; when nobody can be in that any
+ * more. NULL is allowed. */
+void hf_handover_stop(struct hf_handover *handover);
 void hf_handover_close(struct hf_handover *handover);
 
 /** hf_handover_restart has the starter start a successor, and waits until that has taken over, or

@@ -353,8 +353,9 @@ static bool finish(struct process *process)
 {
     struct hf_daemon *daemon = &process->daemon;
     bool is_good = true;
-    hf_handover_close(daemon->handover); /* nothing of it goes on behind its back */
+    hf_handover_stop(daemon->handover); /* nothing of it goes on behind its back */
     hf_control_close(process->control);
+    hf_handover_close(daemon->handover);
     hf_metrics_close(process->metrics);
     close_keys(daemon); /* no loop runs any more, but a store's thread still knows the shards */
     for (uint32_t i = 0; i < daemon->shard_count; i++)

@@ -31,6 +31,11 @@ class Case:
     is_resumed: bool = False
 
     @property
+    def is_in_waves(self):
+        """All begin together; otherwise each when another has ended."""
+        return self.kind == "certificate" and self.client == "load" and self.in_flight > 1
+
+    @property
     def kind(self):
         return "resumed" if self.is_resumed else "certificate" if self.folder else "psk"
 
@@ -47,7 +52,7 @@ CASES = {
     "tls": Case("tls", PSK_CBC, "TLS PSK-AES128-CBC-SHA256",
                 ["handfast", *LIBRARIES, "mbedtls", *TUNED], 0.65, folder=""),
     "dtls-certificate": Case(
-        "dtls", ECDHE_CCM, DTLS_CERTIFICATE,
+        "dtls", ECDHE_CCM, DTLS_CERTIFICATE + ", waves of 64",
         ["handfast", "handfast@linger", "handfast@nolanes", *LIBRARIES, "mbedtls", "wolfssl",
          *COAP], 1 / 6),
     "dtls-certificate-16": Case(
@@ -57,7 +62,7 @@ CASES = {
         "dtls", ECDHE_CCM, DTLS_CERTIFICATE + ", an intermediate CA",
         ["handfast", "handfast@cache", *LIBRARIES], folder="chains"),
     "tls-certificate": Case(
-        "tls", ECDHE_CBC, TLS_CERTIFICATE,
+        "tls", ECDHE_CBC, TLS_CERTIFICATE + ", waves of 64",
         ["handfast", "handfast@linger", "handfast@nolanes", *LIBRARIES, "mbedtls", "wolfssl",
          *TERMINATORS, *TUNED], 1 / 5),
     "tls-certificate-16": Case(

@@ -97,7 +97,7 @@ class Server:
             self.process.wait()
 
     def batch_fill(self):
-        """Operations a batch by kind, and of all but key pairs, from handfastd's metrics."""
+        """Operations a batch, by kind and of all kinds, from handfastd's metrics."""
         time.sleep(1.2)  # they are published once a second
         with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics") as answer:
             text = answer.read().decode()
@@ -105,7 +105,7 @@ class Server:
             rf'^handfast_crypto_batch_operations_{what}{{kind="{kind}"}} (\S+)', text,
             re.M).group(1)) for what in ("sum", "count")] for kind in KINDS}
         fill = {kind: total / max(count, 1) for kind, (total, count) in sums.items()}
-        total, count = (sum(sums[kind][i] for kind in KINDS[1:]) for i in (0, 1))
+        total, count = (sum(sums[kind][i] for kind in KINDS) for i in (0, 1))
         return {**fill, "all": total / max(count, 1)}
 
 
@@ -126,7 +126,7 @@ def load(server, keys, *more):
     """Runs the load client, and gives what its last line of JSON says."""
     case = server.case
     command = [*load_command(server, case, keys), "--suite", case.suite, "--in-flight",
-               str(case.in_flight), *more]
+               str(case.in_flight), *(["--waves"] if case.is_in_waves else []), *more]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           timeout=900, preexec_fn=lambda: settle_in(server.options.core))
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]

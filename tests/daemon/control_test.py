@@ -12,6 +12,7 @@ import time
 import unittest
 
 import operation_fixture
+import parallel
 import process_test
 from broken_configs import GOOD
 from operation_fixture import OperationFixture
@@ -89,6 +90,7 @@ class ControlTest(OperationFixture):
             peer.close()
         self.assertEqual(daemon.stop(), 0)
 
+    @parallel.alone
     def test_nonsense_on_the_socket(self):
         daemon = self.start_daemon()
         for text in (b"\n", b"{}\n", b"[]\n", b"nul\0\n", b'{"command":"status","x":1}\n',

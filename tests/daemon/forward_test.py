@@ -13,11 +13,11 @@ import sys
 import threading
 import time
 import unittest
-import unittest.mock
 import http.server
 
 import forward_parts as parts
 import process_test
+import parallel
 from forward_parts import Device, PATIENCE
 
 DTLS = ("--dtls", "127.0.0.1:0")
@@ -232,12 +232,12 @@ class CoapTest(ForwardTest):
 
 
 class StreamTest(ForwardTest):
-    # The leak checker of a sanitized build traces threads, which the filter forbids.
-    @unittest.mock.patch.dict(os.environ, ASAN_OPTIONS="detect_leaks=0")
     def test_bytes_both_ways_and_the_upstreams_end(self):
         for family, options in ((socket.AF_INET, ()), (socket.AF_INET6, ("--seccomp",))):
             upstream = self.keep(parts.tcp_upstream(family))
-            daemon = self.forward("tls", upstream, *options)
+            # The leak checker of a sanitized build traces threads, which the filter forbids.
+            daemon = self.forward("tls", upstream, *options,
+                                  env={"ASAN_OPTIONS": "detect_leaks=0"})
             device = self.device(daemon, "tls")
             device.say(b"a request\n")
             with parts.accept(upstream) as connection:
@@ -536,4 +536,4 @@ def load_tests(loader, tests, pattern):
 
 if __name__ == "__main__":
     process_test.HANDFASTD = os.path.abspath(sys.argv.pop(1))
-    unittest.main(verbosity=2)
+    parallel.main()

@@ -9,7 +9,6 @@ import subprocess
 import threading
 import time
 import unittest
-import unittest.mock
 
 import operation_fixture
 from broken_configs import GOOD
@@ -228,9 +227,7 @@ class KeyStoreTest(OperationFixture):
         configuration = ('user = "nobody"', "seccomp = yes")
         text = GOOD.replace('psk-file = "{keys}"', f'key-store = "{self.store}"')
         text = text.replace("process {", "process {\n" + "\n".join(configuration))
-        # The leak check wants ptrace(2), which the filter answers with death.
-        with unittest.mock.patch.dict(os.environ, ASAN_OPTIONS="detect_leaks=0"):
-            daemon = self.start_daemon(text)
+        daemon = self.start_daemon(text)
         process = self.reading_process(daemon)
         with open(f"/proc/{process}/status", encoding="ascii") as file:
             self.assertIn("Uid:\t65534\t65534\t65534\t65534", file.read())

@@ -10,6 +10,7 @@ import time
 import unittest
 
 import process_test
+import parallel
 from broken_configs import GOOD
 from process_test import KEY, PATIENCE, write_keys
 
@@ -136,4 +137,4 @@ def main(usage):
         sys.exit(usage)
     process_test.HANDFASTD = os.path.abspath(sys.argv.pop(1))
     HANDFASTCTL = os.path.abspath(sys.argv.pop(1))
-    unittest.main()
+    parallel.main()

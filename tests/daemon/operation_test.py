@@ -14,6 +14,7 @@ import time
 import unittest
 
 import operation_fixture
+import parallel
 from broken_configs import BROKEN, GOOD
 from operation_fixture import OperationFixture
 from process_test import IO, KEY, OTHER_KEY, PATIENCE, openssl, run_once, write_keys
@@ -181,6 +182,7 @@ class OperationTest(OperationFixture):
                                  "TLS_PSK_WITH_AES_128_GCM_SHA256"})
         self.assertEqual(daemon.stop(), 0)
 
+    @parallel.alone
     def test_limits_of_an_authority(self):
         """One authority is full; the other, in the same daemon, is not."""
         second = self.path("keys2")

@@ -17,6 +17,9 @@ import unittest
 import urllib.error
 import urllib.request
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
+import parallel  # noqa: E402
+
 HANDFASTD = None
 KEY = "000102030405060708090a0b0c0d0e0f"
 OTHER_KEY = "ffeeddccbbaa99887766554433221100"
@@ -498,4 +501,4 @@ if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     HANDFASTD = os.path.abspath(sys.argv.pop(1))
-    unittest.main()
+    parallel.main()

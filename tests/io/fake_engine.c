@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define FAKE_ADD(field, n) __atomic_fetch_add(&fake_seen.field, (n), __ATOMIC_RELAXED)
 
@@ -97,6 +98,7 @@ void hf_engine_begin_turn(struct hf_engine *engine, uint64_t now_us, int64_t wal
 {
     (void)now_us;
     (void)wall_s;
+    FAKE_ADD(turns, 1);
     engine->output_first = engine->output_count = engine->output_len = 0;
     if (engine->event_first == engine->event_count)
         engine->event_first = engine->event_count = 0;
@@ -172,6 +174,11 @@ enum hf_status hf_engine_receive_datagram(struct hf_engine *engine, struct hf_da
         FAKE_ADD(waiting_datagrams, 1);
         return HF_WAITING;
     }
+    __atomic_store_n(&fake_seen.datagram_turns[1], fake_seen.datagram_turns[0], __ATOMIC_RELAXED);
+    __atomic_store_n(&fake_seen.datagram_turns[0], FAKE_SEEN(turns), __ATOMIC_RELAXED);
+    int answer_fd = __atomic_exchange_n(&fake_script.answer_fd, 0, __ATOMIC_ACQ_REL);
+    if (answer_fd != 0 && send(answer_fd, datagram->data, datagram->len, 0) < 0)
+        abort();
     FAKE_ADD(datagrams, 1);
     engine->job_count += fake_script.is_job_each;
     fake_seen.last_path = datagram->path;

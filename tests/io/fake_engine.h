@@ -15,6 +15,7 @@ struct fake_script {
     uint32_t associations_max;  /* 0: 4096 */
     uint64_t accepts_refused;   /* with HF_WAITING, the first ones */
     size_t take_max;            /* most bytes one receive_stream takes; 0: all */
+    int answer_fd;              /* live: the next datagram sends one there; then it is 0 */
     bool is_job_each;           /* a crypto job for every receive that is taken */
     bool is_half_close_kept;    /* the end of a stream is HF_EVENT_PEER_CLOSED, not CLOSED */
     bool is_stalled;            /* live: streams take nothing; READABLE follows when it clears */
@@ -26,6 +27,8 @@ extern struct fake_script fake_script;
 struct fake_seen {
     struct hf_path last_path;
     uint64_t datagrams;
+    uint64_t turns;
+    uint64_t datagram_turns[2]; /* of the last datagram, and of the one before */
     uint64_t waiting_datagrams; /* refused with HF_WAITING */
     uint64_t waiting_accepts;
     uint64_t waiting_sends;

@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import maf_fixture
+import parallel
 from maf_fixture import PATIENCE, SOURCE
 from maf_front_test import FQDN, LOCAL, FrontTest, Proxy
 
@@ -100,8 +101,9 @@ class CacheTest(FrontTest):
         self.assertIsNone(front.whoami(name))
         self.assertEqual(front.metric("handfast_maf_requests_total"), 0)
 
+    @parallel.alone
     def test_expired_is_dropped(self):
-        soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=3)
+        soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=4)
         name = self.register(self.maf, expirationTime=soon.strftime("%Y%m%dT%H%M%S"))
         front = self.start()
         self.assertIsNotNone(front.whoami(name))

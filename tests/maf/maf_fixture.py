@@ -11,6 +11,9 @@ import threading
 import time
 import unittest
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
+import parallel  # noqa: E402
+
 PROGRAMS = {}
 PATIENCE = 20  # seconds; valgrind and sanitizers are slow
 
@@ -186,4 +189,4 @@ def main(usage, *names):
         sys.exit(usage)
     for name in names:
         PROGRAMS[name] = os.path.abspath(sys.argv.pop(1))
-    unittest.main()
+    parallel.main()

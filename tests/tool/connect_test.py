@@ -13,6 +13,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
+import parallel  # noqa: E402
 from free_port import free_port  # noqa: E402
 
 TOOL = DAEMON = SCRIPT = None
@@ -236,4 +237,4 @@ if __name__ == "__main__":
     SCRIPT = os.path.abspath(sys.argv.pop(3))
     DAEMON = os.path.abspath(sys.argv.pop(2))
     TOOL = os.path.abspath(sys.argv.pop(1))
-    unittest.main()
+    parallel.main()

@@ -138,6 +138,23 @@ class LoadTest(unittest.TestCase):
                             "500")
         self.assertEqual((told["sent"], told["answered"]), (500, 500))
 
+    def test_said_once_more(self):
+        place, _ = self.serve("dtls", "--upstream-udp", Echo().place)
+        load = subprocess.Popen([TOOL, "load", "--json", *place, "--psk-file", self.keys,
+                                 "--devices", "20", "--messages", "30", "--hold", "input"],
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                stderr=subprocess.DEVNULL, text=True)
+        self.assertEqual(load.stdout.readline(), "holding 20 associations\n")
+        for _ in range(2):
+            load.stdin.write("again\n")
+            load.stdin.flush()
+            told = json.loads(load.stdout.readline())
+            self.assertEqual((told["bench"], told["sent"], told["answered"]), ("exchange", 30, 30))
+        load.stdin.close()
+        self.assertEqual(json.loads(load.stdout.read())["close_answered"], 20)
+        self.assertEqual(load.wait(PATIENCE), 0)
+        load.stdout.close()
+
     def test_loss_is_survived(self):
         place, _ = self.serve("dtls")
         told, _ = self.load(*place, "--psk-file", self.keys, "--devices", "40", "--loss", "10",
@@ -160,6 +177,14 @@ class LoadTest(unittest.TestCase):
             told, _ = self.load(*place, "--certs", self.place.name, "--ca", self.path("ca.pem"),
                                 "--resume", "--count", "60", "--warmup", "10", "--in-flight", "3")
             self.assertGreaterEqual(told["resumed"], 60)
+
+    def test_waves_begin_together(self):
+        for transport in ("dtls", "tls"):
+            place, _ = self.serve(transport)
+            told, _ = self.load(*place, "--psk-file", self.keys, "--count", "45", "--warmup", "10",
+                                "--in-flight", "10", "--waves")
+            self.assertEqual((told["completed"], told["failed"]), (50, 0))
+            self.assertEqual(told["begun"], 60)  # whole waves, and none begun in vain
 
     def test_tls_population(self):
         place, _ = self.serve("tls")

@@ -73,7 +73,8 @@ static size_t rewrite(uint8_t *out, const uint8_t *chunk, size_t chunk_len, keep
                 len += 4 + (size_t)kept;
             i += 4 + value_len;
         }
-        memcpy(out + len, added, added_len);
+        if (added_len > 0)
+            memcpy(out + len, added, added_len);
         len += added_len;
         size_t new_len = len - begin - ENTRY_LEN;
         for (size_t i = 0; i < 4; i++)
@@ -103,7 +104,7 @@ static int change_one(uint32_t number, uint8_t *value, size_t len, void *arg)
     if (number != change->number)
         return (int)len;
     for (int i = 0; i < change->len && (size_t)i < len; i++)
-        value[i] = (uint8_t)(change->value >> (8 * ((int)len - 1 - i)));
+        value[i] = (uint8_t)(change->value >> (8 * (change->len - 1 - i)));
     return change->len;
 }
 

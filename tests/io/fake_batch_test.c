@@ -1,6 +1,7 @@
 /**
- * fake_linger_test.c - turns put off for fuller batches: never unless configured, only after a turn
- * that was half full, not beyond the configured time, and no longer than until eight have come.
+ * fake_batch_test.c - what is done for fuller batches. A turn after one with jobs takes what comes
+ * while it runs. Turns are put off: never unless configured, only after one that was half full, not
+ * beyond the configured time, and no longer than until eight have come.
  */
 #include "fake_engine.h"
 #include "loop_fixture.h"
@@ -78,6 +79,45 @@ static void wave(const int fds[WAVE])
         say(fds[i]);
     for (int i = 0; i < WAVE; ++i)
         hear(fds[i]);
+}
+
+/* A datagram that comes while another is looked at: is it of the same turn? */
+static bool is_same_turn(const int fds[WAVE])
+{
+    uint64_t seen = FAKE_SEEN(datagrams);
+    __atomic_store_n(&fake_script.answer_fd, fds[1], __ATOMIC_RELEASE);
+    say(fds[0]);
+    hear(fds[0]);
+    hear(fds[1]);
+    while (FAKE_SEEN(datagrams) < seen + 2)
+        usleep(1000);
+    return FAKE_SEEN(datagram_turns[0]) == FAKE_SEEN(datagram_turns[1]);
+}
+
+static void test_a_turn_takes_what_comes_meanwhile(void **state)
+{
+    int fds[WAVE];
+    (void)state;
+    start(fds, HF_TRANSPORT_DTLS, 0);
+    fixture_run(&fixture);
+    wave(fds); /* jobs, but not of the turn before */
+    say(fds[0]);
+    hear(fds[0]);
+    for (int i = 0; i < 5; ++i)
+        assert_true(is_same_turn(fds));
+    close_all(fds);
+}
+
+static void test_only_where_there_are_jobs(void **state)
+{
+    int fds[WAVE];
+    (void)state;
+    fake_script.is_job_each = false;
+    start(fds, HF_TRANSPORT_DTLS, 0);
+    fixture_run(&fixture);
+    wave(fds);
+    assert_false(is_same_turn(fds));
+    close_all(fds);
 }
 
 static void test_never_unless_configured(void **state)
@@ -177,6 +217,8 @@ static void test_a_second_at_most(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_turn_takes_what_comes_meanwhile, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_only_where_there_are_jobs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_never_unless_configured, setup, teardown),
         cmocka_unit_test_setup_teardown(test_after_half_a_batch_only, setup, teardown),
         cmocka_unit_test_setup_teardown(test_not_beyond_its_time, setup, teardown),
