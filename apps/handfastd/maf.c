@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,6 +25,7 @@ enum item_kind {
     ITEM_CANCEL,
     ITEM_REVOKE,
     ITEM_LOGINS,
+    ITEM_SERVE,
 };
 
 /* A message to the thread. */
@@ -49,86 +49,6 @@ struct waiter {
 
 /* ---- open and close ----------------------------------------------------------------------- */
 
-static uint64_t seed(void)
-{
-    uint64_t value = 0;
-    (void)!getrandom(&value, sizeof(value), 0);
-    return value;
-}
-
-static void fill_pool(struct hf_maf_pool_config *pool, const struct hf_daemon_maf *config)
-{
-    hf_maf_pool_config_init(pool);
-    pool->fqdn = hf_maf_text_view(config->fqdn);
-    pool->origin = hf_maf_text_view(config->origin);
-    pool->admin_fqdn = hf_maf_text_view(config->admin_fqdn);
-    pool->address_count = config->address_count;
-    memcpy(pool->addresses, config->addresses, sizeof(pool->addresses));
-    if (config->connections > 0)
-        pool->connections_max = (uint32_t)config->connections;
-    if (config->pipeline > 0)
-        pool->pipeline_max = (uint32_t)config->pipeline;
-    pool->seed = seed();
-}
-
-static void answer_km(struct hf_engine *engine, const struct hf_request *request, void *arg)
-{
-    const struct hf_maf *maf = arg;
-    hf_maf_login_set_answer(maf->logins, engine, request);
-}
-
-static enum hf_status open_link(struct hf_maf *maf, uint32_t connections_max)
-{
-    struct hf_maf_login logins[HF_MAF_CONFIG_MAX];
-    const struct hf_daemon_mafs *mafs = maf->config.mafs;
-    for (uint32_t i = 0; i < mafs->count; i++)
-        hf_maf_login_set_view(&logins[i], maf->logins, i, mafs->mafs[i].fqdn);
-    maf->source = (struct hf_key_source){.request = answer_km, .arg = maf};
-    const struct hf_maf_link_config link = {.service = maf->service,
-                                            .logins = logins,
-                                            .login_count = mafs->count,
-                                            .connections_max = connections_max,
-                                            .keys = &maf->source};
-    return hf_maf_link_open(&maf->link, &link);
-}
-
-static enum hf_status open_service(struct hf_maf *maf)
-{
-    const struct hf_daemon_mafs *mafs = maf->config.mafs;
-    struct hf_maf_pool_config pools[HF_MAF_CONFIG_MAX];
-    struct hf_key_service_config service;
-    uint32_t connections_max = 0;
-    uint64_t lookup_us = 0;
-    _Static_assert(HF_MAF_CONFIG_MAX <= HF_KEY_SERVICE_MAFS_MAX, "each MAF finds its place");
-    _Static_assert(HF_MAF_CONFIG_ADDRESSES_MAX == HF_MAF_ADDRESSES_MAX, "and its addresses");
-    hf_key_service_config_init(&service);
-    for (uint32_t i = 0; i < mafs->count; i++) {
-        fill_pool(&pools[i], &mafs->mafs[i]);
-        if (pools[i].connections_max > connections_max)
-            connections_max = pools[i].connections_max;
-        if (mafs->mafs[i].lookup_us > lookup_us)
-            lookup_us = mafs->mafs[i].lookup_us;
-    }
-    if (lookup_us > 0)
-        service.lookup_us_max = lookup_us;
-    for (uint32_t i = 0; i < mafs->count; i++)
-        pools[i].response_us_max = service.lookup_us_max;
-    service.mafs = pools;
-    service.maf_count = mafs->count;
-    service.askers_max = maf->config.questions_max;
-    service.part = (enum hf_key_part)mafs->mafs[0].part;
-    service.syntax = (enum hf_maf_relative_syntax)mafs->mafs[0].syntax;
-    enum hf_status status = hf_key_service_open(&maf->service, &service);
-    if (status == HF_OK)
-        status = open_link(maf, connections_max);
-    if (status == HF_OK && mafs->cache[0] != '\0') {
-        const struct hf_maf_cache_config cache = {mafs->cache, maf->config.log, maf->config.arg};
-        maf->cache = hf_maf_cache_open(&cache, &maf->logins->secrets);
-        status = maf->cache != NULL ? HF_OK : HF_E_MEMORY;
-    }
-    return status;
-}
-
 bool hf_maf_open(struct hf_maf **out, char error[HF_MAF_ERROR_MAX],
                  const struct hf_maf_config *config)
 {
@@ -148,7 +68,7 @@ bool hf_maf_open(struct hf_maf **out, char error[HF_MAF_ERROR_MAX],
     bool is_good = maf->lists != NULL && maf->wake_fd >= 0 &&
                    hf_maf_login_set_open(&maf->logins, error, config->mafs);
     if (is_good) {
-        enum hf_status status = open_service(maf);
+        enum hf_status status = hf__maf_open_service(maf);
         maf->sockets = status == HF_OK ? hf_maf_sockets_open(maf->link) : NULL;
         is_good = maf->sockets != NULL;
         if (!is_good)
@@ -343,11 +263,14 @@ void hf_maf_abandon(struct hf_maf *maf)
 static void take_logins(struct hf_maf *maf)
 {
     struct hf_maf_login_set *old = maf->logins;
-    maf->logins = maf->prepared;
+    struct hf_maf_login_set *set = maf->prepared;
+    if (set == NULL)
+        return;
+    maf->logins = set;
     maf->prepared = NULL;
-    for (uint32_t i = 0; i < maf->logins->count; i++) {
+    for (uint32_t i = 0; i < set->count; i++) {
         struct hf_maf_login login;
-        hf_maf_login_set_view(&login, maf->logins, i, maf->config.mafs->mafs[i].fqdn);
+        hf_maf_login_set_view(&login, set, i, maf->config.mafs->mafs[i].fqdn);
         enum hf_status status = hf_maf_link_set_login(maf->link, i, &login);
         if (status != HF_OK)
             maf->config.log(true, "reload_failed", hf_status_text(status), maf->config.arg);
@@ -434,7 +357,7 @@ static void keep(struct hf_maf *maf, bool is_urgent)
     struct hf_key_service_counters counters;
     struct hf_key_image image;
     uint64_t now_us = hf_maf_sockets_now_us();
-    if (maf->cache == NULL)
+    if (maf->cache == NULL || !maf->is_serving)
         return;
     hf_key_service_counters_get(&counters, maf->service);
     if (!is_urgent && (counters.changes == maf->kept_changes || now_us < maf->keep_due_us))
@@ -475,6 +398,12 @@ static void take_item(struct hf_maf *maf, const struct hf__maf_item *item)
     case ITEM_LOGINS:
         take_logins(maf);
         keep(maf, true); /* with the new secrets */
+        sem_post(&item->waiter->done);
+        break;
+    case ITEM_SERVE:
+        maf->is_serving = true;
+        hf_maf_cache_load(maf->cache, maf->service);
+        keep(maf, true); /* it is ours from now on, and whether it can be written is known */
         sem_post(&item->waiter->done);
         break;
     default:
@@ -576,13 +505,20 @@ static void *live(void *arg)
 
 bool hf_maf_start(struct hf_maf *maf)
 {
-    if (maf->cache != NULL) {
-        hf_key_service_begin(maf->service, hf_maf_sockets_now_us(), time(NULL));
-        hf_maf_cache_load(maf->cache, maf->service);
-        if (!hf_maf_cache_start(maf->cache))
-            return false;
-        keep(maf, true); /* it is ours from now on, and whether it can be written is known */
-    }
-    maf->is_started = pthread_create(&maf->thread, NULL, live, maf) == 0;
+    if (maf == NULL)
+        return true;
+    maf->is_started = (maf->cache == NULL || hf_maf_cache_start(maf->cache)) &&
+                      pthread_create(&maf->thread, NULL, live, maf) == 0;
+    if (!maf->is_started)
+        maf->config.log(true, "start_failed", "no thread for MAFs", maf->config.arg);
     return maf->is_started;
+}
+
+void hf_maf_serve(struct hf_maf *maf)
+{
+    struct waiter waiter = {0};
+    if (maf == NULL || maf->cache == NULL)
+        return;
+    if (!post_and_wait(maf, &waiter, ITEM_SERVE, (struct hf_bytes){NULL, 0}))
+        maf->config.log(true, "maf_cache_failed", "no memory to read it", maf->config.arg);
 }

@@ -35,8 +35,12 @@ struct hf_maf_config {
 HF_MUST_USE bool hf_maf_open(struct hf_maf **out, char error[HF_MAF_ERROR_MAX],
                              const struct hf_maf_config *config);
 
-/** hf_maf_start takes the keys that were kept, and starts the thread. */
+/** hf_maf_start starts the threads. NULL is allowed. False: said why, to the log. */
 HF_MUST_USE bool hf_maf_start(struct hf_maf *maf);
+
+/** hf_maf_serve takes the keys that were kept, and has ours kept from now on: when nobody else
+ *  serves any more, and before anybody asks. NULL is allowed. */
+void hf_maf_serve(struct hf_maf *maf);
 
 /** hf_maf_close ends the thread and wipes; NULL is allowed. No shard may still use it. */
 void hf_maf_close(struct hf_maf *maf);

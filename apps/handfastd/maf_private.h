@@ -37,6 +37,7 @@ struct hf_maf {
     struct hf_maf_login_set *prepared; /* of a reload */
     struct hf_key_source source;
     struct hf_maf_cache *cache; /* NULL: keys are not kept across a restart */
+    bool is_serving;            /* before, the file is another process's. The thread's */
     uint64_t kept_changes, keep_due_us;
     pthread_t thread;
     bool is_started;
@@ -51,5 +52,11 @@ struct hf_maf {
     bool was_open[HF_MAF_CONFIG_MAX]; /* circuits, for the log */
     struct hf__maf_list *lists;       /* one a shard */
 };
+
+/* maf_open.c */
+
+/** hf__maf_open_service opens service, link and cache; on failure what is open by then is the
+ *  caller's to close. */
+enum hf_status hf__maf_open_service(struct hf_maf *maf);
 
 #endif

@@ -224,10 +224,8 @@ static bool start(struct process *process)
         return false;
     }
     hf_respond_init();
-    if (shared->maf != NULL && !hf_maf_start(shared->maf)) {
-        hf_log_message(HF_LOG_ERROR, "start_failed", "no thread for MAFs");
+    if (!hf_maf_start(shared->maf))
         return false;
-    }
     hf_job_cache((uint32_t)daemon->started.chain_cache_max);
     if (!open_keylog(daemon) || !start_shards(daemon))
         return false;
@@ -244,6 +242,7 @@ static bool start(struct process *process)
     }
     if (!take_over(daemon))
         return false;
+    hf_maf_serve(shared->maf);
     for (uint32_t i = 0; i < daemon->shard_count; i++)
         hf_shard_serve(daemon->shards[i]);
     daemon->state = HF_DAEMON_SERVING;

@@ -29,7 +29,7 @@ class AuthorityTest(FrontTest):
     def start(self, authorities, mafs=None):
         """A front end with a pair of listeners for each authority: name and settings."""
         with open(self.path("conf"), "w", encoding="ascii") as file:
-            file.write(f'metrics {{ address = "127.0.0.1:0" }}\nprocess {{ seccomp = yes }}\n'
+            file.write(f'metrics {{ address = "127.0.0.1:0" }}\n'
                        f'control {{ socket = "{self.path("front.sock")}" }}\n')
             for name, settings in authorities:
                 file.write(f'authority "{name}" {{ {settings} }}\n')

@@ -3,13 +3,15 @@
 end: in good order, killed, with a file that is damaged or another process's, expired or revoked;
 under seccomp."""
 import datetime
+import json
 import os
+import signal
 import subprocess
 import time
 
 import maf_fixture
 import parallel
-from maf_fixture import PATIENCE, SOURCE
+from maf_fixture import PATIENCE, SOURCE, TARGET
 from maf_front_test import FQDN, LOCAL, FrontTest, Proxy
 
 
@@ -29,7 +31,7 @@ class CacheTest(FrontTest):
 
     def start(self, *options):
         front = self.start_front(self.proxy.port, "--maf-cache", self.cache, "--maf-cache-key",
-                                 self.secrets, "--seccomp", *options)
+                                 self.secrets, *options)
         self.wait_for_cache(0)
         return front
 
@@ -49,7 +51,7 @@ class CacheTest(FrontTest):
 
     def test_restart_while_the_maf_is_down(self):
         name, other = self.register(self.maf), self.register(self.maf)
-        front = self.start()
+        front = self.start("--seccomp")
         empty = os.path.getsize(self.cache)
         self.assertEqual(front.whoami(name)["entity_id"], SOURCE[2])
         front.stop()
@@ -59,7 +61,7 @@ class CacheTest(FrontTest):
             content = file.read()
         for plain in (name.encode(), bytes(range(32)), SOURCE[2].encode()):
             self.assertNotIn(plain, content)
-        front = self.start()
+        front = self.start("--seccomp")
         front.wait_for("event=maf_cache_loaded")
         self.assertEqual(front.whoami(name)["entity_id"], SOURCE[2])  # served on
         self.assertTrue(front.dtls(name))
@@ -67,7 +69,7 @@ class CacheTest(FrontTest):
         self.assertEqual(front.whoami(LOCAL[0], key=LOCAL[1], at="")["entity_id"],
                          "/in-cse/Clocal")
         front.kill()  # once more, without a chance to write
-        front = self.start()
+        front = self.start("--seccomp")
         self.assertEqual(front.whoami(name)["entity_id"], SOURCE[2])
         self.maf_up()
         self.eventually(front, other)
@@ -171,6 +173,41 @@ class CacheTest(FrontTest):
         self.assertIn("event=maf_cache_lost", "\n".join(old.lines))
         new.stop()
         self.assertIsNone(self.start().whoami(name))
+
+    def test_a_successor_has_them(self):
+        """handfastctl restart: associations go over, and so do the keys they were made with."""
+        name = self.register(self.maf)
+        gone = self.register(self.maf)
+        with open(self.path("conf"), "w", encoding="ascii") as file:
+            file.write(f'''
+authority "a" {{ psk-file = "{self.path("local-keys")}" }}
+listener "t" {{ transport = tls address = "127.0.0.1:0" respond = whoami }}
+listener "d" {{ transport = dtls address = "127.0.0.1:0" respond = whoami }}
+metrics {{ address = "127.0.0.1:0" }}
+control {{ socket = "{self.path("front.sock")}" takeover = "{self.path("takeover.sock")}" }}
+process {{ maf-cache = "{self.cache}" maf-cache-key = "{self.secrets}" }}
+maf "{FQDN}" {{
+    address = {{"127.0.0.1:{self.proxy.port}"}} origin = "{TARGET[2]}"
+    identity = "{TARGET[0]}" psk-file = "{self.path("front-keys")}"
+}}
+''')
+        front = self.start_front(0, config=self.path("conf"))
+        stayer = front.stay(name)
+        self.assertTrue(stayer.ask())
+        self.assertIsNotNone(front.whoami(gone))
+        front.control("revoke", f"{gone}@{FQDN}")
+        self.maf_down()
+        front.control("restart")
+        pid = json.loads(front.control("status", "--json"))["pid"]
+        self.assertNotEqual(pid, front.process.pid)
+        self.addCleanup(lambda: os.kill(pid, signal.SIGTERM))
+        front.wait_for("event=maf_cache_loaded")
+        self.assertTrue(stayer.ask())
+        self.assertIsNotNone(front.whoami(name))
+        self.assertIsNone(front.whoami(gone))
+        front.control("revoke", f"{name}@{FQDN}")
+        self.assertFalse(stayer.ask())  # the association that came over has the key's context
+        self.assertIsNone(front.whoami(name))
 
     def test_what_cannot_be_written(self):
         os.mkdir(self.cache)  # a directory is in the way
