@@ -136,7 +136,7 @@ static void cbc_mac_secret_len(uint8_t out[MAC_LEN], const struct hf_record_key 
     uint32_t count = (aad_len + data_len_max + 8) / HASH_BLOCK + 1 - fixed;
     uint32_t end = aad_len + data_len - fixed * HASH_BLOCK; // in the window
     uint32_t last = (end + 8) / HASH_BLOCK;
-    uint8_t upto[HASH_BLOCK * WINDOW_BLOCKS_MAX + 1];
+    uint8_t upto[HASH_BLOCK * WINDOW_BLOCKS_MAX + 1] = {0};
     uint8_t block[HASH_BLOCK];
     uint8_t bits[4];
     uint32_t state[8];

@@ -256,10 +256,8 @@ static void answer_again(struct hf_engine *engine, struct hf_association *associ
     const struct hf_handshake *handshake = hf_handshake_of(engine, association);
     if (handshake && fragment->body.len < handshake->unproven_len) {
         hf_drop_count(engine, HF_DROP_COOKIE); /* a smaller one, so that the answer is larger */
-        return;
-    }
-    if (hf_state_is_flight_out((enum hf_state)association->state) &&
-        (uint16_t)(fragment->message_seq + 1) == handshake->receive_seq) {
+    } else if (handshake && hf_state_is_flight_out((enum hf_state)association->state) &&
+               (uint16_t)(fragment->message_seq + 1) == handshake->receive_seq) {
         hf_flight_again(engine, association, false);
         hf_association_arm(engine, association);
     } else {

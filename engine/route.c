@@ -139,7 +139,7 @@ static void begin(struct hf_engine *engine, struct hf_association *association,
     struct hf_cid_slot *slot = NULL;
     if (!is_refused && (is_asking || policy == HF_PATH_BOUNDED))
         slot = hf_cid_slot_take(engine, association);
-    if (is_refused || (!slot && policy != HF_PATH_FOLLOW)) {
+    if (is_refused || (!slot && (is_asking || policy != HF_PATH_FOLLOW))) {
         engine->counters.paths_refused++;
         return;
     }

@@ -52,7 +52,7 @@ static struct hf_transfer_item make_item(bool is_dtls, uint16_t suite, uint8_t c
         item.partial = (struct hf_bytes){(const uint8_t *)"\x17\x03\x03\0\x30some", 9};
     } else {
         item.record.datagram.window = 0x1F;
-        item.record.datagram.trial_tokens = 64;
+        item.record.trial_tokens = 64;
     }
     return item;
 }
