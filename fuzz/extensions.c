@@ -62,6 +62,10 @@ static enum hf_status expect_one(struct expected *expected, unsigned type, const
         expected->size_limit = true;
         expected->limit = len >= 2 ? u16_at(body) : 0;
         return len != 2 ? HF_E_DECODE : (expected->limit < 64 ? HF_E_ILLEGAL_PARAMETER : HF_OK);
+    case 54: /* RFC 9146 3 */
+        return len >= 1 && body[0] == len - 1 ? HF_OK : HF_E_DECODE;
+    case 61: /* RFC 9853 3 */
+        return len ? HF_E_DECODE : HF_OK;
     case 0xFF01:
         expected->reneg = true;
         return len >= 1 && body[0] == len - 1 ? HF_OK : HF_E_DECODE;
