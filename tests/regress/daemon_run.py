@@ -465,8 +465,7 @@ def client_hello(cookie, sequence, randomness):
 
 def case_half_open_datagrams(bench):
     """Thousands of DTLS handshakes begun from one address and never continued."""
-    daemon = bench.start("--handshake-timeout", "10s", "--handshakes-max", "2048")
-    answered = 0
+    daemon, answered = bench.start("--handshake-timeout", "10s", "--handshakes-max", "2048"), 0
     for at in range(bench.count):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
             peer.bind((FLOOD_ADDRESS, 0))
@@ -475,7 +474,8 @@ def case_half_open_datagrams(bench):
             randomness = bench.random.randbytes(32)
             peer.send(client_hello(b"", 0, randomness))
             try:
-                answer = peer.recv(2000)
+                while (answer := peer.recv(2000))[13] == 2:
+                    pass  # a ServerHello, again, to who had the port a moment ago
                 require(answer[13] == 3, "the first answer is not a HelloVerifyRequest")
                 peer.send(client_hello(answer[28:28 + answer[27]], 1, randomness))
                 answered += 1
