@@ -47,6 +47,7 @@ static const struct option long_options[] = {
     {"loss", required_argument, NULL, 'L'},
     {"rebind", required_argument, NULL, 'b'},
     {"spoof", required_argument, NULL, 'z'},
+    {"no-rrc", no_argument, NULL, 'u'},
     {"sources", required_argument, NULL, 'S'},
     {"ports", required_argument, NULL, 'O'},
     {"servers", required_argument, NULL, 'V'},
@@ -84,6 +85,7 @@ static void print_help(FILE *out)
         "  --notified            and those who spoke wait for \"late N\"\n"
         "  --rebind N            they speak N times, each time a NAT has moved them all before\n"
         "  --spoof replay|forge|race    somebody copies what they send, from other addresses\n"
+        "  --no-rrc              with either: devices cannot be asked for an address (RFC 9853)\n"
         "  --curve-file FILE     CSV of the arrivals\n"
         "a measurement, without --devices:\n"
         "  --count N --warmup N  handshakes, each closed at once; 20000, 2000\n"
@@ -217,6 +219,8 @@ static bool take_population(struct hf_load_options *options, int option, const c
         return parse_u32(&options->rebinds, text, 1, REBINDS_MAX);
     case 'z':
         return parse_spoof(options, text);
+    case 'u':
+        return options->is_unasked = true;
     case 'L':
         if (!parse_real(&value, text, 99))
             return false;
