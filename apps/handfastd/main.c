@@ -6,6 +6,7 @@
  */
 #include "announce.h"
 #include "audit.h"
+#include "clock.h"
 #include "control.h"
 #include "daemon.h"
 #include "drain.h"
@@ -139,8 +140,7 @@ static bool start_metrics(struct process *process)
     if (!process->daemon.started.has_metrics)
         return true;
     if (process->daemon.started.metrics.port == 0)
-        process->daemon.started.metrics.port =
-            hf_takeover_metrics(process->daemon.shared.takeover);
+        process->daemon.started.metrics.port = hf_takeover_metrics(process->daemon.shared.takeover);
     if (!hf_metrics_open(&process->metrics, error, &bound, &process->daemon)) {
         hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
         return false;
@@ -272,13 +272,6 @@ static void stop_shards(struct hf_daemon *daemon)
         hf_shard_stop(daemon->shards[i]);
 }
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* One who is told to stop: the first time, stops; the second time, at once. The same signal within
  * SIGNAL_ECHO_MS is one request: timeout(1) and shells send it to the process and to its group. */
 struct stop {
@@ -290,11 +283,11 @@ struct stop {
 static void take_stop_signal(struct hf_daemon *daemon, struct stop *stop, uint32_t number)
 {
     if (!stop->is_begun) {
-        *stop = (struct stop){true, number, now_ms()};
+        *stop = (struct stop){true, number, hf_clock_us() / 1000};
         hf_log_message(HF_LOG_NOTICE, "stopping", "%s: closing associations",
                        strsignal((int)number));
         stop_shards(daemon);
-    } else if (number != stop->signal || now_ms() - stop->begun_ms > SIGNAL_ECHO_MS) {
+    } else if (number != stop->signal || hf_clock_us() / 1000 - stop->begun_ms > SIGNAL_ECHO_MS) {
         hf_log_message(HF_LOG_WARNING, "killed", "second signal: ending at once");
         hf_log_close();
         _exit(EXIT_FAILURE);
@@ -444,8 +437,8 @@ static bool open_maf(struct hf_daemon *daemon)
 static bool open_keys(struct process *process)
 {
     struct hf_daemon *daemon = &process->daemon;
-    const struct hf_authority_embedder embedder = {wake_shard, end_retired, end_unkept,
-                                                   context_key, daemon};
+    const struct hf_authority_embedder embedder = {wake_shard, end_retired, end_unkept, context_key,
+                                                   daemon};
     for (uint32_t i = 0; i < daemon->started.authority_count; i++) {
         char error[HF_KEYSTORE_ERROR_MAX];
         if (!hf_authority_open(
