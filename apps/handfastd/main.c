@@ -326,7 +326,7 @@ static void serve(struct process *process)
         if (info.ssi_signo == SIGHUP)
             reload_on_signal(daemon);
         else if (info.ssi_signo == SIGUSR1 || info.ssi_signo == SIGUSR2)
-            hf_log_message(HF_LOG_NOTICE, "signal_ignored", "it means nothing here; SIGHUP reloads");
+            hf_log_message(HF_LOG_NOTICE, "signal_ignored", "no meaning here; SIGHUP reloads");
         else
             take_stop_signal(daemon, &stop, info.ssi_signo);
     }
@@ -565,8 +565,9 @@ int main(int argc, char **argv)
     daemon->is_reload_good = true;
     pthread_mutex_init(&daemon->reload_lock, NULL);
     if (!hf_options_parse(config, error, argc, argv)) {
-        bool is_in_file = config->config_file[0] != '\0' && strstr(error, config->config_file) == error;
-        fprintf(stderr, "handfastd: %s\n%s", error, is_in_file ? "" : "Try: handfastd --help\n");
+        const char *file = config->config_file;
+        bool is_of_file = file[0] != '\0' && strncmp(error, file, strlen(file)) == 0;
+        fprintf(stderr, "handfastd: %s\n%s", error, is_of_file ? "" : "Try: handfastd --help\n");
         return EXIT_USAGE;
     }
     if (config->action == HF_OPTIONS_HELP) {
