@@ -23,7 +23,8 @@ void hf_exposition_write_takeovers(FILE *out, const struct hf_daemon *daemon)
     static const struct hf_daemon_taken nothing;
     const struct hf_daemon_taken *taken =
         daemon->state == HF_DAEMON_STARTING ? &nothing : &daemon->taken;
-    head(out, "handfast_takeovers_total", "counter", "Processes that took over from the one before.");
+    head(out, "handfast_takeovers_total", "counter",
+         "Processes that took over from the one before.");
     fprintf(out, "handfast_takeovers_total %" PRIu64 "\n", taken->count);
     head(out, "handfast_takeover_failures_total", "counter",
          "Processes that came to take over from this one, and did not.");

@@ -68,9 +68,9 @@ static json_t *describe(const struct hf_daemon_config *config)
                             "address", address));
     }
     return json_pack("{s:i,s:i,s:I,s:I,s:o,s:o}", "version", HF_HANDOVER_VERSION, "sessions",
-                     HF_SESSION_COPY_VERSION, "shards", (json_int_t)config->shard_count, "associations_max",
-                     (json_int_t)config->associations_max, "listeners", list, "dialers",
-                     hf_handover_hello_dialers(config));
+                     HF_SESSION_COPY_VERSION, "shards", (json_int_t)config->shard_count,
+                     "associations_max", (json_int_t)config->associations_max, "listeners", list,
+                     "dialers", hf_handover_hello_dialers(config));
 }
 
 static bool read_bytes(uint8_t *out, size_t len, const char *hex)
