@@ -86,8 +86,8 @@ HF_API HF_MUST_USE enum hf_status hf_session_copy_open(struct hf_session_copy **
 /** hf_session_copy_write writes the next chunk of a pass: in the first all sessions, later those
  *  near which something has changed, and which are gone. In: `out_max` at least
  *  HF_TRANSFER_CHUNK_MIN. Out: HF_WAITING when the pass goes on, HF_OK when this was its last
- *  chunk. What a writer is at is left to the next pass; in the last one no engine has a turn. Thread: any
- *  one, while engines use the cache. Errors: HF_E_ARGUMENT. Secret: wipe `out`. */
+ *  chunk. What a writer is at is left to the next pass; in the last one no engine has a turn.
+ *  Thread: any one, while engines use the cache. Errors: HF_E_ARGUMENT. Secret: wipe `out`. */
 HF_API HF_MUST_USE enum hf_status hf_session_copy_write(uint8_t *out, size_t *out_len,
                                                         size_t out_max,
                                                         struct hf_session_copy *copy,
