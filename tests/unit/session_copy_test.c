@@ -1,6 +1,6 @@
 /**
  * session_copy_test.c - the sessions of a cache given to another: all of them, then what has
- * changed and what is gone; caches of other sizes; a copy taken while others write; what is no chunk.
+ * changed and what is gone; caches of other sizes; a copy while others write; what is no chunk.
  */
 #include "session.h"
 
