@@ -11,6 +11,7 @@
 #include "keylog.h"
 #include "respond.h"
 #include "shard_log.h"
+#include "shortage.h"
 #include "signers.h"
 #include "takeover.h"
 
@@ -34,6 +35,7 @@ struct hf_shard {
     uint32_t unfit_cursor;  /* of the endless walk that ends what has expired or was revoked */
     _Atomic bool is_waking; /* a task to drain the key stores is under way */
     struct hf_ending *ending;
+    struct hf_shortage shortage;
     pthread_t thread;
     struct hf_loop *loop;
     struct hf_respond *respond;
@@ -236,8 +238,6 @@ static void handle_event(struct hf_loop *loop, const struct hf_event *event, voi
         hf_failures_add(event);
         hf_shard_log_handshake_failed(shard->shared->config, event);
         break;
-    case HF_EVENT_SESSION: /* a client's */
-        break;
     case HF_EVENT_KEYLOG:
         if (shard->shared->keylog_fd >= 0)
             hf_keylog_write(shard->shared->keylog_fd, event);
@@ -245,6 +245,7 @@ static void handle_event(struct hf_loop *loop, const struct hf_event *event, voi
     case HF_EVENT_MOVED:
         hf_shard_log_moved(shard->shared->config, event);
         break;
+    case HF_EVENT_SESSION:  /* a client's */
     case HF_EVENT_READABLE: /* the loop's own concern */
         break;
     }
@@ -306,6 +307,7 @@ static void handle_second(struct hf_loop *loop, void *arg)
     drain(loop, shard);
     hf_dialers_second(shard->dialers, loop);
     hf_ending_second(shard->ending, loop);
+    hf_shortage_second(&shard->shortage, loop, shard->index);
 }
 
 /* Each authority of a listener has its own keys; the engine has seen to it that the name is known.
