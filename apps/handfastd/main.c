@@ -78,11 +78,11 @@ static void protect_process(void)
 /* Blocked before any thread starts, so that none of them is ever interrupted. */
 static int open_signals(void)
 {
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
     sigset_t set;
     sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+        sigaddset(&set, signals[i]);
     if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
         return -1;
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -325,6 +325,8 @@ static void serve(struct process *process)
             continue;
         if (info.ssi_signo == SIGHUP)
             reload_on_signal(daemon);
+        else if (info.ssi_signo == SIGUSR1 || info.ssi_signo == SIGUSR2)
+            hf_log_message(HF_LOG_NOTICE, "signal_ignored", "no meaning here; SIGHUP reloads");
         else
             take_stop_signal(daemon, &stop, info.ssi_signo);
     }
@@ -498,7 +500,7 @@ static int check(const struct hf_daemon *daemon)
     uint64_t days = daemon->started.warn_expiry_days;
     hf_log_message(HF_LOG_NOTICE, "checked", "options, configuration and keys are good: %zu keys",
                    (size_t)hf_announce_keys(daemon, false));
-    return days > 0 && hf_expiry_warn(daemon, days) ? EXIT_FAILURE : EXIT_SUCCESS;
+    return hf_expiry_warn(daemon, days) && days > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 static int serve_to_the_end(struct process *process)
@@ -563,7 +565,9 @@ int main(int argc, char **argv)
     daemon->is_reload_good = true;
     pthread_mutex_init(&daemon->reload_lock, NULL);
     if (!hf_options_parse(config, error, argc, argv)) {
-        fprintf(stderr, "handfastd: %s\nTry: handfastd --help\n", error);
+        const char *file = config->config_file;
+        bool is_of_file = file[0] != '\0' && strncmp(error, file, strlen(file)) == 0;
+        fprintf(stderr, "handfastd: %s\n%s", error, is_of_file ? "" : "Try: handfastd --help\n");
         return EXIT_USAGE;
     }
     if (config->action == HF_OPTIONS_HELP) {
