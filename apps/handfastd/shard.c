@@ -515,30 +515,19 @@ void hf_shard_leave(struct hf_shard *shard)
     sem_post(&shard->may_serve);
 }
 
-static void start_drain(struct hf_loop *loop, void *arg)
-{
-    (void)arg;
-    hf_loop_drain(loop, true, false);
-}
+enum { IS_DRAINING = 1, IS_CLOSING = 2 };
 
-static void start_drain_and_close(struct hf_loop *loop, void *arg)
+/* What to do is in the pointer itself. */
+static void set_drain(struct hf_loop *loop, void *arg)
 {
-    (void)arg;
-    hf_loop_drain(loop, true, true);
-}
-
-static void end_drain(struct hf_loop *loop, void *arg)
-{
-    (void)arg;
-    hf_loop_drain(loop, false, false);
+    uintptr_t what = (uintptr_t)arg;
+    hf_loop_drain(loop, what & IS_DRAINING, what & IS_CLOSING);
 }
 
 void hf_shard_drain(struct hf_shard *shard, bool is_draining, bool is_closing)
 {
-    hf_loop_task *task = is_closing ? start_drain_and_close : start_drain;
-    if (!is_draining)
-        task = end_drain;
-    (void)!hf_loop_post(shard->loop, task, NULL);
+    uintptr_t what = is_draining ? IS_DRAINING | (is_closing ? IS_CLOSING : 0) : 0;
+    (void)!hf_loop_post(shard->loop, set_drain, (void *)what);
 }
 
 struct count {
