@@ -152,7 +152,7 @@ static void test_limits_are_shared_by_shards(void **state)
     expect_good(BASE "--shards 1 --associations-max 10");
     hf_daemon_config_loop(&loop, &options);
     assert_int_equal(loop.connections_max, 10);
-    expect_good(BASE "--shards 4 --upstream-tcp 127.0.0.1:9");
+    expect_good(BASE "--tls 127.0.0.1:0 --shards 4 --upstream-tcp 127.0.0.1:9");
     hf_daemon_config_loop(&loop, &options);
     assert_int_equal(loop.connections_max, 500); /* each with another to the upstream */
     expect_good(BASE "--shards 1 --associations-max 10");
