@@ -227,6 +227,22 @@ static uint64_t fit_frameworks(const struct hf_daemon_config *config,
     return fit;
 }
 
+/* What a listener is told to speak and cannot must not become something else it then speaks. */
+static bool check_frameworks(const struct hf_daemon_config *config, char *error,
+                             const struct hf_daemon_listener *listener)
+{
+    char text[256];
+    uint64_t fit = fit_frameworks(config, listener);
+    if ((listener->frameworks & ~fit) == 0)
+        return true;
+    snprintf(text, sizeof(text), "listener \"%s\": frameworks: authority \"%s\" has no %s",
+             listener->name, config->authorities[listener->authority_index].name,
+             (listener->frameworks & ~fit) == HF_DAEMON_FRAMEWORK_PSK
+                 ? "psk-file and no key-store"
+                 : "certificate and no rpk-key");
+    return hf_daemon_config_refuse(error, config, listener->line, text);
+}
+
 /* A shard's part of a total, rounded up. */
 static uint32_t share(uint64_t total, uint64_t shard_count)
 {
@@ -339,7 +355,8 @@ static bool settle_listener(struct hf_daemon_config *config, char *error, uint32
             return hf_daemon_config_refuse(error, config, listener->line, text);
         }
     }
-    return settle_authority(config, error, listener) && settle_upstream(config, error, listener);
+    return settle_authority(config, error, listener) &&
+           check_frameworks(config, error, listener) && settle_upstream(config, error, listener);
 }
 
 bool hf_daemon_config_settle(struct hf_daemon_config *config, char error[HF_OPTIONS_ERROR_MAX])

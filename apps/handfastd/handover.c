@@ -9,6 +9,7 @@
  */
 #include "handover.h"
 
+#include "clock.h"
 #include "handover_hello.h"
 #include "handover_wire.h"
 #include "log.h"
@@ -57,25 +58,6 @@ struct hf_handover {
     bool is_done;
     char reason[HF_HANDOVER_ERROR_MAX]; /* of the last that failed */
 };
-
-static uint64_t now_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
-static bool fail(char *error, const char *why)
-{
-    snprintf(error, HF_HANDOVER_ERROR_MAX, "%.300s", why);
-    return false;
-}
-
-static bool send_text(int fd, enum hf_handover_kind kind, const char *text)
-{
-    return hf_handover_send(fd, kind, 0, (struct hf_bytes){(const uint8_t *)text, strlen(text)},
-                            NULL, 0);
-}
 
 static bool hear(int fd, enum hf_handover_kind kind)
 {
@@ -241,22 +223,23 @@ static bool finish(struct hf_handover *handover, char *error, int fd)
     char text[32];
     uint32_t frozen = 0;
     settle(daemon);
-    uint64_t begun_us = now_us();
+    uint64_t begun_us = hf_clock_us();
     bool is_sent = freeze(daemon, &frozen);
     for (uint32_t i = 0; is_sent && i < daemon->shard_count; i++)
         is_sent = copy_frozen(handover, fd, i) && send_connections(handover, fd, i);
     snprintf(text, sizeof(text), "%llu", (unsigned long long)begun_us);
-    is_sent = is_sent && send_text(fd, HF_HANDOVER_FROZEN, text);
+    is_sent = is_sent && hf_handover_send_text(fd, HF_HANDOVER_FROZEN, text);
     if (!is_sent || !hear(fd, HF_HANDOVER_COMMIT)) {
         serve_on(daemon, frozen);
-        return fail(error, is_sent ? "the new process did not take over" : "it broke off");
+        return hf_handover_fail(error,
+                                is_sent ? "the new process did not take over" : "it broke off");
     }
     handover->daemon->is_path_ours = false;
     handover->daemon->is_handed_over = true;
     snprintf(text, sizeof(text), "MAINPID=%d", (int)handover->successor);
     hf_notify_send(text); /* before READY=1 of the other: systemd takes them in order */
-    (void)send_text(fd, HF_HANDOVER_GO, "");
-    uint64_t frozen_us = now_us() - begun_us;
+    (void)hf_handover_send_text(fd, HF_HANDOVER_GO, "");
+    uint64_t frozen_us = hf_clock_us() - begun_us;
     struct hf_log_line line;
     hf_log_begin(&line, HF_LOG_NOTICE, HF_LOG_SLOT_UNLIMITED, "handed_over", NULL);
     hf_log_number(&line, "to_pid", (uint64_t)handover->successor);
@@ -275,13 +258,14 @@ static bool hand_over(struct hf_handover *handover, char *error, int fd)
     if (!hf_handover_hello_hear(error, handover->daemon, fd))
         return false;
     if (!hf_handover_hello_tell(handover->daemon, fd, handover->control_fd, handover->listen_fd))
-        return fail(error, "it does not listen");
+        return hf_handover_fail(error, "it does not listen");
     hf_handover_patience(fd, READY_SECONDS);
     if (!hear(fd, HF_HANDOVER_READY))
-        return fail(error, "the new process did not become ready: its log says why");
+        return hf_handover_fail(error, "the new process did not become ready: its log says why");
     hf_handover_patience(fd, PATIENCE_SECONDS);
-    bool is_over = open_transfers(handover) || fail(error, "no memory");
-    is_over = is_over && (copy_all_serving(handover, fd) || fail(error, "it broke off"));
+    bool is_over = open_transfers(handover) || hf_handover_fail(error, "no memory");
+    is_over =
+        is_over && (copy_all_serving(handover, fd) || hf_handover_fail(error, "it broke off"));
     is_over = is_over && finish(handover, error, fd);
     close_transfers(handover);
     return is_over;
@@ -313,7 +297,7 @@ static void accept_one(struct hf_handover *handover)
     bool is_done = false;
     set_successor(handover, fd);
     if (!hf_handover_peer(&handover->successor, fd, handover->owner))
-        (void)fail(error, "not allowed: only root and the daemon's user");
+        (void)hf_handover_fail(error, "not allowed: only root and the daemon's user");
     else
         is_done = hand_over(handover, error, fd);
     if (!is_done)
@@ -459,22 +443,23 @@ static bool await(struct hf_handover *handover, char *error, uint32_t attempts)
         until.tv_nsec %= 1000000000;
         (void)pthread_cond_timedwait(&handover->changed, &handover->lock, &until);
         if (handover->attempts == attempts && hf_starter_ended(starter))
-            return fail(error, "the new process has ended: its log says why; serving on");
+            return hf_handover_fail(error,
+                                    "the new process has ended: its log says why; serving on");
     }
     if (handover->attempts == attempts)
-        return fail(error, "the new process did not come in time; serving on");
-    return handover->is_done || fail(error, handover->reason);
+        return hf_handover_fail(error, "the new process did not come in time; serving on");
+    return handover->is_done || hf_handover_fail(error, handover->reason);
 }
 
 bool hf_handover_restart(struct hf_handover *handover, pid_t *out,
                          char error[HF_HANDOVER_ERROR_MAX])
 {
     if (handover == NULL)
-        return fail(error, "there is no takeover socket: control { takeover = ... }");
+        return hf_handover_fail(error, "there is no takeover socket: control { takeover = ... }");
     pthread_mutex_lock(&handover->lock);
     uint32_t attempts = handover->attempts;
     bool is_done = hf_starter_start(out, handover->daemon->starter) ||
-                   fail(error, "the new process could not be started");
+                   hf_handover_fail(error, "the new process could not be started");
     is_done = is_done && await(handover, error, attempts);
     pthread_mutex_unlock(&handover->lock);
     return is_done;

@@ -3,6 +3,7 @@
  */
 #include "takeover.h"
 
+#include "clock.h"
 #include "handover_hello.h"
 #include "handover_wire.h"
 #include "log.h"
@@ -47,13 +48,6 @@ struct hf_takeover {
     uint64_t frozen_us; /* since when nobody serves */
     uint32_t associations, left_out, connections, connections_lost;
 };
-
-static uint64_t now_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 static bool fail(char *error, const char *why)
 {
@@ -388,7 +382,7 @@ bool hf_takeover_run(struct hf_takeover *takeover, char error[HF_TAKEOVER_ERROR_
     if (takeover == NULL)
         return true;
     for (uint32_t i = 0; i < daemon->shard_count; i++)
-        if (hf_engine_import_begin(hf_loop_engine(hf_shard_loop(daemon->shards[i])), now_us(),
+        if (hf_engine_import_begin(hf_loop_engine(hf_shard_loop(daemon->shards[i])), hf_clock_us(),
                                    (int64_t)time(NULL)) != HF_OK)
             return fail(error, "a shard has associations already");
     bool is_good = hf_handover_send(takeover->fd, HF_HANDOVER_READY, 0, nothing, NULL, 0) ||
@@ -411,6 +405,6 @@ void hf_takeover_log(const struct hf_takeover *takeover)
     hf_log_number(&line, "left_out", takeover->left_out);
     hf_log_number(&line, "connections", takeover->connections);
     hf_log_number(&line, "connections_lost", takeover->connections_lost);
-    hf_log_number(&line, "frozen_us", now_us() - takeover->frozen_us);
+    hf_log_number(&line, "frozen_us", hf_clock_us() - takeover->frozen_us);
     hf_log_end(&line);
 }

@@ -381,6 +381,13 @@ class ProcessTest(ProcessFixture):
         self.assertEqual(daemon.process.wait(PATIENCE), 1)
         daemon.wait_for("event=killed")
 
+    def test_signals_of_other_programs_end_nothing(self):
+        daemon = self.start()
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            daemon.process.send_signal(number)
+            daemon.wait_for("event=signal_ignored")
+        self.assertEqual(daemon.stop(), 0)
+
     def test_reload(self):
         daemon = self.start("--remove-max", "100")
         self.assertEqual(self.whoami(daemon)["credential_id"], "12-dev")
