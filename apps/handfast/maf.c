@@ -372,9 +372,13 @@ int hf_maf_main(int argc, char **argv)
         if (strcmp(name, verbs[i].name) == 0)
             verb = &verbs[i];
     if (verb == NULL) {
-        print_help(stderr);
+        if (argc > 1)
+            fprintf(stderr, "handfast: maf: %s: no such verb\n", name);
+        else
+            print_help(stderr);
         return HF_TOOL_USAGE;
     }
+    argv[1] = argv[0]; /* what getopt(3) begins its complaints with */
     if (!parse(&order, verb, argc - 1, argv + 1))
         return HF_TOOL_USAGE;
     (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}); /* keys pass through */
