@@ -241,9 +241,9 @@ static size_t challenge_of(const struct hf_cid_slot *slot, const uint8_t cookie[
     return found;
 }
 
-/** An answer to a challenge; whatever it is not, is passed over (RFC 9853 5.4). That the new address
- *  is the peer's only an answer from there can say: one from elsewhere shows no more than that our
- *  question was handed on. */
+/** An answer to a challenge; whatever it is not, is passed over (RFC 9853 5.4). That the new
+ *  address is the peer's only an answer from there can say: one from elsewhere shows no more than
+ *  that our question was handed on. */
 static enum hf_status take_answer(struct hf_engine *engine, struct hf_association *association,
                                   const struct hf_machine_event *event, uint8_t type,
                                   const uint8_t cookie[COOKIE_LEN])

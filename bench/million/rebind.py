@@ -80,8 +80,8 @@ class Case:
               f"{handshakes:,} handshakes, {total(samples, 'handfast_associations'):,} "
               f"associations, {total(samples, 'handfast_address_checks_total'):,} addresses "
               "checked: " + ", ".join(f"{value:,} {key}" for key, value in outcomes.items()) +
-              f"; {strayed:,} datagrams handed between shards; {told['exchange_server_us']:.1f} us of its CPU a message",
-              flush=True)
+              f"; {strayed:,} datagrams handed between shards; "
+              f"{told['exchange_server_us']:.1f} us of its CPU a message", flush=True)
         report.judge(handshakes == self.devices and told["begun"] == self.devices and
                      told["failed"] == 0, f"{handshakes:,} handshakes: nobody has made a second")
         report.judge(told["lost"] == 0 and told["close_answered"] == self.devices,
