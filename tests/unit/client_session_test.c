@@ -186,6 +186,75 @@ static void each_datagram_may_be_lost_once(void **state)
     }
 }
 
+struct withheld {
+    int count;
+    size_t len;
+    uint8_t data[512];
+};
+
+/* Takes the first record with a NewSessionTicket off the wire. */
+static bool withhold_ticket(struct engine_pair_item *item, void *arg)
+{
+    struct withheld *withheld = arg;
+    size_t head_len = pair.is_dtls ? 13 : 5;
+    for (size_t at = 0; !item->is_up && at + head_len < item->len;) {
+        uint8_t *record = item->data + at;
+        size_t len = head_len + (size_t)(record[head_len - 2] << 8 | record[head_len - 1]);
+        if (withheld->count == 0 && record[0] == 22 && record[head_len] == 4) {
+            assert_in_range(len, head_len, sizeof withheld->data);
+            memcpy(withheld->data, record, len);
+            withheld->len = len;
+            withheld->count++;
+            memmove(record, record + len, item->len - at - len);
+            item->len -= len;
+            continue;
+        }
+        at += len;
+    }
+    return false;
+}
+
+static void a_ticket_may_come_behind_what_follows_it(void **state)
+{
+    (void)state;
+    for (int is_late = 0; is_late < 2; is_late++) { /* or be lost, and be sent again */
+        struct withheld withheld = {0};
+        begin(true, BY_TICKET, false);
+        pair.filter = withhold_ticket;
+        pair.filter_arg = &withheld;
+        assert_int_equal(engine_pair_dial(&pair), HF_OK);
+        engine_pair_run(&pair);
+        assert_int_equal(withheld.count, 1);
+        assert_int_equal(pair.client.established_count, 0);
+        if (is_late) {
+            engine_pair_inject(&pair, false, withheld.data, withheld.len);
+            engine_pair_run(&pair);
+        } else {
+            engine_pair_advance(&pair, 1500000);
+        }
+        assert_true(engine_pair_is_open(&pair));
+        assert_int_equal(pair.client.session_count, 1);
+        engine_pair_talk(&pair);
+        end();
+    }
+}
+
+static void a_ticket_that_was_promised_must_come(void **state)
+{
+    struct withheld withheld = {0};
+    (void)state;
+    begin(false, BY_TICKET, false);
+    pair.filter = withhold_ticket;
+    pair.filter_arg = &withheld;
+    assert_int_equal(engine_pair_dial(&pair), HF_OK);
+    engine_pair_run(&pair);
+    assert_int_equal(withheld.count, 1);
+    assert_int_equal(pair.client.established_count, 0);
+    assert_int_equal(pair.client.failure.status, HF_E_UNEXPECTED_MESSAGE);
+    assert_string_equal(pair.client.failure.event, "ChangeCipherSpec");
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +264,8 @@ int main(void)
         cmocka_unit_test(a_server_that_has_forgotten_shakes_hands),
         cmocka_unit_test(sessions_are_not_asked_for_unless_told),
         cmocka_unit_test(each_datagram_may_be_lost_once),
+        cmocka_unit_test(a_ticket_may_come_behind_what_follows_it),
+        cmocka_unit_test(a_ticket_that_was_promised_must_come),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
