@@ -83,8 +83,8 @@ def wide_table(head, rows):
     for row in rows:
         more = "".join(f" *{name or 'also'}*: {cell}." for name, cell in
                        zip(head[1:-1], row[1:-1]) if cell)
-        out += [".TP", f"\\fB{escape(row[0].replace('`', ''))}\\fP", protect(spans((row[-1] + "." + more).strip(". ")
-                                                               + "."))]
+        name, text = row[0].replace("`", ""), (row[-1] + "." + more).strip(". ") + "."
+        out += [".TP", f"\\fB{escape(name)}\\fP", protect(spans(text))]
     return out
 
 

@@ -335,8 +335,8 @@ static bool parse(struct order *order, const struct verb *verb, int argc, char *
         else if (letter == '?')
             return false;
         else if (!take(order, letter, optarg)) {
-            fprintf(stderr, "handfast: maf: --%s: \"%s\" is not what it takes\n", options[index].name,
-                    optarg);
+            fprintf(stderr, "handfast: maf: --%s: \"%s\" is not what it takes\n",
+                    options[index].name, optarg);
             return false;
         }
     }
