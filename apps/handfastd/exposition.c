@@ -6,6 +6,7 @@
 #include "audit.h"
 #include "exposition_dialer.h"
 #include "exposition_maf.h"
+#include "exposition_takeover.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -544,6 +545,7 @@ bool hf_exposition_write(FILE *out, const struct hf_daemon *daemon)
     write_reloads(out, daemon);
     hf_exposition_maf(out, daemon->shared.maf);
     hf_exposition_write_dialers(out, daemon);
+    hf_exposition_write_takeovers(out, daemon);
     write_process(out, daemon);
     free(scrape.snapshots);
     return true;
