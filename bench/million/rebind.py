@@ -9,6 +9,7 @@ import urllib.request
 import free_port as ports
 
 CHECKED_WITHIN = 120  # seconds; a check takes one and a round trip
+AFRESH_WITHIN = 1.5
 CHANGES = "handfast_address_changes_total"
 DROPS = "handfast_drops_total"
 
@@ -26,13 +27,13 @@ class Metrics:
                 re.findall(r"^(handfast_[^ ]+) (\S+)$", text, re.M)}
 
     def wait(self, is_there):
-        """Scrapes until that is so, or will not be."""
+        """Scrapes until that is so, or will not be; and once more, for shards tell of themselves
+        once a second."""
         until = time.monotonic() + CHECKED_WITHIN
-        while True:
-            samples = self.scrape()
-            if is_there(samples) or time.monotonic() > until:
-                return samples
+        while not is_there(self.scrape()) and time.monotonic() < until:
             time.sleep(0.2)
+        time.sleep(AFRESH_WITHIN)
+        return self.scrape()
 
 
 def total(samples, name):
