@@ -342,7 +342,8 @@ static void save_scripts(void)
     static const uint8_t roam[] = {FRONT, HELLO(0x50), HELLO(0x50), OP_DTLS_FLIGHT, 0, TURN, ROAM,
                                    FUZZ_OP_SEND, 0, 9, WORD(6), OP_DTLS_REPEAT, 0, 3, TURN};
     static const uint8_t asked[] = {FRONT, HELLO(0x60), HELLO(0x60), OP_DTLS_FLIGHT, 0, TURN, ROAM,
-                                    FUZZ_OP_SEND, 0, 9, LATER, LATER, WORD(4), WORD(5), LATER, LATER};
+                                    FUZZ_OP_SEND, 0, 9, LATER, LATER, WORD(4), WORD(5), LATER,
+                                    LATER};
     static const uint8_t buffers[] = {
         0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, HANDSHAKE(0), HANDSHAKE(1), HANDSHAKE(2), HANDSHAKE(3),
         PARTIAL(0), PARTIAL(1), PARTIAL(2), PARTIAL(3), TURN, OP_TLS_END, 2, TURN,

@@ -116,7 +116,7 @@ static void audit_association(struct totals *totals, const struct hf_engine *eng
     const struct hf_handshake *handshake = hf_handshake_of(engine, association);
     if (!hf_is_datagram(association) || (handshake && handshake->predecessor != HF_NONE))
         return;
-    /* Two that have moved may say the same address: then one is found by its connection ID alone. */
+    /* Two that have moved may have one address: then one is found by its connection ID alone. */
     bool is_found = hf_table_find(&engine->table, &association->path) == index;
     FUZZ_CHECK(is_found ||
                (association->state == HF_STATE_OPEN && association->flags & HF_ASSOCIATION_CID));
