@@ -129,6 +129,7 @@ static void update_limits(struct hf_loop *loop, const struct update *update)
     struct hf_quota quotas[HF_QUOTAS_MAX];
     hf_daemon_config_engine(&engine, quotas, update->config, update->shard->index);
     enum hf_status status = hf_engine_update_limits(hf_loop_engine(loop), &engine);
+    hf_loop_set_flood_hellos(loop, (uint32_t)update->config->flood_hellos);
     if (status != HF_OK)
         hf_log_message(HF_LOG_ERROR, "reload_failed", "limits: %s", hf_status_text(status));
 }
@@ -236,8 +237,6 @@ static void handle_event(struct hf_loop *loop, const struct hf_event *event, voi
         hf_failures_add(event);
         hf_shard_log_handshake_failed(shard->shared->config, event);
         break;
-    case HF_EVENT_SESSION: /* a client's */
-        break;
     case HF_EVENT_KEYLOG:
         if (shard->shared->keylog_fd >= 0)
             hf_keylog_write(shard->shared->keylog_fd, event);
@@ -245,6 +244,7 @@ static void handle_event(struct hf_loop *loop, const struct hf_event *event, voi
     case HF_EVENT_MOVED:
         hf_shard_log_moved(shard->shared->config, event);
         break;
+    case HF_EVENT_SESSION:  /* a client's */
     case HF_EVENT_READABLE: /* the loop's own concern */
         break;
     }
@@ -384,6 +384,7 @@ static bool open_loop(struct hf_shard *shard)
         .entered = handle_entered,
         .dialled = handle_dialled,
         .sign = hf_signers_sign,
+        .flood = hf_shard_log_flood,
         .arg = shard,
     };
     enum hf_status status = hf_loop_open(&shard->loop, shard->error, &config);
