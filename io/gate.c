@@ -1,7 +1,8 @@
 /**
  * gate.c - see gate.h. Every 10 ms in which more unprotected datagrams came than their allowance,
- * the kernel is asked how full the queue is. From half on the socket is "pressed": each class is let
- * in by lot from now on, with the chance that fits its allowance, until all of it fits again.
+ * the kernel is asked how full the queue is. From half on the socket is "pressed": until that has
+ * been worked off, next to nothing comes in of what is too much, and then by lot, with the chance
+ * that fits the allowance, until all of it fits again.
  *
  * A flood and a million honest devices that come back at once begin alike. The honest ones end
  * their handshakes, and each of those that do raises the allowance: so the share grows with every

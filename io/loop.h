@@ -124,10 +124,10 @@ struct hf_loop_config {
     uint32_t send_queue_len_high; /**< stop reading above this; 64 KiB */
     uint32_t send_queue_len_max;  /**< per connection; at least 4 times the above; 256 KiB */
     uint32_t socket_receive_len;  /**< SO_RCVBUF asked for; 4 MiB */
-    /** While a DTLS socket's queue fills, so many ClientHellos a second come in that lead to nothing,
-     *  half as many with a cookie, and four times as many others without protection; what handshakes
-     *  need that end well comes in beside. The rest is dropped by lot, in the kernel; what is
-     *  protected never is. 0: never; 20,000 */
+    /** While a DTLS socket's queue fills, so many ClientHellos a second come in that lead to
+     *  nothing, half as many with a cookie, and four times as many others without protection; what
+     *  handshakes need that end well comes in beside. The rest is dropped by lot, in the kernel;
+     *  what is protected never is. 0: never; 20,000 */
     uint32_t flood_hellos_per_second;
     uint64_t batch_linger_us; /**< after a turn with half a batch of crypto jobs: wait so long for 8
                                    completions; at most a second; 0, off */

@@ -11,8 +11,8 @@
  * datagrams were sent, and the CPU time that took in microseconds. Only addresses in 127.0.0.0/8
  * are taken.
  *
- * aside: the same, but to a socket of its own where all of it is dropped. So it can be told what the
- * flood costs whoever shares the core it comes from, from what it does to the server.
+ * aside: the same, but to a socket of its own where all of it is dropped. So it can be told what
+ * the flood costs whoever shares the core it comes from, from what it does to the server.
  */
 #include <arpa/inet.h>
 #include <errno.h>
