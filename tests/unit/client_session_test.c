@@ -126,6 +126,57 @@ static void a_session_with_another_is_no_good(void **state)
     end();
 }
 
+/* Two listeners of one kind under one CA, or one before and after a reload: what is nobody's name
+ * here is nobody's session. */
+static void a_session_is_for_what_is_asked_of_peers(void **state)
+{
+    const struct pair_credentials *world = pair_credentials();
+    (void)state;
+    for (int kind = 0; kind < 2; kind++) {
+        begin(true, kind, true);
+        meet_first();
+        struct hf_listener_authority authority = {.x509 = world->server, .trust = world->devices};
+        struct hf_listener listener = pair.listeners[1];
+        listener.authorities = &authority;
+        assert_int_equal(hf_engine_update_listener(pair.server.engine, 1, &listener), HF_OK);
+        assert_int_equal(engine_pair_dial(&pair), HF_OK);
+        engine_pair_run(&pair);
+        assert_int_equal(pair.server.established_count, 0);
+        assert_int_equal(pair.server.failure.status, HF_E_CERTIFICATE_TYPE);
+        engine_pair_part(&pair);
+        assert_int_equal(
+            hf_engine_update_listener(pair.server.engine, 1, &pair.listeners[1]), HF_OK);
+        engine_pair_meet(&pair);
+        assert_true(engine_pair_info(&pair.server).is_resumed);
+        end();
+    }
+}
+
+static void a_session_is_for_who_we_were(void **state)
+{
+    const struct pair_credentials *world = pair_credentials();
+    (void)state;
+    for (int is_trust = 0; is_trust < 2; is_trust++) {
+        begin(false, BY_TICKET, true);
+        meet_first();
+        struct hf_dialer dialer = pair.dialers[0];
+        if (is_trust)
+            dialer.trust = world->devices;
+        else
+            dialer.x509 = world->stranger;
+        assert_int_equal(hf_engine_update_dialer(pair.client.engine, 0, &dialer), HF_OK);
+        assert_int_equal(engine_pair_dial(&pair), HF_OK);
+        engine_pair_run(&pair);
+        assert_int_equal(pair.client.established_count, 0);
+        assert_int_equal(pair.server.established_count, 0);
+        engine_pair_part(&pair);
+        assert_int_equal(hf_engine_update_dialer(pair.client.engine, 0, &pair.dialers[0]), HF_OK);
+        engine_pair_meet(&pair);
+        assert_true(engine_pair_info(&pair.client).is_resumed);
+        end();
+    }
+}
+
 static void a_server_that_has_forgotten_shakes_hands(void **state)
 {
     (void)state;
@@ -261,6 +312,8 @@ int main(void)
         cmocka_unit_test(sessions_are_resumed),
         cmocka_unit_test(what_does_not_fit_is_passed_over),
         cmocka_unit_test(a_session_with_another_is_no_good),
+        cmocka_unit_test(a_session_is_for_what_is_asked_of_peers),
+        cmocka_unit_test(a_session_is_for_who_we_were),
         cmocka_unit_test(a_server_that_has_forgotten_shakes_hands),
         cmocka_unit_test(sessions_are_not_asked_for_unless_told),
         cmocka_unit_test(each_datagram_may_be_lost_once),
