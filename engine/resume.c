@@ -227,9 +227,8 @@ enum hf_status hf_resume_answer(struct hf_engine *engine, struct hf_association 
 static void make_id(uint8_t out[HF_SESSION_ID_LEN], const struct hf_engine *engine,
                     const struct hf_association *association)
 {
-    const struct hf_bytes parts[] = {{association->client_random, HF_RANDOM_LEN},
-                                     {association->server_random, HF_RANDOM_LEN}};
-    hf_hmac(out, &engine->session_key, parts, 2);
+    hf_session_cache_name(out, engine->config.sessions, association->client_random,
+                          association->server_random);
 }
 
 void hf_resume_prepare(struct hf_engine *engine, struct hf_association *association,

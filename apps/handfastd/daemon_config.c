@@ -10,8 +10,10 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define ASSOCIATIONS_MAX_DEFAULT (1u << 20)
+#define DESCRIPTORS_SPARE 512u /* for all that is not a connection */
 #define REMOVE_PERCENT_MAX 10
 #define KEEP_US_DEFAULT (UINT64_C(30) * 1000000)
 /* CoAP's EXCHANGE_LIFETIME (RFC 7252 4.8.2), rounded up: no answer is under way any more. */
@@ -446,6 +448,12 @@ static void fill_quotas(struct hf_config *out, struct hf_quota quotas[HF_QUOTAS_
     out->quota_count = config->authority_count;
 }
 
+static uint64_t associations_max(const struct hf_daemon_config *config)
+{
+    return config->associations_max != HF_OPTIONS_UNSET ? config->associations_max
+                                                        : ASSOCIATIONS_MAX_DEFAULT;
+}
+
 void hf_daemon_config_engine(struct hf_config *out, struct hf_quota quotas[HF_QUOTAS_MAX],
                              const struct hf_daemon_config *config, uint32_t shard_index)
 {
@@ -463,10 +471,7 @@ void hf_daemon_config_engine(struct hf_config *out, struct hf_quota quotas[HF_QU
     if (config->session_us != HF_OPTIONS_UNSET)
         out->session_s_max = (uint32_t)(config->session_us / 1000000);
     /* Address space alone until they come: idle devices are what a front end is for. */
-    uint64_t associations_max = config->associations_max != HF_OPTIONS_UNSET
-                                    ? config->associations_max
-                                    : ASSOCIATIONS_MAX_DEFAULT;
-    out->associations_max = share(associations_max, config->shard_count);
+    out->associations_max = share(associations_max(config), config->shard_count);
     if (config->handshakes_max != HF_OPTIONS_UNSET)
         out->handshakes_max = share(config->handshakes_max, config->shard_count);
     else if (out->handshakes_max > out->associations_max)
@@ -492,6 +497,23 @@ void hf_daemon_config_engine(struct hf_config *out, struct hf_quota quotas[HF_QU
     out->dialer_count = config->dialer_count;
 }
 
+/** Of a shard. What the process may open is a limit, too: better that peers are turned away than
+ *  that none of the descriptors is left for a reload, a key source or a successor. */
+static uint32_t connections_max(const struct hf_daemon_config *config)
+{
+    struct rlimit descriptors;
+    uint64_t max = associations_max(config);
+    if (getrlimit(RLIMIT_NOFILE, &descriptors) == 0) {
+        uint64_t spare = descriptors.rlim_cur / 4 < DESCRIPTORS_SPARE ? descriptors.rlim_cur / 4
+                                                                       : DESCRIPTORS_SPARE;
+        uint64_t left = descriptors.rlim_cur - spare;
+        if (hf_forward_has_streams(config))
+            left /= 2; /* each has another towards the upstream */
+        max = left < max ? left : max;
+    }
+    return share(max, config->shard_count);
+}
+
 void hf_daemon_config_loop(struct hf_loop_config *out, const struct hf_daemon_config *config)
 {
     hf_loop_config_init(out);
@@ -501,8 +523,7 @@ void hf_daemon_config_loop(struct hf_loop_config *out, const struct hf_daemon_co
     out->shard_count = (uint32_t)config->shard_count;
     out->batch_linger_us = config->linger_us;
     out->is_dtls_notified_on_stop = config->is_dtls_notified_on_stop;
-    if (config->associations_max != HF_OPTIONS_UNSET)
-        out->connections_max = share(config->associations_max, config->shard_count);
+    out->connections_max = connections_max(config);
 }
 
 const char *hf_respond_mode_name(enum hf_respond_mode mode)

@@ -48,6 +48,7 @@ struct hf_handover {
     uid_t owner;
     pthread_t thread;
     struct hf_transfer *transfers[HF_SHARDS_MAX];
+    struct hf_session_copy *sessions; /* NULL: there is no cache, or the successor takes none */
     uint8_t *chunk;
     pid_t successor;
     uint64_t written, connections;
@@ -89,9 +90,10 @@ static void write_slice(struct hf_loop *loop, void *arg)
     sem_post(&slice->done);
 }
 
-static bool send_chunk(struct hf_handover *handover, int fd, uint32_t shard, size_t len)
+static bool send_chunk(struct hf_handover *handover, int fd, enum hf_handover_kind kind,
+                       uint32_t shard, size_t len)
 {
-    bool is_sent = len == 0 || hf_handover_send(fd, HF_HANDOVER_CHUNK, shard,
+    bool is_sent = len == 0 || hf_handover_send(fd, kind, shard,
                                                 (struct hf_bytes){handover->chunk, len}, NULL, 0);
     explicit_bzero(handover->chunk, len);
     return is_sent;
@@ -108,7 +110,7 @@ static bool copy_serving(struct hf_handover *handover, int fd, uint32_t shard)
         is_good = hf_loop_post(loop, write_slice, &slice);
         while (is_good && sem_wait(&slice.done) != 0)
             continue;
-        is_good = is_good && send_chunk(handover, fd, shard, slice.len);
+        is_good = is_good && send_chunk(handover, fd, HF_HANDOVER_CHUNK, shard, slice.len);
     }
     sem_destroy(&slice.done);
     return is_good && slice.status == HF_OK;
@@ -137,10 +139,35 @@ static bool copy_frozen(struct hf_handover *handover, int fd, uint32_t shard)
         size_t len = 0;
         status = hf_transfer_write(handover->chunk, &len, CHUNK_LEN, handover->transfers[shard],
                                    engine, UINT32_MAX);
-        if (!send_chunk(handover, fd, shard, len))
+        if (!send_chunk(handover, fd, HF_HANDOVER_CHUNK, shard, len))
             return false;
     }
     return status == HF_OK;
+}
+
+/* One pass over the cache of sessions; shards may be at it. */
+static bool copy_sessions(struct hf_handover *handover, int fd)
+{
+    enum hf_status status = handover->sessions == NULL ? HF_OK : HF_WAITING;
+    while (status == HF_WAITING) {
+        size_t len = 0;
+        status = hf_session_copy_write(handover->chunk, &len, CHUNK_LEN, handover->sessions,
+                                       (int64_t)time(NULL));
+        if (!send_chunk(handover, fd, HF_HANDOVER_SESSIONS, 0, len))
+            return false;
+    }
+    return status == HF_OK;
+}
+
+static bool copy_sessions_serving(struct hf_handover *handover, int fd)
+{
+    uint32_t written = UINT32_MAX;
+    for (int pass = 0; handover->sessions != NULL && pass < PASSES_MAX && written > FEW; pass++) {
+        if (!copy_sessions(handover, fd))
+            return false;
+        written = hf_session_copy_written(handover->sessions);
+    }
+    return true;
 }
 
 static bool send_connections(struct hf_handover *handover, int fd, uint32_t shard)
@@ -161,7 +188,7 @@ static bool send_connections(struct hf_handover *handover, int fd, uint32_t shar
 
 /* ---- handing over ------------------------------------------------------------------------- */
 
-static bool open_transfers(struct hf_handover *handover)
+static bool open_transfers(struct hf_handover *handover, bool has_sessions)
 {
     const struct hf_daemon *daemon = handover->daemon;
     handover->written = handover->connections = 0;
@@ -170,6 +197,8 @@ static bool open_transfers(struct hf_handover *handover)
     for (uint32_t i = 0; is_good && i < daemon->shard_count; i++)
         is_good = hf_transfer_open(&handover->transfers[i],
                                    hf_loop_engine(hf_shard_loop(daemon->shards[i]))) == HF_OK;
+    if (is_good && has_sessions && daemon->shared.sessions.cache != NULL)
+        is_good = hf_session_copy_open(&handover->sessions, daemon->shared.sessions.cache) == HF_OK;
     return is_good;
 }
 
@@ -179,6 +208,8 @@ static void close_transfers(struct hf_handover *handover)
         hf_transfer_close(handover->transfers[i]);
         handover->transfers[i] = NULL;
     }
+    hf_session_copy_close(handover->sessions);
+    handover->sessions = NULL;
     free(handover->chunk);
     handover->chunk = NULL;
 }
@@ -227,6 +258,7 @@ static bool finish(struct hf_handover *handover, char *error, int fd)
     bool is_sent = freeze(daemon, &frozen);
     for (uint32_t i = 0; is_sent && i < daemon->shard_count; i++)
         is_sent = copy_frozen(handover, fd, i) && send_connections(handover, fd, i);
+    is_sent = is_sent && copy_sessions(handover, fd);
     snprintf(text, sizeof(text), "%llu", (unsigned long long)begun_us);
     is_sent = is_sent && hf_handover_send_text(fd, HF_HANDOVER_FROZEN, text);
     if (!is_sent || !hear(fd, HF_HANDOVER_COMMIT)) {
@@ -255,7 +287,8 @@ static bool finish(struct hf_handover *handover, char *error, int fd)
 static bool hand_over(struct hf_handover *handover, char *error, int fd)
 {
     hf_handover_patience(fd, PATIENCE_SECONDS);
-    if (!hf_handover_hello_hear(error, handover->daemon, fd))
+    bool has_sessions = false;
+    if (!hf_handover_hello_hear(&has_sessions, error, handover->daemon, fd))
         return false;
     if (!hf_handover_hello_tell(handover->daemon, fd, handover->control_fd, handover->listen_fd))
         return hf_handover_fail(error, "it does not listen");
@@ -263,9 +296,9 @@ static bool hand_over(struct hf_handover *handover, char *error, int fd)
     if (!hear(fd, HF_HANDOVER_READY))
         return hf_handover_fail(error, "the new process did not become ready: its log says why");
     hf_handover_patience(fd, PATIENCE_SECONDS);
-    bool is_over = open_transfers(handover) || hf_handover_fail(error, "no memory");
-    is_over =
-        is_over && (copy_all_serving(handover, fd) || hf_handover_fail(error, "it broke off"));
+    bool is_over = open_transfers(handover, has_sessions) || hf_handover_fail(error, "no memory");
+    is_over = is_over && ((copy_sessions_serving(handover, fd) && copy_all_serving(handover, fd)) ||
+                          hf_handover_fail(error, "it broke off"));
     is_over = is_over && finish(handover, error, fd);
     close_transfers(handover);
     return is_over;
@@ -300,6 +333,7 @@ static void accept_one(struct hf_handover *handover)
         (void)hf_handover_fail(error, "not allowed: only root and the daemon's user");
     else
         is_done = hand_over(handover, error, fd);
+    handover->daemon->handovers_failed += !is_done;
     if (!is_done)
         hf_log_message(HF_LOG_WARNING, "handover_failed", "pid %d: %s; serving on",
                        (int)handover->successor, error);

@@ -6,6 +6,7 @@
 
 #include "handover_wire.h"
 
+#include <handfast/transfer.h>
 #include <handover.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,8 +83,8 @@ static bool judge(char *error, const struct hf_daemon *daemon, json_t *hello)
     return true;
 }
 
-bool hf_handover_hello_hear(char error[HF_HANDOVER_ERROR_MAX], const struct hf_daemon *daemon,
-                            int fd)
+bool hf_handover_hello_hear(bool *has_sessions, char error[HF_HANDOVER_ERROR_MAX],
+                            const struct hf_daemon *daemon, int fd)
 {
     struct hf_handover_frame frame;
     json_error_t where;
@@ -94,6 +95,8 @@ bool hf_handover_hello_hear(char error[HF_HANDOVER_ERROR_MAX], const struct hf_d
                         : NULL;
     bool is_good =
         hello != NULL ? judge(error, daemon, hello) : hf_handover_fail(error, "it makes no sense");
+    *has_sessions =
+        json_integer_value(json_object_get(hello, "sessions")) == HF_SESSION_COPY_VERSION;
     json_decref(hello);
     hf_handover_wipe(&frame);
     if (!is_good)
@@ -128,8 +131,9 @@ static bool tell_state(const struct hf_daemon *daemon, int fd)
             authorities,
             json_pack("{s:s,s:o}", "name", daemon->started.authorities[i].name, "context_key",
                       hex_of(hf_authority_context_key(daemon->shared.authorities[i]), 16)));
-    json_t *state = json_pack("{s:o,s:o,s:i}", "secrets", list, "authorities", authorities,
-                              "metrics_port", (int)daemon->metrics_port);
+    json_t *state = json_pack("{s:o,s:o,s:i,s:I}", "secrets", list, "authorities", authorities,
+                              "metrics_port", (int)daemon->metrics_port, "takeovers",
+                              (json_int_t)daemon->taken.count);
     char *text = state == NULL ? NULL : json_dumps(state, JSON_COMPACT);
     bool is_sent = text != NULL && hf_handover_send_text(fd, HF_HANDOVER_STATE, text);
     if (text != NULL)

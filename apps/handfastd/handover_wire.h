@@ -8,6 +8,7 @@
  *                                <-   SOCKETS (one a shard), SHARED (of the process)
  *     READY                      ->
  *                                <-   CHUNK ... (associations, while it serves)
+ *                                <-   SESSIONS ... (of the cache, now and after PARCEL)
  *                                <-   CHUNK ..., PARCEL ... (frozen: what has changed; connections)
  *                                <-   FROZEN
  *     COMMIT                     ->   from here on it does not serve again
@@ -43,6 +44,7 @@ enum hf_handover_kind {
     HF_HANDOVER_FROZEN,
     HF_HANDOVER_COMMIT,
     HF_HANDOVER_GO,
+    HF_HANDOVER_SESSIONS, /**< only to a successor whose hello says that it takes them */
 };
 
 struct hf_handover_frame {

@@ -245,8 +245,8 @@ static bool start(struct process *process)
     hf_maf_serve(shared->maf);
     for (uint32_t i = 0; i < daemon->shard_count; i++)
         hf_shard_serve(daemon->shards[i]);
+    hf_takeover_settle(shared->takeover, daemon);
     daemon->state = HF_DAEMON_SERVING;
-    hf_takeover_log(shared->takeover);
     hf_takeover_close(shared->takeover);
     shared->takeover = NULL;
     return true;
