@@ -166,9 +166,9 @@ HF_API void hf_trust_close(struct hf_trust *trust);
 /** hf_trust_flavours gives the set of accepted flavours. */
 HF_API uint8_t hf_trust_flavours(const struct hf_trust *trust);
 
-/** hf_trust_policy gives a digest, of HF_TRUST_POLICY_LEN bytes, of what else it asks of certificates than who issued
- *  them: flavours, names of CSEs, depth, policies on CRLs and name constraints. Who is good for one
- *  trust may be nobody for another of the same anchors. */
+/** hf_trust_policy gives a digest, of HF_TRUST_POLICY_LEN bytes, of what it asks of certificates
+ *  besides who issued them: flavours, names of CSEs, depth, policies on CRLs and name constraints.
+ *  Who is good for one trust may be nobody for another of the same anchors. */
 HF_API const uint8_t *hf_trust_policy(const struct hf_trust *trust);
 
 /** hf_trust_epoch gives the number it was opened with. */

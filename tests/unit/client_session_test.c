@@ -293,7 +293,7 @@ static void a_ticket_may_come_behind_what_follows_it(void **state)
 /* A ServerHello by somebody who has seen ours: the session, but another suite. */
 static size_t forge_hello(uint8_t out[256], const struct engine_pair_item *hello)
 {
-    static const uint8_t head[25] = {22, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 2, 0, 0, 0, 0, 1};
+    static const uint8_t head[25] = {22, 0xFE, 0xFD, [10] = 1, [13] = 2, [18] = 1};
     static const uint8_t tail[] = {0xC0, 0xA4, 0, 0, 9, 0, 23, 0, 0, 0xFF, 1, 0, 1, 0};
     const uint8_t *session_id = hello->data + 13 + 12 + 2 + 32; /* and its length */
     size_t len = sizeof head;
