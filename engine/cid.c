@@ -148,14 +148,18 @@ void hf_cid_settle(struct hf_engine *engine, struct hf_association *association,
         association->plaintext_len_max = HF_PLAINTEXT_LEN_MAX - 1;
 }
 
+/** Which key of the ring its own CID is made with. */
+static uint32_t key_of(const struct hf_association *association)
+{
+    return (association->flags & (uint32_t)HF_ASSOCIATION_CID_KEY) >> HF_CID_KEY_SHIFT;
+}
+
 size_t hf_cid_own(uint8_t out[HF_CID_LEN_MAX], const struct hf_engine *engine,
                   const struct hf_association *association)
 {
-    uint32_t index =
-        (association->flags & (uint32_t)HF_ASSOCIATION_CID_KEY) >> HF_CID_KEY_SHIFT;
     if (!(association->flags & HF_ASSOCIATION_CID))
         return 0;
-    return write_own(out, engine, association, index);
+    return write_own(out, engine, association, key_of(association));
 }
 
 struct hf_bytes hf_cid_peer(const struct hf_engine *engine,
@@ -260,9 +264,7 @@ void hf_cid_take_apart(struct hf_transfer_item *out, const struct hf_engine *eng
     const struct hf_cid_slot *slot = hf_cid_slot_of(engine, association);
     out->peer_cid = hf_cid_peer(engine, association);
     if (association->flags & HF_ASSOCIATION_CID) {
-        uint32_t index =
-            (association->flags & (uint32_t)HF_ASSOCIATION_CID_KEY) >> HF_CID_KEY_SHIFT;
-        out->cid_key = engine->cid_keys.ring[index];
+        out->cid_key = engine->cid_keys.ring[key_of(association)];
         out->is_aside = hf_table_find(&engine->table, &association->path) !=
                         hf_association_index(engine, association);
     }

@@ -414,7 +414,6 @@ struct hf_engine {
     uint64_t siphash_key[2];
     struct hf_secrets secrets;
     struct hf_cid_keys cid_keys;
-    struct hf_hmac_key session_key; /**< of session IDs */
     struct hf_hmac_key decoy_key;
     struct hf_counters counters;
 };

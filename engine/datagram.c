@@ -211,12 +211,17 @@ static bool is_before_keys(const struct hf_association *association)
             association->state <= HF_STATE_SV_AWAIT_CCS);
 }
 
-static bool is_before_change(const struct hf_association *association)
+/** Tells whether ChangeCipherSpec is what comes next. For a client not before the ticket it was
+ *  promised: what is plain finds nobody any more once the keys have changed. */
+static bool is_before_change(const struct hf_engine *engine,
+                             const struct hf_association *association)
 {
-    return association->state == HF_STATE_SV_AWAIT_CCS ||
-           association->state == HF_STATE_SV_RESUMED_AWAIT_CCS ||
-           association->state == HF_STATE_CL_AWAIT_CCS ||
-           association->state == HF_STATE_CL_RESUMED_AWAIT_CCS;
+    if (association->state == HF_STATE_SV_AWAIT_CCS ||
+        association->state == HF_STATE_SV_RESUMED_AWAIT_CCS)
+        return true;
+    return (association->state == HF_STATE_CL_AWAIT_CCS ||
+            association->state == HF_STATE_CL_RESUMED_AWAIT_CCS) &&
+           !hf_handshake_of(engine, association)->terms.is_ticket_following;
 }
 
 /** The peer may talk from its Finished on; who it is, is not known at once. Its words wait for
@@ -316,7 +321,7 @@ static enum hf_status take_epoch0(struct hf_arrival *arrival, struct hf_associat
         return drop(engine, HF_DROP_RECORD_TYPE);
     if (record->len != 1 || record->body[0] != 1) /* must not take the place of the real one */
         return drop(engine, HF_DROP_MALFORMED);
-    if (is_before_keys(target) && !is_before_change(target))
+    if (is_before_keys(target) && !is_before_change(engine, target))
         return keep(engine, target, record);
     const struct hf_machine_event event = {.kind = HF_MACHINE_CHANGE_CIPHER_SPEC,
                                            .body = {record->body, record->len}};
@@ -350,14 +355,15 @@ static enum hf_status take_record(struct hf_arrival *arrival, struct hf_associat
 }
 
 /** Tells whether a kept record's time has come. */
-static bool is_ready(const struct hf_association *association, const struct hf_record *record,
-                     const struct hf_handshake *handshake)
+static bool is_ready(const struct hf_engine *engine, const struct hf_association *association,
+                     const struct hf_record *record)
 {
+    const struct hf_handshake *handshake = hf_handshake_of(engine, association);
     if (record->epoch > 0)
         return association->flags & HF_ASSOCIATION_READ_PROTECTED &&
                !is_before_open(association, record);
     if (record->type == HF_TYPE_CHANGE_CIPHER_SPEC)
-        return is_before_change(association);
+        return is_before_change(engine, association);
     struct hf_reader reader = hf_reader_of((struct hf_bytes){record->body, record->len});
     struct hf_fragment fragment;
     return hf_fragment_read(&fragment, &reader) != HF_OK ||
@@ -375,7 +381,7 @@ static bool resume_one(struct hf_arrival *arrival, struct hf_association *associ
         struct hf_record record;
         bool is_read = hf_record_datagram_read(&record, kept + at + 2, len, hf_cid_len(engine));
         HF_ASSERT(is_read);
-        if (!is_ready(association, &record, handshake)) {
+        if (!is_ready(engine, association, &record)) {
             at += 2 + len;
             continue;
         }

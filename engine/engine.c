@@ -162,8 +162,6 @@ static void make_keys(struct hf_engine *engine, const struct hf_config *config)
     hf_cid_adopt(engine);
     hf_random(secret, sizeof secret);
     hf_hmac_key_init(&engine->decoy_key, (struct hf_bytes){secret, sizeof secret});
-    hf_random(secret, sizeof secret);
-    hf_hmac_key_init(&engine->session_key, (struct hf_bytes){secret, sizeof secret});
     hf_wipe(secret, sizeof secret);
     hf_wipe(&engine->config.secrets, sizeof engine->config.secrets);
 }

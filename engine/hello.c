@@ -10,7 +10,7 @@ enum {
     SUITE_EMPTY_RENEGOTIATION_INFO_SCSV = 0x00FF, /* RFC 5746 3.3 */
     SUITE_FALLBACK_SCSV = 0x5600,                 /* RFC 7507 */
 
-    EXTENSIONS_MAX = 64, /* a hello with more is hostile */
+    EXTENSIONS_FEW = 32, /* so many are looked through one by one; no honest hello has more */
     RECORD_SIZE_LIMIT_MIN = 64,
 };
 
@@ -121,23 +121,52 @@ static enum hf_status read_extension(struct hf_hello *hello, uint16_t type, stru
     }
 }
 
+/** Types of extensions had so far: a short list, and when that is full a bit for each there is. */
+struct seen {
+    size_t count;
+    uint16_t few[EXTENSIONS_FEW];
+    uint8_t bits[65536 / 8]; /* not touched before */
+};
+
+static void mark(struct seen *seen, uint16_t type)
+{
+    seen->bits[type / 8] |= (uint8_t)(1 << type % 8);
+}
+
+/** Remembers a type. True: it is here for the second time. */
+static bool is_repeated(struct seen *seen, uint16_t type)
+{
+    if (seen->count < EXTENSIONS_FEW) {
+        for (size_t i = 0; i < seen->count; i++) {
+            if (seen->few[i] == type)
+                return true;
+        }
+        seen->few[seen->count++] = type;
+        return false;
+    }
+    if (seen->count++ == EXTENSIONS_FEW) {
+        memset(seen->bits, 0, sizeof seen->bits);
+        for (size_t i = 0; i < EXTENSIONS_FEW; i++)
+            mark(seen, seen->few[i]);
+    }
+    if (seen->bits[type / 8] >> type % 8 & 1)
+        return true;
+    mark(seen, type);
+    return false;
+}
+
 static enum hf_status read_extensions(struct hf_hello *hello, struct hf_bytes list)
 {
-    uint16_t types[EXTENSIONS_MAX];
-    size_t count = 0;
+    struct seen seen;
+    seen.count = 0;
     struct hf_reader reader = hf_reader_of(list);
     while (reader.len > 0) {
         uint16_t type = hf_reader_u16(&reader);
         struct hf_bytes body = hf_reader_vector(&reader, 2);
         if (reader.is_failed)
             return HF_E_DECODE;
-        for (size_t i = 0; i < count; i++) {
-            if (types[i] == type)
-                return HF_E_ILLEGAL_PARAMETER;
-        }
-        if (count == EXTENSIONS_MAX)
+        if (is_repeated(&seen, type))
             return HF_E_ILLEGAL_PARAMETER;
-        types[count++] = type;
         HF_TRY(read_extension(hello, type, body));
     }
     return HF_OK;
@@ -166,12 +195,13 @@ enum hf_status hf_hello_read(struct hf_hello *out, struct hf_bytes body, bool is
     return HF_OK;
 }
 
-/** DTLS counts versions downwards: 0xFEFD is 1.2, 0xFEFF is 1.0. */
+/** Whatever is newer, of another major version too, is answered with ours (RFC 5246 E.1). DTLS
+ *  counts downwards from 0xFEFF, its 1.0, to 0xFEFD, its 1.2; small numbers are TLS's. */
 static bool is_version_enough(uint16_t version, enum hf_transport transport)
 {
     if (transport == HF_TRANSPORT_DTLS)
-        return version >> 8 == 0xFE && version <= HF_VERSION_DTLS_1_2;
-    return version >= HF_VERSION_TLS_1_2 && version >> 8 == 3;
+        return version >> 15 == 1 && version <= HF_VERSION_DTLS_1_2;
+    return version >= HF_VERSION_TLS_1_2;
 }
 
 /** The list that is all of an extension: a length of `width` bytes, then elements of `unit`. Empty

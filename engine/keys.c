@@ -92,6 +92,8 @@ enum hf_status hf_keys_ccs(struct hf_engine *engine, struct hf_association *asso
         return HF_E_DECODE;
     if (!hf_is_datagram(association) && handshake->assembly.received > 0)
         return HF_E_UNEXPECTED_MESSAGE; /* in the middle of a message */
+    if (hf_is_client(association) && handshake->terms.is_ticket_following)
+        return HF_E_UNEXPECTED_MESSAGE; /* RFC 5077 3.3: it was promised */
     hf_fragment_clear(handshake);       /* plain fragments must not meet protected ones */
     association->read_seq = 0;
     association->flags |= HF_ASSOCIATION_READ_PROTECTED;

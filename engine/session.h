@@ -14,6 +14,8 @@
 #define HF_SESSION_ID_LEN 32
 #define HF_SESSION_BINDING_LEN 16
 #define HF_SESSION_REVOCATION_MAX 128
+#define HF_SESSION_SECRET_LEN 32
+#define HF_SESSION_WAYS 7 /* of a bucket of the cache */
 
 /** The longest packed session; one that would be longer is not resumable. */
 #define HF_SESSION_LEN_MAX 512
@@ -72,6 +74,42 @@ bool hf_session_cache_put(struct hf_session_cache *cache, const uint8_t id[HF_SE
 HF_MUST_USE bool hf_session_cache_get(uint8_t out[HF_SESSION_LEN_MAX], size_t *out_len,
                                       struct hf_session_cache *cache,
                                       const uint8_t id[HF_SESSION_ID_LEN], uint32_t now_s);
+
+/** hf_session_cache_name makes the ID of a session from the randoms of its handshake: none can be
+ *  guessed, and all shards make the same. Thread: any. */
+void hf_session_cache_name(uint8_t id[HF_SESSION_ID_LEN], const struct hf_session_cache *cache,
+                           const uint8_t client_random[HF_RANDOM_LEN],
+                           const uint8_t server_random[HF_RANDOM_LEN]);
+
+/** hf_session_cache_set_secret has IDs made as in another cache; before any engine uses this one.
+ */
+void hf_session_cache_set_secret(struct hf_session_cache *cache,
+                                 const uint8_t secret[HF_SESSION_SECRET_LEN]);
+
+/** hf_session_cache_secret gives what IDs are made with. Secret: wipe `out`. Thread: any. */
+void hf_session_cache_secret(uint8_t out[HF_SESSION_SECRET_LEN],
+                             const struct hf_session_cache *cache);
+
+/** What a bucket holds, copied out. */
+struct hf_session_bucket {
+    uint64_t version; /**< another one after every change */
+    struct hf_session_way {
+        uint32_t until_s;
+        uint32_t len; /**< 0: nothing is here */
+        uint8_t id[HF_SESSION_ID_LEN];
+        uint8_t packed[HF_SESSION_LEN_MAX];
+    } ways[HF_SESSION_WAYS];
+};
+
+/** hf_session_cache_buckets gives how many there are. Thread: any. */
+size_t hf_session_cache_buckets(const struct hf_session_cache *cache);
+
+/** hf_session_cache_version gives that of a bucket; 0: never used. Thread: any. */
+uint64_t hf_session_cache_version(const struct hf_session_cache *cache, size_t bucket);
+
+/** hf_session_cache_look copies a bucket. False: a writer is at it. Secret: wipe. Thread: any. */
+HF_MUST_USE bool hf_session_cache_look(struct hf_session_bucket *out,
+                                       const struct hf_session_cache *cache, size_t bucket);
 
 /** hf_session_cache_remove forgets one (RFC 5246 7.2.2). Thread: any. */
 void hf_session_cache_remove(struct hf_session_cache *cache, const uint8_t id[HF_SESSION_ID_LEN]);

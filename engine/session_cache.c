@@ -13,7 +13,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
-#define WAYS 7
+#define WAYS HF_SESSION_WAYS
 #define COUNT_MAX ((size_t)1 << 24)
 #define ID_WORDS (HF_SESSION_ID_LEN / 8)
 #define DATA_WORDS (HF_SESSION_LEN_MAX / 8)
@@ -36,6 +36,8 @@ struct hf_session_cache {
     size_t memory_len;
     struct bucket *buckets;
     struct entry *entries;
+    struct hf_hmac_key name_key; /**< of IDs */
+    uint8_t secret[HF_SESSION_SECRET_LEN];
     _Atomic uint64_t stored, found, missed, busy, evicted, removed;
 };
 
@@ -82,6 +84,10 @@ enum hf_status hf_session_cache_open(struct hf_session_cache **out, size_t count
     cache->memory_len = len;
     cache->buckets = (struct bucket *)(void *)(memory + at);
     cache->entries = (struct entry *)(void *)(cache->buckets + buckets);
+    uint8_t secret[HF_SESSION_SECRET_LEN];
+    hf_random(secret, sizeof secret);
+    hf_session_cache_set_secret(cache, secret);
+    hf_wipe(secret, sizeof secret);
     *out = cache;
     return HF_OK;
 }
@@ -95,7 +101,31 @@ void hf_session_cache_close(struct hf_session_cache *cache)
         if (atomic_load_explicit(&cache->buckets[i / WAYS].tags[i % WAYS], memory_order_relaxed))
             hf_wipe(&cache->entries[i], sizeof cache->entries[i]);
     }
+    hf_wipe(cache->secret, sizeof cache->secret);
+    hf_wipe(&cache->name_key, sizeof cache->name_key);
     munmap(cache, cache->memory_len);
+}
+
+void hf_session_cache_set_secret(struct hf_session_cache *cache,
+                                 const uint8_t secret[HF_SESSION_SECRET_LEN])
+{
+    memcpy(cache->secret, secret, sizeof cache->secret);
+    hf_hmac_key_init(&cache->name_key, (struct hf_bytes){secret, HF_SESSION_SECRET_LEN});
+}
+
+void hf_session_cache_secret(uint8_t out[HF_SESSION_SECRET_LEN],
+                             const struct hf_session_cache *cache)
+{
+    memcpy(out, cache->secret, sizeof cache->secret);
+}
+
+void hf_session_cache_name(uint8_t id[HF_SESSION_ID_LEN], const struct hf_session_cache *cache,
+                           const uint8_t client_random[HF_RANDOM_LEN],
+                           const uint8_t server_random[HF_RANDOM_LEN])
+{
+    const struct hf_bytes parts[] = {{client_random, HF_RANDOM_LEN},
+                                     {server_random, HF_RANDOM_LEN}};
+    hf_hmac(id, &cache->name_key, parts, 2);
 }
 
 void hf_session_cache_counters(struct hf_session_cache_counters *out,
@@ -191,6 +221,45 @@ bool hf_session_cache_get(uint8_t out[HF_SESSION_LEN_MAX], size_t *out_len,
     hf_wipe(words, sizeof words);
     count(is_found ? &cache->found : &cache->missed);
     return is_found;
+}
+
+size_t hf_session_cache_buckets(const struct hf_session_cache *cache)
+{
+    return cache->bucket_count;
+}
+
+uint64_t hf_session_cache_version(const struct hf_session_cache *cache, size_t bucket)
+{
+    return atomic_load_explicit(&cache->buckets[bucket].version, memory_order_acquire);
+}
+
+static void look_at(struct hf_session_way *out, const struct entry *entry)
+{
+    uint64_t words[DATA_WORDS];
+    uint64_t head = atomic_load_explicit(&entry->head, memory_order_acquire);
+    out->until_s = (uint32_t)(head >> 32);
+    out->len = (uint32_t)head <= HF_SESSION_LEN_MAX ? (uint32_t)head : 0;
+    for (size_t i = 0; i < ID_WORDS; i++)
+        words[i] = atomic_load_explicit(&entry->id[i], memory_order_acquire);
+    memcpy(out->id, words, HF_SESSION_ID_LEN);
+    for (size_t i = 0; i < (out->len + 7) / 8; i++)
+        words[i] = atomic_load_explicit(&entry->data[i], memory_order_acquire);
+    memcpy(out->packed, words, out->len);
+    hf_wipe(words, sizeof words);
+}
+
+bool hf_session_cache_look(struct hf_session_bucket *out, const struct hf_session_cache *cache,
+                           size_t bucket)
+{
+    const struct bucket *line = &cache->buckets[bucket];
+    out->version = hf_session_cache_version(cache, bucket);
+    for (size_t way = 0; way < WAYS; way++) {
+        out->ways[way].len = 0;
+        if (atomic_load_explicit(&line->tags[way], memory_order_acquire))
+            look_at(&out->ways[way], entry_at(cache, bucket, way));
+    }
+    return !(out->version & 1) &&
+           atomic_load_explicit(&line->version, memory_order_relaxed) == out->version;
 }
 
 /* ---- writing ------------------------------------------------------------------------------ */

@@ -27,15 +27,14 @@ enum hf_status hf_connection_open(struct hf_loop *loop)
     loop->heads_mask = heads - 1;
     loop->free_head = loop->touched_head = loop->resume_head = HF_NONE;
     loop->view_head = loop->linger_first = loop->linger_last = HF_NONE;
-    loop->heads = malloc(heads * sizeof *loop->heads);
-    /* Mapped, so that records never used cost nothing. */
+    /* Neither costs anything for records that are never used: zeroed memory is not touched. */
+    loop->heads = calloc(heads, sizeof *loop->heads);
     void *memory = mmap(NULL, count * sizeof *loop->connections, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory != MAP_FAILED)
         loop->connections = memory;
     if (!loop->heads || !loop->connections)
         return HF_E_MEMORY;
-    memset(loop->heads, 0xff, heads * sizeof *loop->heads);
     HF_COUNT(loop, memory_len, heads * sizeof *loop->heads);
     return HF_OK;
 }
@@ -141,7 +140,7 @@ void hf_connection_link(struct hf_loop *loop, struct hf_connection *connection,
     uint32_t *head = connection_head(loop, association);
     connection->association = association;
     connection->hash_next = *head;
-    *head = hf_connection_index(loop, connection);
+    *head = hf_connection_index(loop, connection) + 1;
 }
 
 void hf_connection_unlink(struct hf_loop *loop, struct hf_connection *connection)
@@ -149,8 +148,8 @@ void hf_connection_unlink(struct hf_loop *loop, struct hf_connection *connection
     if (connection->association == 0)
         return;
     uint32_t *at = connection_head(loop, connection->association);
-    while (*at != hf_connection_index(loop, connection))
-        at = &loop->connections[*at].hash_next;
+    while (*at != hf_connection_index(loop, connection) + 1)
+        at = &loop->connections[*at - 1].hash_next;
     *at = connection->hash_next;
     connection->association = 0;
 }
@@ -159,10 +158,10 @@ struct hf_connection *hf_connection_find(struct hf_loop *loop, hf_association_id
 {
     if (loop->connection_count == 0 || association == 0)
         return NULL;
-    uint32_t index = *connection_head(loop, association);
-    while (index != HF_NONE && loop->connections[index].association != association)
-        index = loop->connections[index].hash_next;
-    return index == HF_NONE ? NULL : &loop->connections[index];
+    uint32_t place = *connection_head(loop, association);
+    while (place != 0 && loop->connections[place - 1].association != association)
+        place = loop->connections[place - 1].hash_next;
+    return place == 0 ? NULL : &loop->connections[place - 1];
 }
 
 struct hf_connection *hf_connection_at(struct hf_loop *loop, uint32_t index, uint32_t generation)

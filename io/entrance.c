@@ -91,7 +91,8 @@ void hf_entrance_accepted(struct hf_loop *loop, const struct hf_socket *socket, 
 {
     struct hf_upstream_stream *stream = loop->is_stopping ? NULL : hf_upstream_stream_take(loop);
     if (!stream) {
-        HF_COUNT(loop, connections_refused, 1);
+        HF_COUNT(loop, connections_full, !loop->is_stopping);
+        HF_COUNT(loop, connections_refused, loop->is_stopping);
         (void)close(fd);
         return;
     }

@@ -252,7 +252,8 @@ struct hf_loop_counters {
     uint64_t completions_overflowed; /**< turns that found the completion queue overflown */
     uint64_t dials, dials_failed; /**< hf_loop_connect(): handshakes begun; connections failed */
     uint64_t accepts, accept_errors; /**< EMFILE and the like; accepting pauses for 100 ms */
-    uint64_t connections_refused;    /**< over connections_max; a balancer's without its header */
+    uint64_t connections_full;       /**< closed at once: over connections_max */
+    uint64_t connections_refused;    /**< by the engine; a balancer's without its header */
     uint64_t proxy_headers;          /**< peers that balancers have named */
     uint64_t connections;            /**< gauge: open now */
     uint64_t connections_paused;     /**< gauge: not read from, their peer does not read */

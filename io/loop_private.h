@@ -181,7 +181,7 @@ struct hf_loop {
 
     struct hf_connection *connections;
     uint32_t connection_count; /* records ever used */
-    uint32_t *heads; /* by association; power of two */
+    uint32_t *heads; /* by association, power of two: index plus one, so that zeros are none */
     uint32_t heads_mask;
     uint32_t free_head;
     uint32_t touched_head, resume_head, view_head;

@@ -156,7 +156,8 @@ void hf_tcp_accepted(struct hf_loop *loop, const struct hf_completion *completio
         if (connection) {
             tcp_begin(loop, connection);
         } else {
-            HF_COUNT(loop, connections_refused, 1);
+            HF_COUNT(loop, connections_full, !loop->is_stopping);
+            HF_COUNT(loop, connections_refused, loop->is_stopping);
             (void)close(result);
         }
         return;

@@ -106,8 +106,10 @@ static int read_options(struct options *options, int argc, char **argv)
                                           {"version", no_argument, NULL, 'V'},
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
+    static char name[] = "handfast-signer";
     int option;
 
+    argv[0] = name; // what getopt(3) begins its complaints with
     while ((option = getopt_long(argc, argv, "", names, NULL)) != -1) {
         if (option == 'h' || option == 'V') {
             if (option == 'h')
@@ -116,8 +118,10 @@ static int read_options(struct options *options, int argc, char **argv)
                 printf("handfast-signer %s\n", hf_version());
             return EXIT_DONE;
         }
-        if (!take_option(options, option, optarg))
+        if (!take_option(options, option, optarg)) {
+            fputs("Try: handfast-signer --help\n", stderr);
             return EXIT_USAGE;
+        }
     }
     if (optind == argc && options->server.path && options->key_count > 0)
         return -1;

@@ -353,6 +353,27 @@ static void settle_flavour(struct hf_connect_options *options)
 }
 
 /* An exit code, or -1: go on. */
+/* What an option takes whose value was refused. */
+static const char *takes(int letter)
+{
+    switch (letter) {
+    case 't':
+    case 'd':
+    case 's':
+        return "ADDR:PORT or [ADDR]:PORT (names are not resolved)";
+    case 'f':
+        return "cse-id, fqdn, ae-id, node-id, device or raw";
+    case 'm':
+        return "mca, mcc or mcc'";
+    case 'u':
+        return "a list of suites: IANA names or numbers, with commas";
+    case OPTION_MAF:
+        return "FQDN=ADDR:PORT";
+    default:
+        return "a number in range";
+    }
+}
+
 static int parse(struct hf_connect_options *options, int argc, char **argv)
 {
     int letter = 0;
@@ -367,8 +388,8 @@ static int parse(struct hf_connect_options *options, int argc, char **argv)
         if (letter != '?' && take_option(options, letter, optarg))
             continue;
         if (letter != '?')
-            fprintf(stderr, "handfast: connect: --%s: %s is not what it takes\n",
-                    long_options[index].name, optarg);
+            fprintf(stderr, "handfast: connect: --%s: \"%s\" is not %s\n",
+                    long_options[index].name, optarg, takes(letter));
         return HF_TOOL_USAGE;
     }
     options->maf.timeout_us = options->timeout_us;

@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 /* Data goes through standard output, unless there is none. */
 static FILE *report_file(const struct hf_connect_session *session)
@@ -97,6 +98,16 @@ static void print_text(FILE *out, const char *label, const char *text, size_t le
     fputc('\n', out);
 }
 
+static void print_time(FILE *out, const char *label, int64_t at_s)
+{
+    char text[32] = "?";
+    struct tm tm;
+    time_t at = (time_t)at_s;
+    if (gmtime_r(&at, &tm) != NULL)
+        (void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+    fprintf(out, "%-13s%s\n", label, text);
+}
+
 static void print_cid(FILE *out, const char *label, const uint8_t *cid, size_t len)
 {
     if (len == 0)
@@ -134,7 +145,7 @@ void hf_connect_report_established(const struct hf_connect_session *session)
     print_text(out, "peer", info.entity_id, info.entity_id_len);
     print_text(out, "credential", info.credential_id, info.credential_id_len);
     if (info.expires_s)
-        fprintf(out, "%-13s%lld\n", "expires", (long long)info.expires_s);
+        print_time(out, "expires", info.expires_s);
     (void)fflush(out);
 }
 

@@ -335,8 +335,8 @@ static bool parse(struct order *order, const struct verb *verb, int argc, char *
         else if (letter == '?')
             return false;
         else if (!take(order, letter, optarg)) {
-            fprintf(stderr, "handfast: maf: --%s: %s is not what it takes\n", options[index].name,
-                    optarg);
+            fprintf(stderr, "handfast: maf: --%s: \"%s\" is not what it takes\n",
+                    options[index].name, optarg);
             return false;
         }
     }
@@ -363,18 +363,24 @@ int hf_maf_main(int argc, char **argv)
     static struct order order;
     struct hf_maf_session *session = NULL;
     const char *name = argc > 1 ? argv[1] : "";
-    if (strcmp(name, "--help") == 0) {
-        print_help(stdout);
-        return fflush(stdout) == 0 ? HF_TOOL_DONE : HF_TOOL_FAILED;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0) {
+            print_help(stdout);
+            return fflush(stdout) == 0 ? HF_TOOL_DONE : HF_TOOL_FAILED;
+        }
     }
     const struct verb *verb = NULL;
     for (size_t i = 0; i < VERB_COUNT; i++)
         if (strcmp(name, verbs[i].name) == 0)
             verb = &verbs[i];
     if (verb == NULL) {
-        print_help(stderr);
+        if (argc > 1)
+            fprintf(stderr, "handfast: maf: %s: no such verb\n", name);
+        else
+            print_help(stderr);
         return HF_TOOL_USAGE;
     }
+    argv[1] = argv[0]; /* what getopt(3) begins its complaints with */
     if (!parse(&order, verb, argc - 1, argv + 1))
         return HF_TOOL_USAGE;
     (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}); /* keys pass through */

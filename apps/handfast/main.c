@@ -34,6 +34,18 @@ static void print_help(FILE *out)
     fprintf(out, "\nexit status: 0 done, 1 failed, 2 wrong usage\n");
 }
 
+/* getopt(3) begins its complaints with argv[0]. */
+static int run(const struct subcommand *subcommand, int argc, char **argv)
+{
+    static char name[32];
+    snprintf(name, sizeof(name), "handfast: %s", subcommand->name);
+    argv[0] = name;
+    int status = subcommand->run(argc, argv);
+    if (status == HF_TOOL_USAGE)
+        fprintf(stderr, "Try: handfast %s --help\n", subcommand->name);
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
@@ -47,7 +59,7 @@ int main(int argc, char **argv)
     }
     for (const struct subcommand *at = subcommands; at->name != NULL; at++) {
         if (strcmp(name, at->name) == 0)
-            return at->run(argc - 1, argv + 1);
+            return run(at, argc - 1, argv + 1);
     }
     if (name[0] != '\0')
         fprintf(stderr, "handfast: %s: no such subcommand\n", name);

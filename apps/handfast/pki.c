@@ -301,6 +301,8 @@ int hf_pki_main(int argc, char **argv)
     for (size_t i = 0; i < SUBCOMMAND_COUNT; i++)
         if (strcmp(name, subcommands[i].name) == 0)
             subcommand = &subcommands[i];
+    if (argc > 1)
+        argv[1] = argv[0]; /* what getopt(3) begins its complaints with */
     int go = subcommand != NULL            ? parse(&options, subcommand, argc - 1, argv + 1)
              : strcmp(name, "--help") == 0 ? 0
                                            : -1;
@@ -309,7 +311,9 @@ int hf_pki_main(int argc, char **argv)
         return fflush(stdout) == 0 ? HF_TOOL_DONE : HF_TOOL_FAILED;
     }
     if (go < 0) {
-        if (subcommand == NULL)
+        if (subcommand == NULL && argc > 1)
+            (void)hf_pki_fail("%s: no such command", name);
+        else if (subcommand == NULL)
             print_help(stderr);
         return HF_TOOL_USAGE;
     }

@@ -13,7 +13,8 @@ enum hf_tool_exit {
     HF_TOOL_USAGE = 2,
 };
 
-/** A subcommand's entry; `argv[0]` is its name. Returns an enum hf_tool_exit. */
+/** A subcommand's entry; `argv[0]` is what complaints begin with. Returns an enum hf_tool_exit;
+ * after HF_TOOL_USAGE main.c says where the help is. */
 typedef int hf_tool_main(int argc, char **argv);
 
 hf_tool_main hf_connect_main, hf_load_main, hf_maf_main, hf_pki_main;

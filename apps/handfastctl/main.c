@@ -295,7 +295,9 @@ static bool take_options(int *out, struct call *call)
             return false;
         }
         if (strcmp(option, "--socket") != 0 || call->argc < 2) {
-            fprintf(stderr, "handfastctl: %s: no such option, or its value is missing\n", option);
+            fprintf(stderr, "handfastctl: %s: no such option, or its value is missing\n"
+                            "Try: handfastctl --help\n",
+                    option);
             *out = HF_CLIENT_USAGE;
             return false;
         }
@@ -304,6 +306,24 @@ static bool take_options(int *out, struct call *call)
         call->argv += 2;
     }
     return true;
+}
+
+/* What was wrong, in a line or two; who says nothing at all sees the help. */
+static int complain(const struct call *call, const struct command *command)
+{
+    const char *second = command == NULL ? NULL : command->words[1];
+    if (command == NULL && call->argc == 0) {
+        print_help(stderr);
+        return HF_CLIENT_USAGE;
+    }
+    if (command == NULL)
+        fprintf(stderr, "handfastctl: %s%s%s: no such command\n", call->argv[0],
+                call->argc > 1 ? " " : "", call->argc > 1 ? call->argv[1] : "");
+    else
+        fprintf(stderr, "usage: handfastctl %s%s%s %s\n", command->words[0],
+                second != NULL ? " " : "", second != NULL ? second : "", command->arguments);
+    fputs("Try: handfastctl --help\n", stderr);
+    return HF_CLIENT_USAGE;
 }
 
 int main(int argc, char **argv)
@@ -324,6 +344,5 @@ int main(int argc, char **argv)
     json_t *request = command == NULL ? NULL : command->request(&call);
     if (request != NULL)
         return run(&call, command, request);
-    print_help(stderr);
-    return HF_CLIENT_USAGE;
+    return complain(&call, command);
 }

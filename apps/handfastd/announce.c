@@ -3,6 +3,7 @@
  */
 #include "announce.h"
 
+#include "expiry.h"
 #include "log.h"
 #include "respond.h"
 
@@ -80,4 +81,5 @@ void hf_announce_ready(const struct hf_daemon *daemon)
                 daemon->started.user[0] != '\0' ? daemon->started.user : "unchanged");
     hf_log_text(&line, "seccomp", daemon->started.is_seccomp ? "on" : "off");
     hf_log_end(&line);
+    (void)hf_expiry_warn(daemon, 0);
 }

@@ -384,6 +384,41 @@ static bool prepare_text(char *text)
     return depth <= 0;
 }
 
+/* Whether `${NAME}`, or `${NAME:-DEFAULT}`, at `at` stands for anything. */
+static bool is_variable_set(const char *at)
+{
+    char name[128];
+    size_t len = strcspn(at + 2, "}:");
+    if (len >= sizeof(name))
+        return false;
+    memcpy(name, at + 2, len);
+    name[len] = '\0';
+    return at[2 + len] == ':' || getenv(name) != NULL;
+}
+
+/* libConfuse takes nothing for a variable that is not set: another path than was meant. Comments
+ * are blank by now. */
+static bool check_variables(const char *text)
+{
+    char quote = '\0';
+    for (const char *at = text; *at != '\0'; at++) {
+        if (quote != '\0' && *at == '\\' && at[1] != '\0') {
+            at++;
+        } else if (*at == quote) {
+            quote = '\0';
+        } else if (quote == '\0' && (*at == '"' || *at == '\'')) {
+            quote = *at;
+        } else if (quote != '\'' && at[0] == '$' && at[1] == '{' && !is_variable_set(at)) {
+            char reason[96];
+            snprintf(reason, sizeof(reason), "%.*s}: there is no such variable in the environment",
+                     (int)strcspn(at, "}\n") > 40 ? 40 : (int)strcspn(at, "}\n"), at);
+            complain(line_of(text, at), reason);
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Gives the text, NUL-terminated, or NULL. */
 static char *read_file(size_t *out_len)
 {
@@ -425,7 +460,7 @@ static void begin_parse(struct hf_daemon_config *config, char *error, const char
 
 static bool parse_text(char *text, size_t len)
 {
-    if (!check_text(text, len) || !prepare_text(text))
+    if (!check_text(text, len) || !prepare_text(text) || !check_variables(text))
         return false;
     cfg_t *cfg = make_parser();
     if (cfg == NULL) {

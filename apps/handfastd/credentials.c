@@ -108,6 +108,33 @@ static bool has_all(const struct hf_credentials *credentials, char *error,
     return true;
 }
 
+/* Of several files the one that `why` is about; NULL: it may be one of two. */
+static const char *file_of(const struct hf_daemon_authority *config, const char *why)
+{
+    if (strncmp(why, "raw_keys: ", 10) == 0)
+        return config->client_rpk;
+    if (strncmp(why, "names: ", 7) == 0)
+        return config->names;
+    if (strstr(why, "CRL") != NULL)
+        return config->crl;
+    if (strstr(why, "anchor") != NULL || config->crl[0] == '\0')
+        return config->client_ca;
+    return NULL;
+}
+
+static void blame(char *error, const struct hf_daemon_authority *config, const char *why)
+{
+    const char *path = file_of(config, why);
+    const char *colon = strstr(why, ": ");
+    if (strstr(why, "no anchor") != NULL)
+        (void)fail(error, config->client_ca, "no certificate in it");
+    else if (path != NULL)
+        (void)fail(error, path, colon != NULL ? colon + 2 : why);
+    else
+        snprintf(error, HF_CREDENTIALS_ERROR_MAX, "authority \"%s\": client-ca or crl: %s",
+                 config->name, why);
+}
+
 static bool open_trust(struct hf_credentials *out, char *error,
                        const struct hf_daemon_authority *config)
 {
@@ -131,9 +158,7 @@ static bool open_trust(struct hf_credentials *out, char *error,
         source.epoch = next_epoch();
         is_good = hf_trust_open(&out->trust, &why, &source) == HF_OK;
         if (!is_good)
-            snprintf(error, HF_CREDENTIALS_ERROR_MAX,
-                     "authority \"%s\": client-ca, crl, client-rpk or names: %s", config->name,
-                     why);
+            blame(error, config, why);
     }
     if (is_good)
         is_good = has_all(out, error, config);

@@ -16,6 +16,15 @@ enum hf_daemon_state {
     HF_DAEMON_STOPPING,
 };
 
+/** What was taken over from the predecessor. */
+struct hf_daemon_taken {
+    uint64_t count; /**< how often, since a process was first started; 0: this one was */
+    uint64_t us;    /**< from the first word to the predecessor until we served */
+    uint64_t frozen_us; /**< of that, nobody served */
+    uint32_t associations, left_out, connections, connections_lost;
+    uint32_t sessions, sessions_left_out; /**< of the cache */
+};
+
 struct hf_handover;
 struct hf_starter;
 
@@ -33,6 +42,8 @@ struct hf_daemon {
     struct hf_handover *handover; /* likewise */
     struct hf_starter *starter;  /* NULL: nobody can take over */
     bool is_path_ours;           /* of the Unix sockets: a successor's are not */
+    struct hf_daemon_taken taken; /* settled before `state` is HF_DAEMON_SERVING */
+    _Atomic uint64_t handovers_failed; /* a successor came, and did not take over */
     _Atomic bool is_handed_over; /* for good: nothing is served here any more */
     int wake_fd;                 /* an eventfd: has the main thread look again */
     _Atomic uint64_t drain_until_ms; /* of the monotonic clock */

@@ -10,8 +10,10 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define ASSOCIATIONS_MAX_DEFAULT (1u << 20)
+#define DESCRIPTORS_SPARE 512u /* for all that is not a connection */
 #define REMOVE_PERCENT_MAX 10
 #define KEEP_US_DEFAULT (UINT64_C(30) * 1000000)
 /* CoAP's EXCHANGE_LIFETIME (RFC 7252 4.8.2), rounded up: no answer is under way any more. */
@@ -228,6 +230,22 @@ static uint64_t fit_frameworks(const struct hf_daemon_config *config,
     return fit;
 }
 
+/* What a listener is told to speak and cannot must not become something else it then speaks. */
+static bool check_frameworks(const struct hf_daemon_config *config, char *error,
+                             const struct hf_daemon_listener *listener)
+{
+    char text[256];
+    uint64_t fit = fit_frameworks(config, listener);
+    if ((listener->frameworks & ~fit) == 0)
+        return true;
+    snprintf(text, sizeof(text), "listener \"%s\": frameworks: authority \"%s\" has no %s",
+             listener->name, config->authorities[listener->authority_index].name,
+             (listener->frameworks & ~fit) == HF_DAEMON_FRAMEWORK_PSK
+                 ? "psk-file and no key-store"
+                 : "certificate and no rpk-key");
+    return hf_daemon_config_refuse(error, config, listener->line, text);
+}
+
 /* A shard's part of a total, rounded up. */
 static uint32_t share(uint64_t total, uint64_t shard_count)
 {
@@ -340,7 +358,8 @@ static bool settle_listener(struct hf_daemon_config *config, char *error, uint32
             return hf_daemon_config_refuse(error, config, listener->line, text);
         }
     }
-    return settle_authority(config, error, listener) && settle_upstream(config, error, listener);
+    return settle_authority(config, error, listener) &&
+           check_frameworks(config, error, listener) && settle_upstream(config, error, listener);
 }
 
 bool hf_daemon_config_settle(struct hf_daemon_config *config, char error[HF_OPTIONS_ERROR_MAX])
@@ -430,6 +449,12 @@ static void fill_quotas(struct hf_config *out, struct hf_quota quotas[HF_QUOTAS_
     out->quota_count = config->authority_count;
 }
 
+static uint64_t associations_max(const struct hf_daemon_config *config)
+{
+    return config->associations_max != HF_OPTIONS_UNSET ? config->associations_max
+                                                        : ASSOCIATIONS_MAX_DEFAULT;
+}
+
 void hf_daemon_config_engine(struct hf_config *out, struct hf_quota quotas[HF_QUOTAS_MAX],
                              const struct hf_daemon_config *config, uint32_t shard_index)
 {
@@ -447,10 +472,7 @@ void hf_daemon_config_engine(struct hf_config *out, struct hf_quota quotas[HF_QU
     if (config->session_us != HF_OPTIONS_UNSET)
         out->session_s_max = (uint32_t)(config->session_us / 1000000);
     /* Address space alone until they come: idle devices are what a front end is for. */
-    uint64_t associations_max = config->associations_max != HF_OPTIONS_UNSET
-                                    ? config->associations_max
-                                    : ASSOCIATIONS_MAX_DEFAULT;
-    out->associations_max = share(associations_max, config->shard_count);
+    out->associations_max = share(associations_max(config), config->shard_count);
     if (config->handshakes_max != HF_OPTIONS_UNSET)
         out->handshakes_max = share(config->handshakes_max, config->shard_count);
     else if (out->handshakes_max > out->associations_max)
@@ -476,6 +498,23 @@ void hf_daemon_config_engine(struct hf_config *out, struct hf_quota quotas[HF_QU
     out->dialer_count = config->dialer_count;
 }
 
+/** Of a shard. What the process may open is a limit, too: better that peers are turned away than
+ *  that none of the descriptors is left for a reload, a key source or a successor. */
+static uint32_t connections_max(const struct hf_daemon_config *config)
+{
+    struct rlimit descriptors;
+    uint64_t max = associations_max(config);
+    if (getrlimit(RLIMIT_NOFILE, &descriptors) == 0) {
+        uint64_t spare = descriptors.rlim_cur / 4 < DESCRIPTORS_SPARE ? descriptors.rlim_cur / 4
+                                                                       : DESCRIPTORS_SPARE;
+        uint64_t left = descriptors.rlim_cur - spare;
+        if (hf_forward_has_streams(config))
+            left /= 2; /* each has another towards the upstream */
+        max = left < max ? left : max;
+    }
+    return share(max, config->shard_count);
+}
+
 void hf_daemon_config_loop(struct hf_loop_config *out, const struct hf_daemon_config *config)
 {
     hf_loop_config_init(out);
@@ -486,8 +525,7 @@ void hf_daemon_config_loop(struct hf_loop_config *out, const struct hf_daemon_co
     out->batch_linger_us = config->linger_us;
     out->flood_hellos_per_second = (uint32_t)config->flood_hellos;
     out->is_dtls_notified_on_stop = config->is_dtls_notified_on_stop;
-    if (config->associations_max != HF_OPTIONS_UNSET)
-        out->connections_max = share(config->associations_max, config->shard_count);
+    out->connections_max = connections_max(config);
 }
 
 const char *hf_respond_mode_name(enum hf_respond_mode mode)

@@ -6,16 +6,10 @@
  */
 #include "dialer_private.h"
 
+#include "clock.h"
+
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static uint64_t now_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 static void count(_Atomic uint64_t *counter, int64_t n)
 {
@@ -202,7 +196,7 @@ static bool has_scout(const struct dialer *dialer)
 static void back_off(struct dialer *dialer)
 {
     const struct hf_daemon_dialer *config = &dialer->config;
-    uint64_t now = now_us();
+    uint64_t now = hf_clock_us();
     if (now < dialer->not_before_us)
         return; /* another try has found the same */
     uint64_t pause = config->redial_us_min;
@@ -261,7 +255,7 @@ static void dial(struct hf_dialers *dialers, struct dialer *dialer, struct hf_lo
                  struct try *try)
 {
     while (try->stage == STAGE_WAITING) {
-        if (now_us() < dialer->not_before_us || has_scout(dialer))
+        if (hf_clock_us() < dialer->not_before_us || has_scout(dialer))
             return;
         try->stage = STAGE_DIALLING;
         try->association = 0;
@@ -310,7 +304,7 @@ static struct try *begin(struct hf_dialers *dialers, struct dialer *dialer, stru
                          uint64_t entrance)
 {
     struct try *try =
-        take(dialer, entrance, entrance == 0 ? NEVER_US : now_us() + dialer->config.wait_us);
+        take(dialer, entrance, entrance == 0 ? NEVER_US : hf_clock_us() + dialer->config.wait_us);
     if (try == NULL)
         return NULL;
     try->address_index = dialer->address_first;
@@ -354,7 +348,7 @@ static void datagram_entered(struct hf_dialers *dialers, struct dialer *dialer,
         try->is_wanted = true; /* its end is on its way */
     } else if (try->entrance == 0) {
         try->entrance = entrance;
-        try->until_us = now_us() + dialer->config.wait_us;
+        try->until_us = hf_clock_us() + dialer->config.wait_us;
         count(&dialer->waiting, 1);
     }
 }
@@ -473,7 +467,7 @@ void hf_dialers_second(struct hf_dialers *dialers, struct hf_loop *loop)
         struct dialer *dialer = &dialers->dialers[i];
         if (!dialer->is_ours)
             continue;
-        uint64_t now = now_us();
+        uint64_t now = hf_clock_us();
         for (uint32_t at = 0; at < TRIES_MAX; at++) {
             struct try *try = &dialer->tries[at];
             bool is_waiting = try->stage == STAGE_WAITING || try->stage == STAGE_DIALLING;
@@ -548,7 +542,7 @@ bool hf_dialers_status(struct hf_dialer_status *out, const struct hf_dialers *di
     const struct dialer *dialer = &dialers->dialers[dialer_index];
     if (dialer_index >= dialers->count || !dialer->is_ours)
         return false;
-    uint64_t now = now_us();
+    uint64_t now = hf_clock_us();
     uint64_t next_us = atomic_load_explicit(&dialer->next_us, memory_order_relaxed);
     memset(out, 0, sizeof(*out));
     out->listen = dialer->listen;

@@ -4,6 +4,7 @@
  */
 #include "ending.h"
 
+#include "contexts.h"
 #include "log.h"
 
 #include <pthread.h>
@@ -63,13 +64,6 @@ void hf_ending_close(struct hf_ending *ending)
 
 /* ---- walking ------------------------------------------------------------------------------ */
 
-static int compare_contexts(const void *a, const void *b)
-{
-    const uint64_t *left = a;
-    const uint64_t *right = b;
-    return (*left > *right) - (*left < *right);
-}
-
 /* Whether an association's key is of the authority that was asked: whatever else has a context at
  * the same listener is none of a store's business. */
 static bool is_of_authority(const struct hf_ending *ending, const struct walk *walk,
@@ -89,11 +83,9 @@ static bool is_to_end(const struct hf_ending *ending, const struct walk *walk,
 {
     if (walk->is_kept && (entry->context == 0 || entry->context > walk->newest))
         return false;
-    bool is_named = bsearch(&entry->context, walk->contexts, walk->count, sizeof(entry->context),
-                            compare_contexts) != NULL;
-    return walk->is_kept
-               ? !is_named && is_of_authority(ending, walk, engine, entry->association)
-               : is_named;
+    bool is_named = hf_contexts_hold(walk->contexts, walk->count, entry->context);
+    return walk->is_kept ? !is_named && is_of_authority(ending, walk, engine, entry->association)
+                         : is_named;
 }
 
 static void log_walk(const struct hf_ending *ending, const struct walk *walk)

@@ -3,6 +3,7 @@
  */
 #include "entities.h"
 
+#include "contexts.h"
 #include "file.h"
 #include "swap.h"
 
@@ -38,8 +39,8 @@ static bool load(struct hf_entitymap **out, char *error, const char *path, const
     return is_good;
 }
 
-bool hf_entities_open(struct hf_entities **out, char error[HF_ENTITIES_ERROR_MAX],
-                      const char *path, const char *scope, uint32_t shard_count)
+bool hf_entities_open(struct hf_entities **out, char error[HF_ENTITIES_ERROR_MAX], const char *path,
+                      const char *scope, uint32_t shard_count)
 {
     struct hf_entitymap *map = NULL;
     if (!load(&map, error, path, scope))
@@ -91,13 +92,6 @@ static void count_difference(const struct hf_entitymap_difference *difference, v
         change->ended[change->ended_count++] = difference->context;
 }
 
-static int compare_contexts(const void *a, const void *b)
-{
-    const uint64_t *left = a;
-    const uint64_t *right = b;
-    return (*left > *right) - (*left < *right);
-}
-
 bool hf_entities_prepare(struct hf_entities *entities, struct hf_entities_change *out,
                          char error[HF_ENTITIES_ERROR_MAX], const char *path)
 {
@@ -115,7 +109,7 @@ bool hf_entities_prepare(struct hf_entities *entities, struct hf_entities_change
         return false;
     }
     hf_entitymap_compare(current, entities->prepared, count_difference, out);
-    qsort(out->ended, out->ended_count, sizeof(*out->ended), compare_contexts);
+    hf_contexts_sort(out->ended, out->ended_count);
     return true;
 }
 

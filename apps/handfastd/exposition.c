@@ -6,6 +6,7 @@
 #include "audit.h"
 #include "exposition_dialer.h"
 #include "exposition_maf.h"
+#include "exposition_takeover.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -96,7 +97,8 @@ static const struct metric counters[] = {
     {"handfast_connections_accepted_total", "", "TCP connections accepted.", IO(accepts)},
     {"handfast_connection_errors_total", "cause=\"accept\"", "TCP connections not served.",
      IO(accept_errors)},
-    {"handfast_connection_errors_total", "cause=\"limit\"", NULL, IO(connections_refused)},
+    {"handfast_connection_errors_total", "cause=\"full\"", NULL, IO(connections_full)},
+    {"handfast_connection_errors_total", "cause=\"refused\"", NULL, IO(connections_refused)},
     {"handfast_proxy_headers_total", "", "Peers named by trusted balancers.", IO(proxy_headers)},
     {"handfast_upstream_datagrams_total", "direction=\"in\"", "Datagrams from and to upstreams.",
      IO(upstream_datagrams_in)},
@@ -547,6 +549,7 @@ bool hf_exposition_write(FILE *out, const struct hf_daemon *daemon)
     write_reloads(out, daemon);
     hf_exposition_maf(out, daemon->shared.maf);
     hf_exposition_write_dialers(out, daemon);
+    hf_exposition_write_takeovers(out, daemon);
     write_process(out, daemon);
     free(scrape.snapshots);
     return true;

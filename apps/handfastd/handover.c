@@ -9,6 +9,7 @@
  */
 #include "handover.h"
 
+#include "clock.h"
 #include "handover_hello.h"
 #include "handover_wire.h"
 #include "log.h"
@@ -47,6 +48,7 @@ struct hf_handover {
     uid_t owner;
     pthread_t thread;
     struct hf_transfer *transfers[HF_SHARDS_MAX];
+    struct hf_session_copy *sessions; /* NULL: there is no cache, or the successor takes none */
     uint8_t *chunk;
     pid_t successor;
     uint64_t written, connections;
@@ -57,25 +59,6 @@ struct hf_handover {
     bool is_done;
     char reason[HF_HANDOVER_ERROR_MAX]; /* of the last that failed */
 };
-
-static uint64_t now_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
-static bool fail(char *error, const char *why)
-{
-    snprintf(error, HF_HANDOVER_ERROR_MAX, "%.300s", why);
-    return false;
-}
-
-static bool send_text(int fd, enum hf_handover_kind kind, const char *text)
-{
-    return hf_handover_send(fd, kind, 0, (struct hf_bytes){(const uint8_t *)text, strlen(text)},
-                            NULL, 0);
-}
 
 static bool hear(int fd, enum hf_handover_kind kind)
 {
@@ -107,9 +90,10 @@ static void write_slice(struct hf_loop *loop, void *arg)
     sem_post(&slice->done);
 }
 
-static bool send_chunk(struct hf_handover *handover, int fd, uint32_t shard, size_t len)
+static bool send_chunk(struct hf_handover *handover, int fd, enum hf_handover_kind kind,
+                       uint32_t shard, size_t len)
 {
-    bool is_sent = len == 0 || hf_handover_send(fd, HF_HANDOVER_CHUNK, shard,
+    bool is_sent = len == 0 || hf_handover_send(fd, kind, shard,
                                                 (struct hf_bytes){handover->chunk, len}, NULL, 0);
     explicit_bzero(handover->chunk, len);
     return is_sent;
@@ -126,7 +110,7 @@ static bool copy_serving(struct hf_handover *handover, int fd, uint32_t shard)
         is_good = hf_loop_post(loop, write_slice, &slice);
         while (is_good && sem_wait(&slice.done) != 0)
             continue;
-        is_good = is_good && send_chunk(handover, fd, shard, slice.len);
+        is_good = is_good && send_chunk(handover, fd, HF_HANDOVER_CHUNK, shard, slice.len);
     }
     sem_destroy(&slice.done);
     return is_good && slice.status == HF_OK;
@@ -155,10 +139,35 @@ static bool copy_frozen(struct hf_handover *handover, int fd, uint32_t shard)
         size_t len = 0;
         status = hf_transfer_write(handover->chunk, &len, CHUNK_LEN, handover->transfers[shard],
                                    engine, UINT32_MAX);
-        if (!send_chunk(handover, fd, shard, len))
+        if (!send_chunk(handover, fd, HF_HANDOVER_CHUNK, shard, len))
             return false;
     }
     return status == HF_OK;
+}
+
+/* One pass over the cache of sessions; shards may be at it. */
+static bool copy_sessions(struct hf_handover *handover, int fd)
+{
+    enum hf_status status = handover->sessions == NULL ? HF_OK : HF_WAITING;
+    while (status == HF_WAITING) {
+        size_t len = 0;
+        status = hf_session_copy_write(handover->chunk, &len, CHUNK_LEN, handover->sessions,
+                                       (int64_t)time(NULL));
+        if (!send_chunk(handover, fd, HF_HANDOVER_SESSIONS, 0, len))
+            return false;
+    }
+    return status == HF_OK;
+}
+
+static bool copy_sessions_serving(struct hf_handover *handover, int fd)
+{
+    uint32_t written = UINT32_MAX;
+    for (int pass = 0; handover->sessions != NULL && pass < PASSES_MAX && written > FEW; pass++) {
+        if (!copy_sessions(handover, fd))
+            return false;
+        written = hf_session_copy_written(handover->sessions);
+    }
+    return true;
 }
 
 static bool send_connections(struct hf_handover *handover, int fd, uint32_t shard)
@@ -179,7 +188,7 @@ static bool send_connections(struct hf_handover *handover, int fd, uint32_t shar
 
 /* ---- handing over ------------------------------------------------------------------------- */
 
-static bool open_transfers(struct hf_handover *handover)
+static bool open_transfers(struct hf_handover *handover, bool has_sessions)
 {
     const struct hf_daemon *daemon = handover->daemon;
     handover->written = handover->connections = 0;
@@ -188,6 +197,8 @@ static bool open_transfers(struct hf_handover *handover)
     for (uint32_t i = 0; is_good && i < daemon->shard_count; i++)
         is_good = hf_transfer_open(&handover->transfers[i],
                                    hf_loop_engine(hf_shard_loop(daemon->shards[i]))) == HF_OK;
+    if (is_good && has_sessions && daemon->shared.sessions.cache != NULL)
+        is_good = hf_session_copy_open(&handover->sessions, daemon->shared.sessions.cache) == HF_OK;
     return is_good;
 }
 
@@ -197,6 +208,8 @@ static void close_transfers(struct hf_handover *handover)
         hf_transfer_close(handover->transfers[i]);
         handover->transfers[i] = NULL;
     }
+    hf_session_copy_close(handover->sessions);
+    handover->sessions = NULL;
     free(handover->chunk);
     handover->chunk = NULL;
 }
@@ -241,22 +254,24 @@ static bool finish(struct hf_handover *handover, char *error, int fd)
     char text[32];
     uint32_t frozen = 0;
     settle(daemon);
-    uint64_t begun_us = now_us();
+    uint64_t begun_us = hf_clock_us();
     bool is_sent = freeze(daemon, &frozen);
     for (uint32_t i = 0; is_sent && i < daemon->shard_count; i++)
         is_sent = copy_frozen(handover, fd, i) && send_connections(handover, fd, i);
+    is_sent = is_sent && copy_sessions(handover, fd);
     snprintf(text, sizeof(text), "%llu", (unsigned long long)begun_us);
-    is_sent = is_sent && send_text(fd, HF_HANDOVER_FROZEN, text);
+    is_sent = is_sent && hf_handover_send_text(fd, HF_HANDOVER_FROZEN, text);
     if (!is_sent || !hear(fd, HF_HANDOVER_COMMIT)) {
         serve_on(daemon, frozen);
-        return fail(error, is_sent ? "the new process did not take over" : "it broke off");
+        return hf_handover_fail(error,
+                                is_sent ? "the new process did not take over" : "it broke off");
     }
     handover->daemon->is_path_ours = false;
     handover->daemon->is_handed_over = true;
     snprintf(text, sizeof(text), "MAINPID=%d", (int)handover->successor);
     hf_notify_send(text); /* before READY=1 of the other: systemd takes them in order */
-    (void)send_text(fd, HF_HANDOVER_GO, "");
-    uint64_t frozen_us = now_us() - begun_us;
+    (void)hf_handover_send_text(fd, HF_HANDOVER_GO, "");
+    uint64_t frozen_us = hf_clock_us() - begun_us;
     struct hf_log_line line;
     hf_log_begin(&line, HF_LOG_NOTICE, HF_LOG_SLOT_UNLIMITED, "handed_over", NULL);
     hf_log_number(&line, "to_pid", (uint64_t)handover->successor);
@@ -272,16 +287,18 @@ static bool finish(struct hf_handover *handover, char *error, int fd)
 static bool hand_over(struct hf_handover *handover, char *error, int fd)
 {
     hf_handover_patience(fd, PATIENCE_SECONDS);
-    if (!hf_handover_hello_hear(error, handover->daemon, fd))
+    bool has_sessions = false;
+    if (!hf_handover_hello_hear(&has_sessions, error, handover->daemon, fd))
         return false;
     if (!hf_handover_hello_tell(handover->daemon, fd, handover->control_fd, handover->listen_fd))
-        return fail(error, "it does not listen");
+        return hf_handover_fail(error, "it does not listen");
     hf_handover_patience(fd, READY_SECONDS);
     if (!hear(fd, HF_HANDOVER_READY))
-        return fail(error, "the new process did not become ready: its log says why");
+        return hf_handover_fail(error, "the new process did not become ready: its log says why");
     hf_handover_patience(fd, PATIENCE_SECONDS);
-    bool is_over = open_transfers(handover) || fail(error, "no memory");
-    is_over = is_over && (copy_all_serving(handover, fd) || fail(error, "it broke off"));
+    bool is_over = open_transfers(handover, has_sessions) || hf_handover_fail(error, "no memory");
+    is_over = is_over && ((copy_sessions_serving(handover, fd) && copy_all_serving(handover, fd)) ||
+                          hf_handover_fail(error, "it broke off"));
     is_over = is_over && finish(handover, error, fd);
     close_transfers(handover);
     return is_over;
@@ -313,9 +330,10 @@ static void accept_one(struct hf_handover *handover)
     bool is_done = false;
     set_successor(handover, fd);
     if (!hf_handover_peer(&handover->successor, fd, handover->owner))
-        (void)fail(error, "not allowed: only root and the daemon's user");
+        (void)hf_handover_fail(error, "not allowed: only root and the daemon's user");
     else
         is_done = hand_over(handover, error, fd);
+    handover->daemon->handovers_failed += !is_done;
     if (!is_done)
         hf_log_message(HF_LOG_WARNING, "handover_failed", "pid %d: %s; serving on",
                        (int)handover->successor, error);
@@ -459,22 +477,23 @@ static bool await(struct hf_handover *handover, char *error, uint32_t attempts)
         until.tv_nsec %= 1000000000;
         (void)pthread_cond_timedwait(&handover->changed, &handover->lock, &until);
         if (handover->attempts == attempts && hf_starter_ended(starter))
-            return fail(error, "the new process has ended: its log says why; serving on");
+            return hf_handover_fail(error,
+                                    "the new process has ended: its log says why; serving on");
     }
     if (handover->attempts == attempts)
-        return fail(error, "the new process did not come in time; serving on");
-    return handover->is_done || fail(error, handover->reason);
+        return hf_handover_fail(error, "the new process did not come in time; serving on");
+    return handover->is_done || hf_handover_fail(error, handover->reason);
 }
 
 bool hf_handover_restart(struct hf_handover *handover, pid_t *out,
                          char error[HF_HANDOVER_ERROR_MAX])
 {
     if (handover == NULL)
-        return fail(error, "there is no takeover socket: control { takeover = ... }");
+        return hf_handover_fail(error, "there is no takeover socket: control { takeover = ... }");
     pthread_mutex_lock(&handover->lock);
     uint32_t attempts = handover->attempts;
     bool is_done = hf_starter_start(out, handover->daemon->starter) ||
-                   fail(error, "the new process could not be started");
+                   hf_handover_fail(error, "the new process could not be started");
     is_done = is_done && await(handover, error, attempts);
     pthread_mutex_unlock(&handover->lock);
     return is_done;

@@ -6,10 +6,9 @@
 #define HF_HANDOVER_H
 
 #include "daemon.h"
+#include "handover_wire.h"
 #include "sandbox.h"
 #include "takeover.h"
-
-#define HF_HANDOVER_ERROR_MAX 400
 
 struct hf_handover;
 

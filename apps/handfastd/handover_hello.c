@@ -6,22 +6,11 @@
 
 #include "handover_wire.h"
 
+#include <handfast/transfer.h>
 #include <handover.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static bool fail(char *error, const char *why)
-{
-    snprintf(error, HF_HANDOVER_ERROR_MAX, "%.300s", why);
-    return false;
-}
-
-static bool send_text(int fd, enum hf_handover_kind kind, const char *text)
-{
-    return hf_handover_send(fd, kind, 0, (struct hf_bytes){(const uint8_t *)text, strlen(text)},
-                            NULL, 0);
-}
 
 /* ---- who asks ----------------------------------------------------------------------------- */
 
@@ -32,10 +21,10 @@ json_t *hf_handover_hello_dialers(const struct hf_daemon_config *config)
         const struct hf_daemon_dialer *dialer = &config->dialers[i];
         char listen[HF_ADDRESS_TEXT_MAX];
         char source[HF_ADDRESS_TEXT_MAX];
-        json_array_append_new(
-            list, json_pack("[s,b,s,s]", dialer->name, (int)(dialer->transport == HF_TRANSPORT_TLS),
-                            hf_address_print(listen, &dialer->listen),
-                            hf_address_print(source, &dialer->source)));
+        json_array_append_new(list, json_pack("[s,b,s,s]", dialer->name,
+                                              (int)(dialer->transport == HF_TRANSPORT_TLS),
+                                              hf_address_print(listen, &dialer->listen),
+                                              hf_address_print(source, &dialer->source)));
     }
     return list;
 }
@@ -67,9 +56,9 @@ static bool judge(char *error, const struct hf_daemon *daemon, json_t *hello)
     json_t *listeners = json_object_get(hello, "listeners");
     json_int_t shards = json_integer_value(json_object_get(hello, "shards"));
     if (json_integer_value(json_object_get(hello, "version")) != HF_HANDOVER_VERSION)
-        return fail(error, "the two versions have no way of handing over in common");
+        return hf_handover_fail(error, "the two versions have no way of handing over in common");
     if (daemon->state != HF_DAEMON_SERVING)
-        return fail(error, "it does not serve: it starts, drains or stops");
+        return hf_handover_fail(error, "it does not serve: it starts, drains or stops");
     if (shards != (json_int_t)daemon->shard_count) {
         snprintf(error, HF_HANDOVER_ERROR_MAX,
                  "shards: %lld, and %u here: associations live in a shard", (long long)shards,
@@ -78,36 +67,40 @@ static bool judge(char *error, const struct hf_daemon *daemon, json_t *hello)
     }
     if (json_integer_value(json_object_get(hello, "associations_max")) !=
         (json_int_t)config->associations_max)
-        return fail(error, "associations-max differs: addresses towards upstreams depend on it");
+        return hf_handover_fail(
+            error, "associations-max differs: addresses towards upstreams depend on it");
     json_t *dialers = hf_handover_hello_dialers(config);
     json_t *theirs = json_object_get(hello, "dialers");
     bool is_same = json_equal(dialers, theirs) || (theirs == NULL && config->dialer_count == 0);
     json_decref(dialers);
     if (!is_same)
-        return fail(error, "dialers differ, in name, transport, source or entrance");
+        return hf_handover_fail(error, "dialers differ, in name, transport, source or entrance");
     if (json_array_size(listeners) != config->socket_count)
-        return fail(error, "another number of listeners");
+        return hf_handover_fail(error, "another number of listeners");
     for (size_t i = 0; i < config->socket_count; i++)
         if (!judge_listener(error, config, i, json_array_get(listeners, i)))
             return false;
     return true;
 }
 
-bool hf_handover_hello_hear(char error[HF_HANDOVER_ERROR_MAX], const struct hf_daemon *daemon,
-                            int fd)
+bool hf_handover_hello_hear(bool *has_sessions, char error[HF_HANDOVER_ERROR_MAX],
+                            const struct hf_daemon *daemon, int fd)
 {
     struct hf_handover_frame frame;
     json_error_t where;
     if (!hf_handover_receive(&frame, fd))
-        return fail(error, "it says nothing");
+        return hf_handover_fail(error, "it says nothing");
     json_t *hello = frame.kind == HF_HANDOVER_HELLO
                         ? json_loadb((const char *)frame.data, frame.len, 0, &where)
                         : NULL;
-    bool is_good = hello != NULL ? judge(error, daemon, hello) : fail(error, "it makes no sense");
+    bool is_good =
+        hello != NULL ? judge(error, daemon, hello) : hf_handover_fail(error, "it makes no sense");
+    *has_sessions =
+        json_integer_value(json_object_get(hello, "sessions")) == HF_SESSION_COPY_VERSION;
     json_decref(hello);
     hf_handover_wipe(&frame);
     if (!is_good)
-        (void)send_text(fd, HF_HANDOVER_REFUSED, error);
+        (void)hf_handover_send_text(fd, HF_HANDOVER_REFUSED, error);
     return is_good;
 }
 
@@ -138,10 +131,11 @@ static bool tell_state(const struct hf_daemon *daemon, int fd)
             authorities,
             json_pack("{s:s,s:o}", "name", daemon->started.authorities[i].name, "context_key",
                       hex_of(hf_authority_context_key(daemon->shared.authorities[i]), 16)));
-    json_t *state = json_pack("{s:o,s:o,s:i}", "secrets", list, "authorities", authorities,
-                              "metrics_port", (int)daemon->metrics_port);
+    json_t *state = json_pack("{s:o,s:o,s:i,s:I}", "secrets", list, "authorities", authorities,
+                              "metrics_port", (int)daemon->metrics_port, "takeovers",
+                              (json_int_t)daemon->taken.count);
     char *text = state == NULL ? NULL : json_dumps(state, JSON_COMPACT);
-    bool is_sent = text != NULL && send_text(fd, HF_HANDOVER_STATE, text);
+    bool is_sent = text != NULL && hf_handover_send_text(fd, HF_HANDOVER_STATE, text);
     if (text != NULL)
         explicit_bzero(text, strlen(text));
     free(text);

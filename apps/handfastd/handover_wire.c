@@ -5,6 +5,7 @@
 #include "handover_wire.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -84,6 +85,18 @@ bool hf_handover_send(int fd, enum hf_handover_kind kind, uint32_t shard, struct
     while (sent < 0 && errno == EINTR);
     return sent > 0 && send_all(fd, header + sent, sizeof(header) - (size_t)sent) &&
            send_all(fd, data.data, data.len);
+}
+
+bool hf_handover_send_text(int fd, enum hf_handover_kind kind, const char *text)
+{
+    const struct hf_bytes data = {(const uint8_t *)text, strlen(text)};
+    return hf_handover_send(fd, kind, 0, data, NULL, 0);
+}
+
+bool hf_handover_fail(char error[HF_HANDOVER_ERROR_MAX], const char *why)
+{
+    snprintf(error, HF_HANDOVER_ERROR_MAX, "%.300s", why);
+    return false;
 }
 
 /* ---- receiving ---------------------------------------------------------------------------- */

@@ -8,6 +8,7 @@
  *                                <-   SOCKETS (one a shard), SHARED (of the process)
  *     READY                      ->
  *                                <-   CHUNK ... (associations, while it serves)
+ *                                <-   SESSIONS ... (of the cache, now and after PARCEL)
  *                                <-   CHUNK ..., PARCEL ... (frozen: what has changed; connections)
  *                                <-   FROZEN
  *     COMMIT                     ->   from here on it does not serve again
@@ -28,6 +29,9 @@
 /** SCM_MAX_FD of the kernel. */
 #define HF_HANDOVER_FDS_MAX 253
 
+/** Of the one line that says why there was no taking over, with its NUL. */
+#define HF_HANDOVER_ERROR_MAX 400
+
 enum hf_handover_kind {
     HF_HANDOVER_HELLO = 1,
     HF_HANDOVER_STATE,
@@ -40,6 +44,7 @@ enum hf_handover_kind {
     HF_HANDOVER_FROZEN,
     HF_HANDOVER_COMMIT,
     HF_HANDOVER_GO,
+    HF_HANDOVER_SESSIONS, /**< only to a successor whose hello says that it takes them */
 };
 
 struct hf_handover_frame {
@@ -60,6 +65,12 @@ HF_MUST_USE bool hf_handover_peer(pid_t *out, int fd, uid_t owner);
 /** hf_handover_send sends a frame; descriptors stay the caller's. */
 HF_MUST_USE bool hf_handover_send(int fd, enum hf_handover_kind kind, uint32_t shard,
                                   struct hf_bytes data, const int *fds, size_t fd_count);
+
+/** hf_handover_send_text sends a frame of text, without shard or descriptors. */
+bool hf_handover_send_text(int fd, enum hf_handover_kind kind, const char *text);
+
+/** hf_handover_fail writes what went wrong, and gives false. */
+bool hf_handover_fail(char error[HF_HANDOVER_ERROR_MAX], const char *why);
 
 /** hf_handover_receive waits for one. False: none came, or nonsense; nothing is left to wipe. */
 HF_MUST_USE bool hf_handover_receive(struct hf_handover_frame *out, int fd);

@@ -3,6 +3,7 @@
  */
 #include "keystore.h"
 
+#include "contexts.h"
 #include "swap.h"
 
 #include <errno.h>
@@ -108,8 +109,7 @@ static bool content_open(struct content *content, char *error, const char *path)
     return is_read;
 }
 
-bool hf_keystore_load(struct hf_keyfile **out, char error[HF_KEYSTORE_ERROR_MAX],
-                      const char *path)
+bool hf_keystore_load(struct hf_keyfile **out, char error[HF_KEYSTORE_ERROR_MAX], const char *path)
 {
     struct content content;
     char reason[HF_KEYFILE_ERROR_MAX];
@@ -163,13 +163,6 @@ static void count_difference(const struct hf_keyfile_difference *difference, voi
         change->ended[change->ended_count++] = difference->context;
 }
 
-static int compare_contexts(const void *a, const void *b)
-{
-    const uint64_t *left = a;
-    const uint64_t *right = b;
-    return (*left > *right) - (*left < *right);
-}
-
 bool hf_keystore_prepare(struct hf_keystore *store, struct hf_keystore_change *out,
                          char error[HF_KEYSTORE_ERROR_MAX], const char *path)
 {
@@ -188,7 +181,7 @@ bool hf_keystore_prepare(struct hf_keystore *store, struct hf_keystore_change *o
         return fail(error, path, "no memory");
     }
     hf_keyfile_compare(current, store->prepared, count_difference, out);
-    qsort(out->ended, out->ended_count, sizeof(*out->ended), compare_contexts);
+    hf_contexts_sort(out->ended, out->ended_count);
     return true;
 }
 
@@ -216,7 +209,7 @@ bool hf_keystore_contexts(const struct hf_keystore *store, uint64_t **out, size_
     }
     hf_keyfile_compare(current, nothing, add_context, &contexts);
     hf_keyfile_close(nothing);
-    qsort(contexts.at, contexts.count, sizeof(*contexts.at), compare_contexts);
+    hf_contexts_sort(contexts.at, contexts.count);
     *out = contexts.at;
     *out_count = contexts.count;
     return true;

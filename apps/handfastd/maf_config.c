@@ -53,19 +53,13 @@ static bool add(struct hf_daemon_mafs *mafs, const char **why, const char *value
     return true;
 }
 
-static bool reject(char *reason, const char *value, const char *expected)
-{
-    snprintf(reason, HF_SETTING_REASON_MAX, "\"%.100s\" is not %s", value, expected);
-    return false;
-}
-
 bool hf_maf_config_take(void *base, char *reason, const struct hf_setting *setting,
                         const char *value)
 {
     struct hf_daemon_config *config = base;
     const char *why = NULL;
     (void)setting;
-    return add(&config->mafs, &why, value) || reject(reason, value, why);
+    return add(&config->mafs, &why, value) || hf_setting_refuse(reason, value, why);
 }
 
 bool hf_maf_config_take_address(void *base, char *reason, const struct hf_setting *setting,
@@ -74,10 +68,10 @@ bool hf_maf_config_take_address(void *base, char *reason, const struct hf_settin
     struct hf_daemon_maf *maf = base;
     (void)setting;
     if (maf->address_count == HF_MAF_CONFIG_ADDRESSES_MAX)
-        return reject(reason, value, "one of at most 8 addresses");
+        return hf_setting_refuse(reason, value, "one of at most 8 addresses");
     struct hf_address *address = &maf->addresses[maf->address_count];
     if (!hf_endpoint_parse(address, value) || address->port == 0)
-        return reject(reason, value, "ADDR:PORT or [ADDR]:PORT");
+        return hf_setting_refuse(reason, value, "ADDR:PORT or [ADDR]:PORT");
     maf->address_count++;
     return true;
 }
@@ -91,10 +85,10 @@ bool hf_maf_config_take_name(void *base, char *reason, const struct hf_setting *
     size_t len = strlen(value);
     (void)setting;
     if (authority->maf_count == HF_MAF_CONFIG_MAX)
-        return reject(reason, value, "one of at most 16 MAFs");
+        return hf_setting_refuse(reason, value, "one of at most 16 MAFs");
     if (strcmp(value, NO_MAF) != 0 && (len >= sizeof(authority->mafs[0]) ||
                                        !hf_maf_text_is_fqdn(hf_maf_text_view(value))))
-        return reject(reason, value, "the FQDN of a MAF, or none");
+        return hf_setting_refuse(reason, value, "the FQDN of a MAF, or none");
     memcpy(authority->mafs[authority->maf_count++], value, len + 1);
     return true;
 }

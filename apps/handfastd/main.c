@@ -6,6 +6,7 @@
  */
 #include "announce.h"
 #include "audit.h"
+#include "clock.h"
 #include "control.h"
 #include "daemon.h"
 #include "drain.h"
@@ -77,11 +78,11 @@ static void protect_process(void)
 /* Blocked before any thread starts, so that none of them is ever interrupted. */
 static int open_signals(void)
 {
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
     sigset_t set;
     sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+        sigaddset(&set, signals[i]);
     if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
         return -1;
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -139,8 +140,7 @@ static bool start_metrics(struct process *process)
     if (!process->daemon.started.has_metrics)
         return true;
     if (process->daemon.started.metrics.port == 0)
-        process->daemon.started.metrics.port =
-            hf_takeover_metrics(process->daemon.shared.takeover);
+        process->daemon.started.metrics.port = hf_takeover_metrics(process->daemon.shared.takeover);
     if (!hf_metrics_open(&process->metrics, error, &bound, &process->daemon)) {
         hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
         return false;
@@ -245,8 +245,8 @@ static bool start(struct process *process)
     hf_maf_serve(shared->maf);
     for (uint32_t i = 0; i < daemon->shard_count; i++)
         hf_shard_serve(daemon->shards[i]);
+    hf_takeover_settle(shared->takeover, daemon);
     daemon->state = HF_DAEMON_SERVING;
-    hf_takeover_log(shared->takeover);
     hf_takeover_close(shared->takeover);
     shared->takeover = NULL;
     return true;
@@ -272,13 +272,6 @@ static void stop_shards(struct hf_daemon *daemon)
         hf_shard_stop(daemon->shards[i]);
 }
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* One who is told to stop: the first time, stops; the second time, at once. The same signal within
  * SIGNAL_ECHO_MS is one request: timeout(1) and shells send it to the process and to its group. */
 struct stop {
@@ -290,11 +283,11 @@ struct stop {
 static void take_stop_signal(struct hf_daemon *daemon, struct stop *stop, uint32_t number)
 {
     if (!stop->is_begun) {
-        *stop = (struct stop){true, number, now_ms()};
+        *stop = (struct stop){true, number, hf_clock_us() / 1000};
         hf_log_message(HF_LOG_NOTICE, "stopping", "%s: closing associations",
                        strsignal((int)number));
         stop_shards(daemon);
-    } else if (number != stop->signal || now_ms() - stop->begun_ms > SIGNAL_ECHO_MS) {
+    } else if (number != stop->signal || hf_clock_us() / 1000 - stop->begun_ms > SIGNAL_ECHO_MS) {
         hf_log_message(HF_LOG_WARNING, "killed", "second signal: ending at once");
         hf_log_close();
         _exit(EXIT_FAILURE);
@@ -332,6 +325,8 @@ static void serve(struct process *process)
             continue;
         if (info.ssi_signo == SIGHUP)
             reload_on_signal(daemon);
+        else if (info.ssi_signo == SIGUSR1 || info.ssi_signo == SIGUSR2)
+            hf_log_message(HF_LOG_NOTICE, "signal_ignored", "no meaning here; SIGHUP reloads");
         else
             take_stop_signal(daemon, &stop, info.ssi_signo);
     }
@@ -444,8 +439,8 @@ static bool open_maf(struct hf_daemon *daemon)
 static bool open_keys(struct process *process)
 {
     struct hf_daemon *daemon = &process->daemon;
-    const struct hf_authority_embedder embedder = {wake_shard, end_retired, end_unkept,
-                                                   context_key, daemon};
+    const struct hf_authority_embedder embedder = {wake_shard, end_retired, end_unkept, context_key,
+                                                   daemon};
     for (uint32_t i = 0; i < daemon->started.authority_count; i++) {
         char error[HF_KEYSTORE_ERROR_MAX];
         if (!hf_authority_open(
@@ -505,7 +500,7 @@ static int check(const struct hf_daemon *daemon)
     uint64_t days = daemon->started.warn_expiry_days;
     hf_log_message(HF_LOG_NOTICE, "checked", "options, configuration and keys are good: %zu keys",
                    (size_t)hf_announce_keys(daemon, false));
-    return days > 0 && hf_expiry_warn(daemon, days) ? EXIT_FAILURE : EXIT_SUCCESS;
+    return hf_expiry_warn(daemon, days) && days > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 static int serve_to_the_end(struct process *process)
@@ -570,7 +565,9 @@ int main(int argc, char **argv)
     daemon->is_reload_good = true;
     pthread_mutex_init(&daemon->reload_lock, NULL);
     if (!hf_options_parse(config, error, argc, argv)) {
-        fprintf(stderr, "handfastd: %s\nTry: handfastd --help\n", error);
+        const char *file = config->config_file;
+        bool is_of_file = file[0] != '\0' && strncmp(error, file, strlen(file)) == 0;
+        fprintf(stderr, "handfastd: %s\n%s", error, is_of_file ? "" : "Try: handfastd --help\n");
         return EXIT_USAGE;
     }
     if (config->action == HF_OPTIONS_HELP) {

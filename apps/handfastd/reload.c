@@ -4,6 +4,7 @@
  */
 #include "audit.h"
 #include "daemon.h"
+#include "expiry.h"
 #include "notify.h"
 #include "options.h"
 
@@ -263,6 +264,7 @@ bool hf_daemon_reload(struct hf_daemon *daemon, struct hf_daemon_reload *reload)
         daemon->reloads++;
         daemon->reloaded_s = (int64_t)time(NULL);
         log_reloaded(daemon, reload);
+        (void)hf_expiry_warn(daemon, 0);
     } else {
         daemon->reloads_failed++;
         hf_log_message(HF_LOG_ERROR, "reload_failed",

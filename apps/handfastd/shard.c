@@ -11,6 +11,7 @@
 #include "keylog.h"
 #include "respond.h"
 #include "shard_log.h"
+#include "shortage.h"
 #include "signers.h"
 #include "takeover.h"
 
@@ -34,6 +35,7 @@ struct hf_shard {
     uint32_t unfit_cursor;  /* of the endless walk that ends what has expired or was revoked */
     _Atomic bool is_waking; /* a task to drain the key stores is under way */
     struct hf_ending *ending;
+    struct hf_shortage shortage;
     pthread_t thread;
     struct hf_loop *loop;
     struct hf_respond *respond;
@@ -306,6 +308,7 @@ static void handle_second(struct hf_loop *loop, void *arg)
     drain(loop, shard);
     hf_dialers_second(shard->dialers, loop);
     hf_ending_second(shard->ending, loop);
+    hf_shortage_second(&shard->shortage, loop, shard->index);
 }
 
 /* Each authority of a listener has its own keys; the engine has seen to it that the name is known.
@@ -514,30 +517,19 @@ void hf_shard_leave(struct hf_shard *shard)
     sem_post(&shard->may_serve);
 }
 
-static void start_drain(struct hf_loop *loop, void *arg)
-{
-    (void)arg;
-    hf_loop_drain(loop, true, false);
-}
+enum { IS_DRAINING = 1, IS_CLOSING = 2 };
 
-static void start_drain_and_close(struct hf_loop *loop, void *arg)
+/* What to do is in the pointer itself. */
+static void set_drain(struct hf_loop *loop, void *arg)
 {
-    (void)arg;
-    hf_loop_drain(loop, true, true);
-}
-
-static void end_drain(struct hf_loop *loop, void *arg)
-{
-    (void)arg;
-    hf_loop_drain(loop, false, false);
+    uintptr_t what = (uintptr_t)arg;
+    hf_loop_drain(loop, what & IS_DRAINING, what & IS_CLOSING);
 }
 
 void hf_shard_drain(struct hf_shard *shard, bool is_draining, bool is_closing)
 {
-    hf_loop_task *task = is_closing ? start_drain_and_close : start_drain;
-    if (!is_draining)
-        task = end_drain;
-    (void)!hf_loop_post(shard->loop, task, NULL);
+    uintptr_t what = is_draining ? IS_DRAINING | (is_closing ? IS_CLOSING : 0) : 0;
+    (void)!hf_loop_post(shard->loop, set_drain, (void *)what);
 }
 
 struct count {

@@ -3,6 +3,7 @@
  */
 #include "takeover.h"
 
+#include "clock.h"
 #include "handover_hello.h"
 #include "handover_wire.h"
 #include "log.h"
@@ -43,17 +44,9 @@ struct hf_takeover {
     uint32_t shard_count;
     int shared[2]; /* control, listener */
     uint16_t metrics_port;
-    /* What came of it. */
-    uint64_t frozen_us; /* since when nobody serves */
-    uint32_t associations, left_out, connections, connections_lost;
+    uint64_t begun_us, frozen_since_us; /* nobody serves */
+    struct hf_daemon_taken taken;
 };
-
-static uint64_t now_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 static bool fail(char *error, const char *why)
 {
@@ -74,10 +67,10 @@ static json_t *describe(const struct hf_daemon_config *config)
                             config->details[i].transport == HF_TRANSPORT_TLS ? "tls" : "dtls",
                             "address", address));
     }
-    return json_pack("{s:i,s:I,s:I,s:o,s:o}", "version", HF_HANDOVER_VERSION, "shards",
-                     (json_int_t)config->shard_count, "associations_max",
-                     (json_int_t)config->associations_max, "listeners", list, "dialers",
-                     hf_handover_hello_dialers(config));
+    return json_pack("{s:i,s:i,s:I,s:I,s:o,s:o}", "version", HF_HANDOVER_VERSION, "sessions",
+                     HF_SESSION_COPY_VERSION, "shards", (json_int_t)config->shard_count,
+                     "associations_max", (json_int_t)config->associations_max, "listeners", list,
+                     "dialers", hf_handover_hello_dialers(config));
 }
 
 static bool read_bytes(uint8_t *out, size_t len, const char *hex)
@@ -119,6 +112,8 @@ static bool take_state(struct hf_takeover *takeover, json_t *state)
         snprintf(takeover->keys[i].name, HF_NAME_MAX, "%s", name);
         takeover->key_count = i + 1;
     }
+    takeover->taken.count =
+        (uint64_t)json_integer_value(json_object_get(state, "takeovers")) + 1;
     takeover->metrics_port = (uint16_t)json_integer_value(json_object_get(state, "metrics_port"));
     return true;
 }
@@ -216,6 +211,7 @@ bool hf_takeover_open(struct hf_takeover **out, char error[HF_TAKEOVER_ERROR_MAX
     struct hf_takeover *takeover = calloc(1, sizeof(*takeover));
     if (takeover == NULL)
         return fail(error, "no memory");
+    takeover->begun_us = hf_clock_us();
     takeover->fd = takeover->shared[0] = takeover->shared[1] = -1;
     takeover->shard_count = (uint32_t)config->shard_count;
     if (connect_to(takeover, error, config->takeover_socket) &&
@@ -322,8 +318,8 @@ static void end_import(struct hf_takeover *takeover, const struct hf_daemon *dae
         return;
     is_ended[shard] = true;
     hf_engine_import_end(&counts, hf_loop_engine(hf_shard_loop(daemon->shards[shard])));
-    takeover->associations += counts.associations;
-    takeover->left_out += counts.left_out;
+    takeover->taken.associations += counts.associations;
+    takeover->taken.left_out += counts.left_out;
 }
 
 static void take_parcel(struct hf_takeover *takeover, const struct hf_daemon *daemon,
@@ -332,12 +328,26 @@ static void take_parcel(struct hf_takeover *takeover, const struct hf_daemon *da
     struct hf_loop *loop = hf_shard_loop(daemon->shards[frame->shard]);
     if (frame->fd_count > 2 || hf_loop_take(loop, (struct hf_bytes){frame->data, frame->len},
                                             frame->fds, frame->fd_count) != HF_OK) {
-        takeover->connections_lost++;
+        takeover->taken.connections_lost++;
         return;
     }
-    takeover->connections++;
+    takeover->taken.connections++;
     for (size_t i = 0; i < frame->fd_count; i++)
         frame->fds[i] = -1;
+}
+
+/* What cannot be read costs full handshakes, and no more. */
+static void take_sessions(struct hf_takeover *takeover, const struct hf_daemon *daemon,
+                          const struct hf_handover_frame *frame)
+{
+    struct hf_session_copy_counts counts = {0};
+    struct hf_session_cache *cache = daemon->shared.sessions.cache;
+    if (cache != NULL &&
+        hf_session_copy_take(&counts, cache, (struct hf_bytes){frame->data, frame->len},
+                             (int64_t)time(NULL)) != HF_OK)
+        counts.left_out++;
+    takeover->taken.sessions += counts.taken;
+    takeover->taken.sessions_left_out += counts.left_out;
 }
 
 /* Until FROZEN. */
@@ -356,9 +366,11 @@ static bool take_all(struct hf_takeover *takeover, char *error, const struct hf_
         } else if (frame.kind == HF_HANDOVER_PARCEL && is_shard) {
             end_import(takeover, daemon, is_ended, frame.shard);
             take_parcel(takeover, daemon, &frame);
+        } else if (frame.kind == HF_HANDOVER_SESSIONS) {
+            take_sessions(takeover, daemon, &frame);
         } else if (frame.kind == HF_HANDOVER_FROZEN) {
             is_frozen = true;
-            takeover->frozen_us = strtoull((const char *)frame.data, NULL, 10);
+            takeover->frozen_since_us = strtoull((const char *)frame.data, NULL, 10);
         } else {
             is_good = fail(error, "the predecessor says something else than agreed");
         }
@@ -388,7 +400,7 @@ bool hf_takeover_run(struct hf_takeover *takeover, char error[HF_TAKEOVER_ERROR_
     if (takeover == NULL)
         return true;
     for (uint32_t i = 0; i < daemon->shard_count; i++)
-        if (hf_engine_import_begin(hf_loop_engine(hf_shard_loop(daemon->shards[i])), now_us(),
+        if (hf_engine_import_begin(hf_loop_engine(hf_shard_loop(daemon->shards[i])), hf_clock_us(),
                                    (int64_t)time(NULL)) != HF_OK)
             return fail(error, "a shard has associations already");
     bool is_good = hf_handover_send(takeover->fd, HF_HANDOVER_READY, 0, nothing, NULL, 0) ||
@@ -401,16 +413,23 @@ bool hf_takeover_run(struct hf_takeover *takeover, char error[HF_TAKEOVER_ERROR_
     return is_good && commit(takeover, error);
 }
 
-void hf_takeover_log(const struct hf_takeover *takeover)
+void hf_takeover_settle(const struct hf_takeover *takeover, struct hf_daemon *daemon)
 {
+    struct hf_daemon_taken *taken = &daemon->taken;
     struct hf_log_line line;
     if (takeover == NULL)
         return;
+    *taken = takeover->taken;
+    taken->us = hf_clock_us() - takeover->begun_us;
+    taken->frozen_us = hf_clock_us() - takeover->frozen_since_us;
     hf_log_begin(&line, HF_LOG_NOTICE, HF_LOG_SLOT_UNLIMITED, "taken_over", NULL);
-    hf_log_number(&line, "associations", takeover->associations);
-    hf_log_number(&line, "left_out", takeover->left_out);
-    hf_log_number(&line, "connections", takeover->connections);
-    hf_log_number(&line, "connections_lost", takeover->connections_lost);
-    hf_log_number(&line, "frozen_us", now_us() - takeover->frozen_us);
+    hf_log_number(&line, "associations", taken->associations);
+    hf_log_number(&line, "left_out", taken->left_out);
+    hf_log_number(&line, "connections", taken->connections);
+    hf_log_number(&line, "connections_lost", taken->connections_lost);
+    hf_log_number(&line, "sessions", taken->sessions);
+    hf_log_number(&line, "sessions_left_out", taken->sessions_left_out);
+    hf_log_number(&line, "frozen_us", taken->frozen_us);
+    hf_log_number(&line, "us", taken->us);
     hf_log_end(&line);
 }

@@ -48,7 +48,8 @@ uint16_t hf_takeover_metrics(const struct hf_takeover *takeover);
 HF_MUST_USE bool hf_takeover_run(struct hf_takeover *takeover, char error[HF_TAKEOVER_ERROR_MAX],
                                  struct hf_daemon *daemon);
 
-/** hf_takeover_log tells what was taken over, and for how long nobody served. */
-void hf_takeover_log(const struct hf_takeover *takeover);
+/** hf_takeover_settle notes in `daemon->taken` what was taken over, now that it serves, and for how
+ *  long nobody did; and logs it. */
+void hf_takeover_settle(const struct hf_takeover *takeover, struct hf_daemon *daemon);
 
 #endif

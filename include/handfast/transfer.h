@@ -9,12 +9,15 @@
  * is new: hf_engine_import_begin(), all chunks, hf_engine_import_end(), and only then its first
  * turn. Whichever is not to serve is closed without a turn: no peer hears of it.
  *
- * Not moved: handshakes under way, the session cache, counters.
+ * A session cache, which engines share, has a copy of its own: hf_session_copy_open().
+ *
+ * Not moved: handshakes under way, counters.
  */
 #ifndef HANDFAST_TRANSFER_H
 #define HANDFAST_TRANSFER_H
 
 #include <handfast/engine.h>
+#include <handfast/session.h>
 
 HF_BEGIN_DECLS
 
@@ -69,6 +72,44 @@ struct hf_transfer_counts {
 
 /** hf_engine_import_end ends it: timers run, free records can be used. */
 HF_API void hf_engine_import_end(struct hf_transfer_counts *out, struct hf_engine *engine);
+
+/** Of the sessions; what is said of HF_TRANSFER_VERSION holds here, too. */
+#define HF_SESSION_COPY_VERSION 1
+
+struct hf_session_copy;
+
+/** hf_session_copy_open prepares to copy a cache, whose secret for making session IDs goes along.
+ *  Cost: 232 bytes for 7 sessions, as they are used. Errors: HF_E_MEMORY. */
+HF_API HF_MUST_USE enum hf_status hf_session_copy_open(struct hf_session_copy **out,
+                                                       const struct hf_session_cache *cache);
+
+/** hf_session_copy_write writes the next chunk of a pass: in the first all sessions, later those
+ *  near which something has changed, and which are gone. In: `out_max` at least
+ *  HF_TRANSFER_CHUNK_MIN. Out: HF_WAITING when the pass goes on, HF_OK when this was its last
+ *  chunk. What a writer is at is left to the next pass; in the last one no engine has a turn.
+ *  Thread: any one, while engines use the cache. Errors: HF_E_ARGUMENT. Secret: wipe `out`. */
+HF_API HF_MUST_USE enum hf_status hf_session_copy_write(uint8_t *out, size_t *out_len,
+                                                        size_t out_max,
+                                                        struct hf_session_copy *copy,
+                                                        int64_t wall_s);
+
+/** hf_session_copy_written gives how many sessions the present or last pass has written. */
+HF_API uint32_t hf_session_copy_written(const struct hf_session_copy *copy);
+
+/** hf_session_copy_close forgets it. NULL is allowed. */
+HF_API void hf_session_copy_close(struct hf_session_copy *copy);
+
+/** What came of it, added up; one that is written twice counts twice. */
+struct hf_session_copy_counts {
+    uint32_t taken;
+    uint32_t left_out; /**< of another version, or without room */
+};
+
+/** hf_session_copy_take puts what a chunk holds into a cache that no engine uses yet, of any size.
+ *  Errors: HF_E_DECODE: what came before the fault has been taken. */
+HF_API HF_MUST_USE enum hf_status hf_session_copy_take(struct hf_session_copy_counts *counts,
+                                                       struct hf_session_cache *cache,
+                                                       struct hf_bytes chunk, int64_t wall_s);
 
 HF_END_DECLS
 #endif

@@ -237,6 +237,17 @@ class CertificateTest(CertificateFixture):
             done = self.check(*options)
             self.assertEqual(done.returncode, 2, done)
             self.assertIn(message, done.stderr)
+        self.assertNotIn("expir", self.check(*good).stderr)
+        subprocess.run([HANDFAST, "pki", "cse-id", self.path("old"), "//m2msp.example/in-cse",
+                        "--issuer", self.path("sp"), "--not-before", "2020-01-01", "--not-after",
+                        "2020-02-01", "--unchecked"], check=True, timeout=PATIENCE)
+        over = ("--cert", self.path("old.pem"), "--key", self.path("old.key"), *good[4:])
+        done = self.check(*over)  # said unasked, but no reason to refuse a file
+        self.assertEqual(done.returncode, 0, done)
+        self.assertIn("the certificate has expired", done.stderr)
+        wrong = self.check(*good[:4], "--client-ca", self.path("in-cse.key"))
+        self.assertIn(f"{self.path('in-cse.key')}: ", wrong.stderr)
+        self.assertEqual(wrong.returncode, 2, wrong)
         os.chmod(self.path("maf.key"), 0o644)
         done = self.check("--cert", self.path("maf.pem"), "--key", self.path("maf.key"), *good[4:])
         self.assertEqual(done.returncode, 2, done)

@@ -71,10 +71,15 @@ class ControlTest(OperationFixture):
         for command in (["assoc", "show", found["association"]], ["log-level", "loud"],
                         ["assoc", "close", "12"]):
             self.assertIn("error", daemon.ask(*command, status=1))
-        for command in ([], ["frobnicate"], ["assoc"], ["assoc", "show"], ["reload", "now"]):
+        for command, said in (([], "usage: handfastctl"), (["frobnicate"], "no such command"),
+                              (["assoc"], "assoc: no such command"),
+                              (["assoc", "show"], "usage: handfastctl assoc show ASSOCIATION"),
+                              (["reload", "now"], "usage: handfastctl reload [--force]"),
+                              (["--nonsense"], "--nonsense: no such option")):
             done = subprocess.run([operation_fixture.HANDFASTCTL, *command], check=False,
-                                  capture_output=True)
-            self.assertEqual(done.returncode, 2, command)
+                                  capture_output=True, text=True)
+            self.assertEqual((done.returncode, done.stdout), (2, ""), command)
+            self.assertIn(said, done.stderr)
         self.assertEqual(daemon.stop(), 0)
         self.assertFalse(os.path.exists(daemon.socket))
         daemon.ask("status", status=3)

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -140,13 +141,20 @@ static void test_limits_are_shared_by_shards(void **state)
     struct hf_loop_config loop;
     expect_good(BASE "--shards 4 --associations-max 100001 --handshakes-max 1000 "
                      "--handshakes-per-prefix 7");
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){4512, 4512}), 0);
     hf_daemon_config_engine(&engine, quotas, &options, 0);
     hf_daemon_config_loop(&loop, &options);
     assert_int_equal(engine.associations_max, 25001);
     assert_int_equal(engine.handshakes_max, 250);
     assert_true(engine.handshakes_pressure <= 250 && engine.handshakes_pressure >= 125);
     assert_int_equal(engine.handshakes_per_prefix_max, 7);
-    assert_int_equal(loop.connections_max, 25001);
+    assert_int_equal(loop.connections_max, 1000); /* 512 for the rest */
+    expect_good(BASE "--shards 1 --associations-max 10");
+    hf_daemon_config_loop(&loop, &options);
+    assert_int_equal(loop.connections_max, 10);
+    expect_good(BASE "--tls 127.0.0.1:0 --shards 4 --upstream-tcp 127.0.0.1:9");
+    hf_daemon_config_loop(&loop, &options);
+    assert_int_equal(loop.connections_max, 500); /* each with another to the upstream */
     expect_good(BASE "--shards 1 --associations-max 10");
     hf_daemon_config_engine(&engine, quotas, &options, 0);
     assert_int_equal(engine.handshakes_max, 10);

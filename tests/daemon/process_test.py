@@ -5,6 +5,7 @@ import ctypes
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import struct
@@ -328,6 +329,30 @@ class ProcessTest(ProcessFixture):
 
     # ---- signals
 
+    def test_a_limit_that_turns_peers_away_is_told(self):
+        daemon = self.start("--associations-max", "4")  # two a shard
+        connections = [socket.create_connection(("127.0.0.1", daemon.port("tls")))
+                       for _ in range(6)]
+        line = daemon.wait_for("event=limit_reached limit=connections")
+        self.assertIn("associations-max", line)
+        self.assertGreaterEqual(
+            daemon.metric('handfast_connection_errors_total{cause="full"}'), 2)
+        for connection in connections:
+            connection.close()
+
+    def test_tls_connections_are_limited_by_descriptors(self):
+        def few():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))
+        daemon = self.start(preexec=few)
+        connections = [socket.create_connection(("127.0.0.1", daemon.port("tls")))
+                       for _ in range(300)]
+        daemon.wait_for("event=limit_reached limit=connections")
+        self.assertEqual(daemon.metric('handfast_connection_errors_total{cause="accept"}'), 0)
+        daemon.process.send_signal(signal.SIGHUP)  # there are some left for the key file
+        daemon.wait_for("event=reloaded")
+        for connection in connections:
+            connection.close()
+
     def test_stop(self):
         for number in (signal.SIGTERM, signal.SIGINT):
             daemon = self.start()
@@ -380,6 +405,13 @@ class ProcessTest(ProcessFixture):
         daemon.process.send_signal(signal.SIGINT)
         self.assertEqual(daemon.process.wait(PATIENCE), 1)
         daemon.wait_for("event=killed")
+
+    def test_signals_of_other_programs_end_nothing(self):
+        daemon = self.start()
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            daemon.process.send_signal(number)
+            daemon.wait_for("event=signal_ignored")
+        self.assertEqual(daemon.stop(), 0)
 
     def test_reload(self):
         daemon = self.start("--remove-max", "100")

@@ -45,7 +45,7 @@ listener "dtls" {
 }
 """
 HELLO, STATE, REFUSED, SOCKETS, SHARED, READY = 1, 2, 3, 4, 5, 6
-CHUNK, PARCEL, FROZEN, COMMIT, GO = 7, 8, 9, 10, 11
+CHUNK, PARCEL, FROZEN, COMMIT, GO, SESSIONS = 7, 8, 9, 10, 11, 12
 
 
 class Load:
@@ -164,7 +164,51 @@ class RestartTest(OperationFixture):
         taken = [line for line in daemon.lines if "event=taken_over" in line]
         self.assertEqual(len(taken), 3)
         for line in taken:
-            self.assertIn("associations=360 left_out=0 connections=60 connections_lost=0", line)
+            self.assertIn("associations=360 left_out=0 connections=60 connections_lost=0 ", line)
+
+    def test_sessions_by_id_survive(self):
+        """OpenSSL offers one, and again after two restarts."""
+        text = (CONFIG % "echo").replace("log {", "sessions { cache = 1000 }\nlog {")
+        daemon = self.start_daemon(text=text)
+        session = os.path.join(self.directory.name, "session")
+
+        def connect(*options):
+            done = subprocess.run(
+                ["openssl", "s_client", "-tls1_2", "-connect", f"127.0.0.1:{daemon.port('tls')}",
+                 "-psk", KEY, "-psk_identity", "dev", "-cipher",
+                 "PSK-AES128-CBC-SHA256:@SECLEVEL=0", *options], input="", capture_output=True,
+                text=True, timeout=PATIENCE, check=False)
+            return re.search(r"^(New|Reused), ", done.stdout, re.M).group(1)
+
+        self.assertEqual(connect("-sess_out", session), "New")
+        self.assertEqual(connect("-sess_in", session), "Reused")
+        for _ in range(2):
+            self.restart(daemon)
+        self.assertEqual(connect("-sess_in", session), "Reused")
+        with urllib.request.urlopen(f"http://127.0.0.1:{daemon.port('metrics')}/metrics",
+                                    timeout=PATIENCE) as answer:
+            metrics = answer.read().decode()
+        for line in ("handfast_takeovers_total 2", 'handfast_takeover_sessions{outcome="taken"} 1',
+                     'handfast_takeover_associations{outcome="left_out"} 0'):
+            self.assertIn(f"\n{line}\n", metrics)
+        self.assertRegex(metrics, r'handfast_takeover_seconds\{phase="silent"\} \d+\.\d{6}\n')
+        self.stop(daemon, daemon.ask("status")["pid"])
+
+    def test_a_successor_that_takes_no_sessions(self):
+        """One of before they were handed over: it is not sent what it does not know."""
+        daemon = self.start_daemon(text=(CONFIG % "echo") + "sessions { cache = 1000 }\n")
+        for sessions, is_sent in ((None, False), (0, False), (1, True)):
+            successor = Successor(daemon, **({} if sessions is None else {"sessions": sessions}))
+            self.assertIsNotNone(successor.receive_until(SHARED))
+            successor.send(READY)
+            kinds = set()
+            while FROZEN not in kinds:
+                kind, _ = successor.receive()
+                self.assertIsNotNone(kind)
+                kinds.add(kind)
+            self.assertEqual(SESSIONS in kinds, is_sent)
+            successor.close()
+        self.assertEqual(daemon.stop(), 0)
 
     def test_a_key_that_went_meanwhile_goes(self):
         daemon = self.start("whoami")

@@ -13,6 +13,9 @@ FAULTS = {
     "cache_entering": ("if (version & 1 || way == WAYS)", "if (way == WAYS)"),
     "cache_both_enter": ("return !(version & 1) &&", "return"),
     "cache_locked": ("leave(line); count(&cache->stored);", "count(&cache->stored);"),
+    "cache_copy_unchecked": (
+        "return !(out->version & 1) && atomic_load_explicit(&line->version, memory_order_relaxed)"
+        " == out->version;", "return !(out->version & 1);"),
     "cache_tag_alone": (
         "if (tag == place->tag && has_id(entry_at(cache, bucket, way), place))",
         "if (tag == place->tag)"),

@@ -62,6 +62,25 @@ static void puts_b(void) { put(0, 'b'); }
 static void puts_c(void) { put(1, 'c'); }
 static void removes(void) { hf_session_cache_remove(cache, ids[0]); }
 static void looks(void) { get(0, "abA"); }
+
+/* As who copies the cache does: what is believed is whole. */
+static void copies(void)
+{
+    static struct hf_session_bucket bucket;
+    for (size_t i = 0; i < 2; i++) {
+        if (!hf_session_cache_look(&bucket, cache, i))
+            continue;
+        for (size_t way = 0; way < HF_SESSION_WAYS; way++) {
+            const struct hf_session_way *at = &bucket.ways[way];
+            explore_check(at->len == 0 || at->len == LEN);
+            for (size_t j = 1; j < at->len; j++)
+                explore_check(at->packed[j] == at->packed[0]);
+            explore_check(at->len == 0 || at->packed[0] == 'c' ||
+                          memcmp(at->id, ids[0], sizeof at->id) == 0);
+        }
+    }
+}
+
 static void begin_with_one(void)
 {
     begin();
@@ -76,6 +95,9 @@ int main(void)
         {"put, put and get of the same", begin_with_one, {puts_a, puts_b, looks}, end, 2},
         {"put of another beside get", begin_with_one, {puts_c, looks}, end, 3},
         {"put and put of another, and get", begin_with_one, {puts_b, puts_c, looks}, end, 2},
+        {"put beside a copy of the bucket", begin_with_one, {puts_a, copies}, end, 2},
+        {"put of another beside a copy", begin_with_one, {puts_c, copies}, end, 2},
+        {"remove beside a copy", begin_with_one, {removes, copies}, end, 2},
         {"remove beside get", begin_with_one, {removes, looks}, end, 3},
         {"remove beside put", begin_with_one, {removes, puts_a}, end, 2},
         {"remove beside get and put", begin_with_one, {removes, looks, puts_a}, end, 1},

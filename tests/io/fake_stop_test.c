@@ -69,7 +69,7 @@ static void beyond_connections_max_is_refused(void **state)
     fds[3] = client(fixture);
     uint8_t byte;
     assert_true(recv(fds[3], &byte, 1, 0) <= 0);
-    assert_int_equal(fixture_counters(fixture).connections_refused, 1);
+    assert_int_equal(fixture_counters(fixture).connections_full, 1);
     close(fds[3]);
     close(fds[0]);
     for (int i = 0; i < 1000 && fixture_counters(fixture).connections == 3; ++i)

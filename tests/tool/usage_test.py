@@ -22,6 +22,16 @@ def main():
         code, out, err = run(*arguments)
         assert code == 2 and out == "" and "usage: handfast" in err, (arguments, code, out, err)
         assert not arguments or arguments[0] in err, err
+    for name in ("connect", "load", "maf", "pki"):
+        code, out, err = run(name, "--help")
+        assert (code, err) == (0, "") and out.startswith(f"usage: handfast {name}"), (name, out)
+        for arguments in (["--nonsense"], ["nonsense"]):
+            code, out, err = run(name, *arguments)
+            assert (code, out) == (2, ""), (name, arguments, code, out)
+            assert err.startswith(f"handfast: {name}: "), (name, err)
+            assert err.endswith(f"Try: handfast {name} --help\n"), (name, err)
+    code, out, err = run("connect", "--tls", "localhost:1")
+    assert code == 2 and '"localhost:1" is not ADDR:PORT' in err, (code, err)
     print("tool: usage ok")
 
 

@@ -209,9 +209,9 @@ static struct hf_hello good_hello(bool is_dtls)
 
 static void test_versions(void **state)
 {
-    static const uint16_t tls_good[] = {0x0303, 0x0304, 0x03FF},
-                          tls_bad[] = {0x0002, 0x0300, 0x0301, 0x0302, 0x0400, 0xFEFD};
-    static const uint16_t dtls_good[] = {0xFEFD, 0xFEFC, 0xFE00},
+    static const uint16_t tls_good[] = {0x0303, 0x0304, 0x03FF, 0x0400, 0x0499, 0xFFFF},
+                          tls_bad[] = {0x0002, 0x0200, 0x0300, 0x0301, 0x0302, 0};
+    static const uint16_t dtls_good[] = {0xFEFD, 0xFEFC, 0xFE00, 0xFDFF, 0xFCFF, 0x8000},
                           dtls_bad[] = {0xFEFF, 0xFEFE, 0x0303, 0xFFFF, 0, 1};
     static const uint8_t with_fallback[] = {0x00, 0xAE, 0xC0, 0xA8, 0x56, 0x00};
     struct hf_terms terms;
@@ -220,7 +220,7 @@ static void test_versions(void **state)
         struct hf_listener listener;
         hf_listener_init(&listener, is_dtls ? HF_TRANSPORT_DTLS : HF_TRANSPORT_TLS);
         struct hf_hello hello = good_hello(is_dtls);
-        for (size_t i = 0; i < 3; i++) {
+        for (size_t i = 0; i < 6; i++) {
             hello.version = is_dtls ? dtls_good[i] : tls_good[i];
             assert_int_equal(hf_hello_agree(&terms, &listener, &hello), HF_OK);
         }

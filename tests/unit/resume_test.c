@@ -4,6 +4,8 @@
  */
 #include "engine_fixture.h"
 
+#include <handfast/transfer.h>
+
 struct world {
     struct engine_fixture fixture;
     struct hf_session_cache *cache;
@@ -357,6 +359,68 @@ static void test_fatal_alert(void **state)
     }
 }
 
+/* Both engine and cache are relieved by others. */
+static void relieve(struct world *world)
+{
+    static uint8_t chunk[4 * HF_TRANSFER_CHUNK_MIN];
+    struct engine_fixture *fixture = &world->fixture;
+    struct hf_session_cache *former = world->cache;
+    struct hf_session_copy *sessions;
+    struct hf_session_copy_counts sessions_taken = {0};
+    struct hf_transfer *transfer;
+    struct hf_transfer_counts taken;
+    size_t len;
+    assert_int_equal(hf_session_cache_open(&world->cache, 640), HF_OK);
+    assert_int_equal(hf_session_copy_open(&sessions, former), HF_OK);
+    assert_int_equal(hf_session_copy_write(chunk, &len, sizeof chunk, sessions, fixture->wall_s),
+                     HF_OK);
+    assert_int_equal(hf_session_copy_take(&sessions_taken, world->cache,
+                                          (struct hf_bytes){chunk, len}, fixture->wall_s),
+                     HF_OK);
+    assert_int_equal(sessions_taken.left_out, 0);
+    fixture->config.sessions = world->cache;
+    struct hf_engine *engine = engine_fixture_second(fixture);
+    assert_int_equal(hf_engine_import_begin(engine, fixture->now_us, fixture->wall_s), HF_OK);
+    assert_int_equal(hf_transfer_open(&transfer, fixture->engine), HF_OK);
+    assert_int_equal(hf_transfer_write(chunk, &len, sizeof chunk, transfer, fixture->engine, 1000),
+                     HF_OK);
+    assert_int_equal(hf_engine_import(engine, (struct hf_bytes){chunk, len}), HF_OK);
+    hf_engine_import_end(&taken, engine);
+    hf_transfer_close(transfer);
+    hf_session_copy_close(sessions);
+    hf_engine_close(fixture->engine);
+    hf_session_cache_close(former);
+    fixture->engine = engine;
+}
+
+/* A session by ID outlives a restart; and a fatal alert still finds it. */
+static void test_restart(void **state)
+{
+    (void)state;
+    static const uint8_t fatal[2] = {2, 80};
+    for (size_t kind = 0; kind < KINDS; kind += 2) {
+        struct world *world = world_open(kind);
+        struct psk_client_session session = make_session(world), other;
+        struct engine_peer *peer = new_peer(world, NULL);
+        engine_peer_open(peer);
+        psk_client_keep_session(&other, &peer->client);
+        for (int i = 0; i < 2; i++) {
+            relieve(world);
+            assert_true(is_resumed(world, &session));
+        }
+        assert_true(engine_peer_echoes(peer));
+        assert_true(is_resumed(world, &other));
+        engine_peer_send_sealed(peer, 21, fatal, sizeof fatal);
+        assert_int_equal(peer->closed_count, 1);
+        engine_peer_free(peer);
+        assert_false(is_resumed(world, &other));
+        relieve(world);
+        assert_false(is_resumed(world, &other));
+        assert_true(is_resumed(world, &session));
+        world_close(world);
+    }
+}
+
 static void test_off(void **state)
 {
     (void)state;
@@ -506,6 +570,7 @@ int main(void)
         cmocka_unit_test(test_forged),
         cmocka_unit_test(test_wrong_master_secret),
         cmocka_unit_test(test_fatal_alert),
+        cmocka_unit_test(test_restart),
         cmocka_unit_test(test_off),
         cmocka_unit_test(test_source_takes_its_time),
         cmocka_unit_test(test_shared_secrets),
