@@ -155,7 +155,7 @@ def run(*parts):
 COSTS = [("off", "off", "off"), ("on, not asked for", "on", "off"),
          ("used by devices", "on", "send"), ("used by both", "on", "on")]
 UNASKED_MAX = 1.05
-BYTES_MAX = 2
+BYTES_MAX = 4
 
 
 def cost(world, report, make_server, make_load):
