@@ -278,7 +278,7 @@ static bool is_theirs(const uint8_t *data, ssize_t len)
 static bool listen_in(int fd, struct packet *kept, unsigned *count)
 {
     uint8_t data[65536];
-    struct sockaddr_ll from;
+    struct sockaddr_ll from = {0};
     socklen_t from_len = sizeof from;
     ssize_t len;
     for (unsigned i = 0; i < BATCH; i++) {
