@@ -34,8 +34,9 @@ def check_options(page, command):
     said = set(OPTION.findall(done.stdout)) - COMMON
     assert len(said) > 3, command
     text = manual(page)
-    terms = [line for line in text.split("\n") if line.startswith("**")]
-    documented = {name for line in terms for name in OPTION.findall(line)} - COMMON
+    terms = re.findall(r"((?:^\*\*.*\n)+)^:   ", text, re.M)
+    assert terms, page
+    documented = {name for term in terms for name in OPTION.findall(term)} - COMMON
     documented -= ELSEWHERE.get(page, set())
     synopsis = set(OPTION.findall(text)) - COMMON
     assert said <= synopsis, f"{page}: not in the manual: {sorted(said - synopsis)}"
