@@ -82,6 +82,31 @@ class PskTest(unittest.TestCase):
         self.assertEqual(self.identities(), [])
         self.psk("rm", "dev@in-cse.example", status=1)
 
+    def test_the_command_line(self):
+        def run(*arguments, stdin=KEY):
+            done = subprocess.run([HANDFASTCTL, "psk", *arguments], input=stdin, check=False,
+                                  capture_output=True, text=True)
+            return done.returncode, done.stdout, done.stderr
+
+        # The store may be named before the command, as the help has it, or behind it.
+        self.assertEqual(run("--store", self.store, "add", "a")[::2], (0, ""))
+        self.assertEqual(run(f"--store={self.store}", "add", "b")[::2], (0, ""))
+        self.assertEqual(self.identities(), ["a", "b"])
+        for arguments in (["--help"], ["add", "--help"], ["--store", "x", "rm", "--help"]):
+            code, out, err = run(*arguments)
+            self.assertEqual((code, err), (0, ""))
+            self.assertTrue(out.startswith("usage: handfastctl psk"), out)
+        for arguments, said in (
+                (["frobnicate"], "psk frobnicate: no such command"),
+                (["--store", self.store], "psk --store: no such command"),
+                (["add", "--nonsense", "x"], "handfastctl: psk: unrecognized option '--nonsense'"),
+                (["list", "--force"], "psk list: --force does not fit"),
+                (["rm", "--store", self.store], "usage: handfastctl psk [--store DIR]")):
+            code, out, err = run(*arguments)
+            self.assertEqual((code, out), (2, ""), arguments)
+            self.assertIn(said, err)
+            self.assertTrue(err.endswith("Try: handfastctl psk --help\n"), err)
+
     def test_key_from_a_file(self):
         file = write_file(self.path("key"), KEY)
         self.psk("add", "a", "--key-file", file)
