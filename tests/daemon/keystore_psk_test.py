@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,6 +122,26 @@ class PskTest(unittest.TestCase):
         self.assertEqual(self.identities(), ["#00ff3a", "#626c20616e6b", "#776974683a636f6c6f6e"])
         self.psk("rm", "#00FF3A", "with:colon", "#626c20616e6b")
         self.assertEqual(self.identities(), [])
+
+    def test_a_full_disk_is_told_and_costs_nothing(self):
+        if os.geteuid() != 0 or shutil.which("unshare") is None:
+            self.skipTest("needs root and unshare(1) for a small file system")
+        with open(self.path("many"), "w", encoding="ascii") as file:
+            file.write(key_lines(5000))
+        os.chmod(self.path("many"), 0o600)
+        script = """mount -t tmpfs -o size=256k,mode=700 tmpfs "$2" && echo "$4" |
+            "$1" psk --store "$2/keys" add first && ! "$1" psk --store "$2/keys" import "$3" &&
+            "$1" psk --store "$2/keys" check && "$1" psk --store "$2/keys" list"""
+        os.mkdir(self.path("small"))
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", script, "sh", HANDFASTCTL, self.path("small"),
+             self.path("many"), KEY], capture_output=True, text=True, check=False)
+        if "mount:" in done.stderr:
+            self.skipTest(done.stderr)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("the disk is full", done.stderr)
+        self.assertIn("sound: 1 keys", done.stdout)
+        self.assertIn("first - -", done.stdout)
 
     def test_replace_must_be_said(self):
         self.psk("add", "a", stdin=KEY)
