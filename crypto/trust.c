@@ -47,6 +47,19 @@ static enum hf_status read_all(struct hf_trust *trust, const char **why,
     return hf__trust_read_names(trust, why, source->names);
 }
 
+static void digest_policy(struct hf_trust *trust, const struct hf_trust_source *source)
+{
+    const uint8_t knobs[5] = {trust->flavours, trust->depth_max, trust->crl_expired,
+                              trust->crl_required, trust->name_constraints_required};
+    uint8_t digest[HF_SHA256_LEN];
+    struct hf_sha256 hash;
+    hf_sha256_init(&hash);
+    hf_sha256_update(&hash, knobs, sizeof knobs);
+    hf_sha256_update(&hash, source->names.data, source->names.len);
+    hf_sha256_final(digest, &hash);
+    memcpy(trust->policy, digest, sizeof trust->policy);
+}
+
 enum hf_status hf_trust_open(struct hf_trust **out, const char **why,
                              const struct hf_trust_source *source)
 {
@@ -64,6 +77,7 @@ enum hf_status hf_trust_open(struct hf_trust **out, const char **why,
         trust->crl_expired = (uint8_t)source->crl_expired;
         trust->crl_required = source->crl_required;
         trust->name_constraints_required = source->name_constraints_required;
+        digest_policy(trust, source);
         status = read_all(trust, why, source);
     }
     if (status == HF_E_MEMORY)
@@ -99,6 +113,11 @@ void hf_trust_close(struct hf_trust *trust)
 uint8_t hf_trust_flavours(const struct hf_trust *trust)
 {
     return trust->flavours;
+}
+
+const uint8_t *hf_trust_policy(const struct hf_trust *trust)
+{
+    return trust->policy;
 }
 
 uint64_t hf_trust_epoch(const struct hf_trust *trust)

@@ -99,21 +99,39 @@ enum hf_status hf_client_verify(struct hf_engine *engine, struct hf_association 
     return HF_OK;
 }
 
+/** Takes the server's hello, unless it fits neither what was offered nor the session: then nothing
+ *  has changed, for the one it was made to look like may still come. */
+static enum hf_status accept_hello(struct hf_engine *engine, struct hf_association *association,
+                                   struct hf_bytes body)
+{
+    struct hf_handshake *handshake = hf_handshake_of(engine, association);
+    const struct hf_terms offered = handshake->terms;
+    uint16_t ticket_len = handshake->ticket_len;
+    HF_TRY(hf_offer_accept(handshake, association->server_random, hf_dialer_of(engine, association),
+                           body));
+    bool is_psk = hf_hello_key_exchange(handshake->terms.suite) == HF_KEY_EXCHANGE_PSK;
+    handshake->way = handshake->is_recalled ? HF_WAY_RESUMED
+                     : is_psk               ? HF_WAY_PSK
+                                            : HF_WAY_CERTIFICATE;
+    enum hf_status status = HF_OK;
+    if (handshake->is_recalled)
+        status = hf_recall_accept(engine, association);
+    if (handshake->way == HF_WAY_CERTIFICATE)
+        status = hf_prove_begin(engine, association);
+    if (status != HF_OK) {
+        handshake->terms = offered;
+        handshake->ticket_len = ticket_len;
+        handshake->is_recalled = false;
+    }
+    return status;
+}
+
 enum hf_status hf_client_hello(struct hf_engine *engine, struct hf_association *association,
                                const struct hf_machine_event *event)
 {
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
-    struct hf_terms *terms = &handshake->terms;
-    HF_TRY(hf_offer_accept(handshake, association->server_random, hf_dialer_of(engine, association),
-                           event->body));
-    bool is_psk = hf_hello_key_exchange(terms->suite) == HF_KEY_EXCHANGE_PSK;
-    handshake->way = handshake->is_recalled ? HF_WAY_RESUMED
-                     : is_psk               ? HF_WAY_PSK
-                                            : HF_WAY_CERTIFICATE;
-    if (handshake->is_recalled)
-        HF_TRY(hf_recall_accept(engine, association));
-    if (handshake->way == HF_WAY_CERTIFICATE)
-        HF_TRY(hf_prove_begin(engine, association));
+    const struct hf_terms *terms = &handshake->terms;
+    HF_TRY(accept_hello(engine, association, event->body));
     association->suite = terms->suite;
     if (terms->is_ems)
         association->flags |= HF_ASSOCIATION_EMS;

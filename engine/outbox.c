@@ -71,6 +71,16 @@ void hf_outbox_commit(struct hf_outbox *outbox, const struct hf_output *output, 
     queued->data = (struct hf_bytes){data, len};
 }
 
+void hf_outbox_again(struct hf_outbox *outbox, const struct hf_output *output)
+{
+    uint32_t next = outbox->output_head + outbox->output_count;
+    if (next == outbox->output_max)
+        return;
+    outbox->outputs[next] = *output;
+    outbox->outputs[next].data = outbox->outputs[next - 1].data;
+    outbox->output_count++;
+}
+
 struct hf_event *hf_outbox_event(struct hf_outbox *outbox, enum hf_event_kind kind,
                                  hf_association_id association)
 {

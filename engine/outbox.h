@@ -42,6 +42,10 @@ uint8_t *hf_outbox_room(struct hf_outbox *outbox, size_t len);
  *  connection that was last in line are joined to it. */
 void hf_outbox_commit(struct hf_outbox *outbox, const struct hf_output *output, size_t len);
 
+/** hf_outbox_again queues the bytes of the last datagram once more, as `output` says otherwise. No
+ *  room: forgotten, like a datagram that is lost. */
+void hf_outbox_again(struct hf_outbox *outbox, const struct hf_output *output);
+
 /** hf_outbox_hold keeps the first `len` bytes of the last room, which are secret, for an event's
  *  view: to the end of the turn. */
 void hf_outbox_hold(struct hf_outbox *outbox, size_t len);

@@ -33,24 +33,34 @@ struct hf_bytes hf_recall_ticket(const struct hf_engine *engine, struct hf_hands
     return (struct hf_bytes){ticket_room(engine, handshake), handshake->ticket_len};
 }
 
-/** Whom the order is for: a session is good for the same order only. */
+/** Whom the order is for, as whom, and what is asked of him: a session is good for the same order
+ *  only. */
 static void bind_to(uint8_t out[HF_SESSION_BINDING_LEN], const struct hf_engine *engine,
                     const struct hf_association *association, struct hf_handshake *handshake)
 {
     const struct hf_dialer *dialer = hf_dialer_of(engine, association);
     const struct hf_terms *terms = &handshake->terms;
-    const uint8_t kind[6] = {(uint8_t)dialer->transport,
+    const uint8_t kind[9] = {(uint8_t)dialer->transport,
                              (uint8_t)dialer->reference_point,
                              handshake->flavour,
                              terms->server_name_len,
                              (uint8_t)(handshake->identity_len >> 8),
-                             (uint8_t)handshake->identity_len};
+                             (uint8_t)handshake->identity_len,
+                             dialer->trust != NULL,
+                             dialer->x509 != NULL,
+                             dialer->raw != NULL};
     uint8_t digest[HF_SHA256_LEN];
     struct hf_sha256 hash;
     hf_sha256_init(&hash);
     hf_sha256_update(&hash, kind, sizeof kind);
     hf_sha256_update(&hash, terms->server_name, terms->server_name_len);
     hf_sha256_update(&hash, hf_handshake_identity(engine, handshake), handshake->identity_len);
+    if (dialer->trust)
+        hf_sha256_update(&hash, hf_trust_policy(dialer->trust), HF_TRUST_POLICY_LEN);
+    if (dialer->x509)
+        hf_sha256_update(&hash, hf_credential_key_digest(dialer->x509), HF_SHA256_LEN);
+    if (dialer->raw)
+        hf_sha256_update(&hash, hf_credential_key_digest(dialer->raw), HF_SHA256_LEN);
     hf_sha256_final(digest, &hash);
     memcpy(out, digest, HF_SESSION_BINDING_LEN);
 }

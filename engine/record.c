@@ -240,8 +240,8 @@ void hf_packet_close(struct hf_packet *packet)
         return;
     struct hf_engine *engine = packet->engine;
     const struct hf_association *association = packet->association;
-    const struct hf_path_key *to = packet->to;
-    if (!to && !hf_route_send(&to, engine, packet->association, packet->len)) {
+    const struct hf_path_key *to = packet->to, *also = NULL;
+    if (!to && !hf_route_send(&to, &also, engine, packet->association, packet->len)) {
         engine->counters.datagrams_withheld++;
         packet->len = 0;
         return;
@@ -256,6 +256,11 @@ void hf_packet_close(struct hf_packet *packet)
     };
     hf_outbox_commit(&engine->outbox, &output, packet->len);
     engine->counters.datagrams_out += !output.is_stream;
+    if (also) {
+        output.path = hf_association_path_to(engine, association, also);
+        hf_outbox_again(&engine->outbox, &output);
+        engine->counters.datagrams_out++;
+    }
     packet->len = 0;
     packet->data = NULL;
 }

@@ -30,8 +30,8 @@ static const struct hf_listener_authority *authority_of(const struct hf_engine *
                : NULL;
 }
 
-/** Listener, authority and server name (RFC 6066 3): by what they are, not by their number, so that
- *  a reload and another node agree. */
+/** Listener, authority, what that asks of certificates, and server name (RFC 6066 3): by what they
+ *  are, not by their number, so that a reload and another node agree. */
 static void bind_to(uint8_t out[HF_SESSION_BINDING_LEN], const struct hf_engine *engine,
                     const struct hf_association *association, struct hf_bytes server_name,
                     const struct hf_listener_authority *authority)
@@ -44,6 +44,8 @@ static void bind_to(uint8_t out[HF_SESSION_BINDING_LEN], const struct hf_engine 
     hf_sha256_init(&hash);
     hf_sha256_update(&hash, kind, sizeof kind);
     hf_sha256_update(&hash, name, strlen(name) + 1);
+    if (authority && authority->trust)
+        hf_sha256_update(&hash, hf_trust_policy(authority->trust), HF_TRUST_POLICY_LEN);
     hf_sha256_update(&hash, server_name.data, server_name.len);
     hf_sha256_final(digest, &hash);
     memcpy(out, digest, HF_SESSION_BINDING_LEN);

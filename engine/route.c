@@ -88,6 +88,8 @@ static void ask_old(struct hf_engine *engine, struct hf_association *association
 static void ask_new(struct hf_engine *engine, struct hf_association *association,
                     struct hf_cid_slot *slot)
 {
+    if (slot->state != HF_ROUTE_OLD) /* that was never asked: what nobody can answer */
+        hf_random(slot->cookies[0], COOKIE_LEN);
     slot->state = HF_ROUTE_NEW;
     slot->challenge_count = 1; /* the first cookie is the old address's */
     challenge(engine, association, slot, &slot->candidate);
@@ -186,18 +188,19 @@ void hf_route_heard(struct hf_engine *engine, struct hf_association *association
     begin(engine, association, path, len); /* in place of a check that is under way */
 }
 
-bool hf_route_send(const struct hf_path_key **out, struct hf_engine *engine,
-                   struct hf_association *association, size_t len)
+bool hf_route_send(const struct hf_path_key **out, const struct hf_path_key **also,
+                   struct hf_engine *engine, struct hf_association *association, size_t len)
 {
     struct hf_cid_slot *slot = hf_cid_slot_of(engine, association);
     *out = &association->path;
+    *also = NULL;
     if (!slot || slot->state == HF_ROUTE_NONE)
         return true;
     if (!is_allowed(engine, slot, len))
         return slot->state != HF_ROUTE_UNCHECKED; /* the old address is still the peer's */
     slot->sent = add(slot->sent, len);
     if (slot->state != HF_ROUTE_UNCHECKED)
-        *out = &slot->candidate;
+        *also = &slot->candidate;
     return true;
 }
 
@@ -230,22 +233,28 @@ void hf_route_time(struct hf_engine *engine, struct hf_association *association)
  *  HF_CID_CHALLENGES_MAX. */
 static size_t challenge_of(const struct hf_cid_slot *slot, const uint8_t cookie[COOKIE_LEN])
 {
-    bool is_old_asked = slot->state == HF_ROUTE_OLD;
     size_t found = HF_CID_CHALLENGES_MAX;
     for (size_t i = 0; i < slot->challenge_count; i++) {
         if (hf_ct_equal(slot->cookies[i], cookie, COOKIE_LEN))
             found = i;
     }
-    return is_old_asked && found > 0 ? HF_CID_CHALLENGES_MAX : found;
+    return found;
 }
 
-/** An answer to a challenge; whatever it is not, is passed over (RFC 9853 5.4). */
+/** An answer to a challenge; whatever it is not, is passed over (RFC 9853 5.4). That the new
+ *  address is the peer's only an answer from there can say: one from elsewhere shows no more than
+ *  that our question was handed on. */
 static enum hf_status take_answer(struct hf_engine *engine, struct hf_association *association,
-                                  uint8_t type, const uint8_t cookie[COOKIE_LEN])
+                                  const struct hf_machine_event *event, uint8_t type,
+                                  const uint8_t cookie[COOKIE_LEN])
 {
     struct hf_cid_slot *slot = hf_cid_slot_of(engine, association);
-    size_t asked = is_checking(slot) ? challenge_of(slot, cookie) : HF_CID_CHALLENGES_MAX;
     bool is_drop = type == MESSAGE_PATH_DROP;
+    if (!is_checking(slot)) /* late: the record it came in has settled it, or one before */
+        return HF_OK;
+    size_t asked = challenge_of(slot, cookie);
+    if (asked > 0 && !is_same_path(event->path, &slot->candidate))
+        asked = HF_CID_CHALLENGES_MAX;
     if (asked == HF_CID_CHALLENGES_MAX || (is_drop && slot->state != HF_ROUTE_OLD)) {
         hf_drop_count(engine, HF_DROP_UNEXPECTED);
         return HF_DROPPED;
@@ -281,7 +290,7 @@ enum hf_status hf_route_take(struct hf_engine *engine, struct hf_association *as
         return HF_DROPPED;
     }
     if (type != MESSAGE_PATH_CHALLENGE)
-        return take_answer(engine, association, type, cookie.data);
+        return take_answer(engine, association, event, type, cookie.data);
     /* The address of ours that it came to is the one we use, unless we have left it. */
     bool is_ours = event->path->local_index == association->path.local_index;
     send_message(engine, association, event->path,

@@ -16,10 +16,13 @@
 void hf_route_heard(struct hf_engine *engine, struct hf_association *association,
                     const struct hf_path_key *path, bool is_newest, size_t len);
 
-/** hf_route_send tells where a datagram of `len` bytes goes, and counts it. False: nowhere, what an
+/** hf_route_send tells where a datagram of `len` bytes goes, and where else (NULL: nowhere else),
+ *  and counts it. While a new address is checked it goes to the old one, which may still be the
+ *  peer's, and to the new one as well, as far as the bound lets it. False: nowhere, what an
  *  unchecked address may be sent is used up. */
-HF_MUST_USE bool hf_route_send(const struct hf_path_key **out, struct hf_engine *engine,
-                               struct hf_association *association, size_t len);
+HF_MUST_USE bool hf_route_send(const struct hf_path_key **out, const struct hf_path_key **also,
+                               struct hf_engine *engine, struct hf_association *association,
+                               size_t len);
 
 /** hf_route_due tells when hf_route_time() is to be called; false: there is nothing under way. */
 HF_MUST_USE bool hf_route_due(uint32_t *due, const struct hf_engine *engine,

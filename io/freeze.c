@@ -61,6 +61,9 @@ bool hf_freeze_call_off(struct hf_loop *loop)
 void hf_freeze_thaw(struct hf_loop *loop)
 {
     loop->is_freezing = false;
+    /* Another process may have had the sockets meanwhile, and a flood. */
+    for (uint32_t i = 0; i < loop->socket_count; ++i)
+        hf_gate_open(loop, &loop->sockets[i]);
     for (uint32_t i = 0; i < loop->connection_count; ++i) {
         struct hf_connection *connection = &loop->connections[i];
         if (!connection->is_used || connection->fd < 0)

@@ -32,6 +32,7 @@ void hf_loop_config_init(struct hf_loop_config *config)
         .send_queue_len_high = 64u << 10,
         .send_queue_len_max = 256u << 10,
         .socket_receive_len = 4u << 20,
+        .flood_hellos_per_second = 20000,
         .stop_us_max = 5000000,
     };
 }
@@ -144,6 +145,8 @@ static void loop_finish(struct hf_loop *loop)
     loop_run_jobs(loop);
     while (hf_engine_take_event(loop->engine, &event)) {
         hf_tcp_event(loop, &event);
+        if (event.kind == HF_EVENT_ESTABLISHED && !event.is_client)
+            hf_gate_established(loop, event.listener_index);
         loop_note(loop, &event);
         if (!hf_upstream_event(loop, &event) && handlers->event)
             handlers->event(loop, &event, handlers->arg);
@@ -284,6 +287,7 @@ static void loop_turn(struct hf_loop *loop)
     hf_batch_note(loop, loop->jobs_run != loop->jobs_noted);
     loop->jobs_noted = loop->jobs_run;
     loop_recycle(loop);
+    hf_gate_look(loop);
     loop_arm(loop);
     loop->is_in_turn = false;
     loop->is_turn_due |= loop->resume_head != HF_NONE || loop->touched_head != HF_NONE ||
@@ -302,6 +306,7 @@ static uint64_t loop_timeout_us(const struct hf_loop *loop)
     if (loop->is_turn_due)
         return 0;
     uint64_t next_us = loop_sooner(hf_engine_next_us(loop->engine), loop->second_us);
+    next_us = loop_sooner(next_us, hf_gate_next_us(loop));
     for (uint32_t i = 0; i < loop->socket_count; ++i)
         if (!loop->sockets[i].is_armed && loop->sockets[i].pause_until_us != 0)
             next_us = loop_sooner(next_us, loop->sockets[i].pause_until_us);
@@ -510,6 +515,7 @@ static enum hf_status loop_open_all(struct hf_loop *loop, char error[HF_LOOP_ERR
         status = hf_socket_open(&loop->sockets[i], error, &config->sockets[i], config);
         if (status != HF_OK)
             return status;
+        hf_gate_open(loop, &loop->sockets[i]);
         loop->socket_count = i + 1;
     }
     status = loop_open_engine(loop, error, config);

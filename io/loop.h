@@ -57,6 +57,17 @@ struct hf_loop_upstream {
     uint64_t keep_us_max;
 };
 
+/** A flood at a DTLS listener's address: it has begun, or is over. */
+struct hf_loop_flood {
+    struct hf_address address;
+    bool is_over;
+    bool is_refused; /**< begun: the kernel does not draw the lots (SO_ATTACH_FILTER), so the loop
+                          does, for each datagram that it has received */
+    uint64_t offered_per_second; /**< begun: datagrams without protection that came, about */
+    uint64_t held_back;          /**< over: datagrams dropped by lot */
+    uint64_t duration_us;        /**< over */
+};
+
 /** What the embedder is told, on the loop's thread. Any member may be NULL. */
 struct hf_loop_handlers {
     /** event passes every engine event on; it may call hf_loop_send() and hf_loop_end(). */
@@ -83,6 +94,8 @@ struct hf_loop_handlers {
      *  back with hf_loop_give_job(), exactly once, in this turn or a later one. False, or without
      *  it: nobody can sign, and the handshake fails. */
     bool (*sign)(struct hf_loop *loop, struct hf_job *job, void *arg);
+    /** flood tells of strangers' datagrams that are more than the shard can take. */
+    void (*flood)(struct hf_loop *loop, const struct hf_loop_flood *flood, void *arg);
     void *arg;
 };
 
@@ -111,6 +124,11 @@ struct hf_loop_config {
     uint32_t send_queue_len_high; /**< stop reading above this; 64 KiB */
     uint32_t send_queue_len_max;  /**< per connection; at least 4 times the above; 256 KiB */
     uint32_t socket_receive_len;  /**< SO_RCVBUF asked for; 4 MiB */
+    /** While a DTLS socket's queue fills, so many ClientHellos a second come in that lead to
+     *  nothing, half as many with a cookie, and four times as many others without protection; what
+     *  handshakes need that end well comes in beside. The rest is dropped by lot, in the kernel;
+     *  what is protected never is. 0: never; 20,000 */
+    uint32_t flood_hellos_per_second;
     uint64_t batch_linger_us; /**< after a turn with half a batch of crypto jobs: wait so long for 8
                                    completions; at most a second; 0, off */
     uint64_t stop_us_max;         /**< from hf_loop_stop() to the return of hf_loop_run(); 5 s */
@@ -193,6 +211,9 @@ bool hf_loop_is_joined(struct hf_loop *loop, hf_association_id association);
 /** hf_loop_dismiss resets the connection, or forgets the datagrams. A stale name does nothing. */
 void hf_loop_dismiss(struct hf_loop *loop, uint64_t entrance);
 
+/** hf_loop_set_flood_hellos changes flood_hellos_per_second. Thread: the loop's. */
+void hf_loop_set_flood_hellos(struct hf_loop *loop, uint32_t per_second);
+
 /** hf_loop_end closes an association as hf_engine_close_association() does; a TLS connection is
  *  closed once what is queued has been sent. */
 void hf_loop_end(struct hf_loop *loop, hf_association_id association, enum hf_close how);
@@ -225,6 +246,9 @@ struct hf_loop_counters {
     uint64_t receive_rearms;        /**< receives that ended and were armed again */
     uint64_t receive_buffers_empty; /**< times all receive buffers were in use */
     uint64_t receive_queue_drops;   /**< dropped by the kernel: queue full, or cannot be DTLS */
+    uint64_t floods;                 /**< begun */
+    uint64_t floods_now;             /**< gauge: sockets under one */
+    uint64_t flood_drops;            /**< datagrams dropped by lot */
     uint64_t completions_overflowed; /**< turns that found the completion queue overflown */
     uint64_t dials, dials_failed; /**< hf_loop_connect(): handshakes begun; connections failed */
     uint64_t accepts, accept_errors; /**< EMFILE and the like; accepting pauses for 100 ms */

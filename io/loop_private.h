@@ -10,6 +10,7 @@
  *     dial.c     outgoing connections        stray.c   datagrams that are another shard's
  *     freeze.c   falling silent             handover.c  sockets and connections for another process
  *     post.c     tasks from other threads    upstream*.c   forwarding: upstream.h
+ *     gate.c     floods kept out
  *
  * Invariant: kernel memory is named by indices and generations, never by pointers that could
  * outlive what they point to; a completion for something gone is ignored.
@@ -20,6 +21,7 @@
 #include <pthread.h>
 
 #include "backend.h"
+#include "gate.h"
 
 #define HF_SOCKETS_MAX 256
 #define HF_NONE UINT32_MAX
@@ -60,6 +62,7 @@ struct hf_socket {
     bool is_plain;  /* likewise, and what comes here is plaintext: entrance.c */
     uint32_t trusted_count;
     struct hf_prefix trusted[HF_LOOP_TRUSTED_MAX];
+    struct hf_gate gate;
 };
 
 /** Bytes that outlive a turn. */

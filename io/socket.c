@@ -10,7 +10,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/filter.h>
 #include <linux/sock_diag.h>
 #include <net/if.h>
 #include <netinet/tcp.h>
@@ -129,25 +128,6 @@ static int socket_set(int fd, int level, int name, int value)
     return setsockopt(fd, level, name, &value, sizeof value);
 }
 
-/* Payloads that cannot be (D)TLS records - empty ones above all, which would end the multishot
- * receive - are dropped before they are queued. The kernel gives the filter the UDP header, too. */
-static void socket_filter(int fd)
-{
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
-        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 8 + 13, 0, 5),
-        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 8),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 27, 2, 0), /* return_routability_check: RFC 9853 */
-        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 20, 0, 2),
-        BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, 25, 1, 0),
-        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
-        BPF_STMT(BPF_RET | BPF_K, 0),
-    };
-    struct sock_fprog program = {.len = sizeof code / sizeof code[0], .filter = code};
-    /* Without it everything still works, only dearer. */
-    (void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
-}
-
 static void socket_tune_udp(const struct hf_socket *opened, const struct hf_loop_config *config)
 {
     int fd = opened->fd;
@@ -170,8 +150,6 @@ static void socket_tune_udp(const struct hf_socket *opened, const struct hf_loop
     } else if (opened->is_wildcard) {
         (void)socket_set(fd, IPPROTO_IP, IP_PKTINFO, 1);
     }
-    if (!config->is_unfiltered && !opened->is_plain)
-        socket_filter(fd);
 }
 
 /* Accepted connections inherit all of these. */
@@ -344,6 +322,12 @@ void hf_socket_count_drops(struct hf_loop *loop, struct hf_socket *socket)
     if (socket->fd < 0 || socket->transport != HF_TRANSPORT_DTLS ||
         getsockopt(socket->fd, SOL_SOCKET, SO_MEMINFO, info, &len) != 0 || len < sizeof info)
         return;
-    HF_COUNT(loop, receive_queue_drops, (uint32_t)(info[SK_MEMINFO_DROPS] - socket->kernel_drops));
+    uint32_t dropped = info[SK_MEMINFO_DROPS] - socket->kernel_drops;
     socket->kernel_drops = info[SK_MEMINFO_DROPS];
+    if (hf_gate_is_drawing(&socket->gate)) { /* the kernel does not count them apart */
+        socket->gate.held_back += dropped;
+        HF_COUNT(loop, flood_drops, dropped);
+    } else {
+        HF_COUNT(loop, receive_queue_drops, dropped);
+    }
 }

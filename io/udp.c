@@ -79,6 +79,8 @@ enum hf_status hf_udp_receive(struct hf_datagram *datagram, struct hf_loop *loop
         HF_COUNT(loop, datagrams_truncated, 1);
         return HF_OK;
     }
+    if (!hf_gate_take(loop, socket, completion->data, completion->len))
+        return HF_OK;
     hf_socket_address_load(&datagram->path.peer, completion->name);
     datagram->path.local = socket->address;
     datagram->listener_index = socket->listener_index;

@@ -46,6 +46,9 @@ static const struct option long_options[] = {
     {"notified", no_argument, NULL, 'l'},
     {"loss", required_argument, NULL, 'L'},
     {"rebind", required_argument, NULL, 'b'},
+    {"spoof", required_argument, NULL, 'z'},
+    {"no-rrc", no_argument, NULL, 'u'},
+    {"cid", required_argument, NULL, 'i'},
     {"sources", required_argument, NULL, 'S'},
     {"ports", required_argument, NULL, 'O'},
     {"servers", required_argument, NULL, 'V'},
@@ -81,7 +84,10 @@ static void print_help(FILE *out)
         "  --exchange            each says \"up N\" once and wants it back\n"
         "  --messages N          likewise N times, each time a random one\n"
         "  --notified            and those who spoke wait for \"late N\"\n"
-        "  --rebind N            before they speak all move to another port, N times\n"
+        "  --rebind N            they speak N times, each time a NAT has moved them all before\n"
+        "  --spoof replay|forge|race    somebody copies what they send, from other addresses\n"
+        "  --cid off|send|on     connection IDs (RFC 9146); send with the two above, else off\n"
+        "  --no-rrc              with them: devices cannot be asked for an address (RFC 9853)\n"
         "  --curve-file FILE     CSV of the arrivals\n"
         "a measurement, without --devices:\n"
         "  --count N --warmup N  handshakes, each closed at once; 20000, 2000\n"
@@ -176,6 +182,32 @@ static bool parse_curve(struct hf_load_options *options, const char *text)
     return false;
 }
 
+static bool parse_spoof(struct hf_load_options *options, const char *text)
+{
+    static const char *const names[] = {"replay", "forge", "race"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(text, names[i]) == 0) {
+            options->spoof = (enum hf_load_spoof)(i + 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool parse_connection_id(struct hf_load_options *options, const char *text)
+{
+    static const char *const names[] = {"off", "send", "on"};
+    static const enum hf_connection_id values[] = {HF_CONNECTION_ID_OFF, HF_CONNECTION_ID_SEND,
+                                                   HF_CONNECTION_ID_ON};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(text, names[i]) == 0) {
+            options->connection_id = values[i];
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool take_population(struct hf_load_options *options, int option, const char *text)
 {
     double value;
@@ -201,6 +233,12 @@ static bool take_population(struct hf_load_options *options, int option, const c
         return options->is_notified = true;
     case 'b':
         return parse_u32(&options->rebinds, text, 1, REBINDS_MAX);
+    case 'z':
+        return parse_spoof(options, text);
+    case 'u':
+        return options->is_unasked = true;
+    case 'i':
+        return parse_connection_id(options, text);
     case 'L':
         if (!parse_real(&value, text, 99))
             return false;
@@ -289,8 +327,12 @@ static const char *judge(struct hf_load_options *options)
     if (!options->has_devices && (options->is_exchanging || options->is_held_for_input ||
                                   options->hold_s > 0 || options->curve_file != NULL))
         return "--hold, --exchange, --messages and --curve-file need --devices";
-    if (options->rebinds > 0 && (!options->is_exchanging || !options->is_dtls))
-        return "--rebind needs --dtls, and --exchange or --messages";
+    if ((options->rebinds > 0 || options->spoof != HF_LOAD_SPOOF_NONE) &&
+        (!options->is_exchanging || !options->is_dtls))
+        return "--rebind and --spoof need --dtls, and --exchange or --messages";
+    if ((options->rebinds > 0 || options->spoof != HF_LOAD_SPOOF_NONE) &&
+        options->connection_id == HF_CONNECTION_ID_OFF)
+        options->connection_id = HF_CONNECTION_ID_SEND;
     if (options->is_notified && !options->is_exchanging)
         return "--notified needs --exchange or --messages";
     if (options->messages > 0 && options->count < 2)

@@ -34,6 +34,15 @@ enum hf_load_curve {
     HF_LOAD_SINUS,
 };
 
+/** What somebody on the way does with each record that has a connection ID, from an address of his
+ *  own. */
+enum hf_load_spoof {
+    HF_LOAD_SPOOF_NONE = 0,
+    HF_LOAD_SPOOF_REPLAY, /* says it once more */
+    HF_LOAD_SPOOF_FORGE,  /* says it once more, with the next number */
+    HF_LOAD_SPOOF_RACE,   /* says every other before the device does */
+};
+
 struct hf_load_options {
     bool is_dtls, is_json, is_quiet;
     bool encrypt_then_mac;
@@ -55,7 +64,10 @@ struct hf_load_options {
     uint64_t messages; /* to random devices */
     double hold_s, timeout_s;
     uint32_t loss_ppm;
-    uint32_t rebinds; /* how often each device moves to another port before it speaks */
+    uint32_t rebinds; /* how often a NAT moves all devices, before they speak each time */
+    enum hf_load_spoof spoof;
+    enum hf_connection_id connection_id; /* that devices ask for */
+    bool is_unasked;                     /* devices that do not speak RFC 9853 */
     uint32_t sources, ports, servers;
     uint64_t seed;
     int server_pid; /* 0: unknown */
@@ -87,6 +99,7 @@ enum {
     HF_LOAD_HEARD_UP = 1,
     HF_LOAD_HEARD_LATE = 2,
     HF_LOAD_SPOKE = 4,
+    HF_LOAD_CONTINUED = 8, /* answered where the NAT has put it */
 };
 
 struct hf_load_device {
@@ -95,7 +108,7 @@ struct hf_load_device {
     uint32_t number;
     uint8_t state;
     uint8_t heard;
-    uint8_t moves; /* NAT rebindings so far */
+    uint8_t place; /* which of its addresses the NAT lets it have */
 };
 
 struct hf_load_failure {
@@ -129,6 +142,10 @@ struct hf_load_stats {
     uint64_t exchange_us;
     uint64_t exchange_server_ns;
     uint64_t close_answered;
+    /* Moves of associations, those of them answered afterwards, handshakes since the first. */
+    uint64_t rebound, continued, rebind_handshakes;
+    uint64_t deaf;                                   /* datagrams to an address that was left */
+    uint64_t spoofed, spoofed_len, diverted, diverted_len; /* from and to the spoofer's */
     struct hf_load_failure failures[HF_LOAD_FAILURES_MAX];
     size_t failure_kinds;
     struct hf_load_row *rows;

@@ -34,7 +34,7 @@ void hf_load_hear(struct hf_load *load, struct hf_load_device *device, struct hf
     struct hf_load_stats *stats = &load->stats;
     if (is_text(data, "up", device->number)) {
         stats->answered += (device->heard & HF_LOAD_HEARD_UP) == 0;
-        device->heard |= HF_LOAD_HEARD_UP;
+        device->heard |= HF_LOAD_HEARD_UP | HF_LOAD_CONTINUED;
     } else if (is_text(data, "late", device->number)) {
         stats->notified += (device->heard & HF_LOAD_HEARD_LATE) == 0;
         device->heard |= HF_LOAD_HEARD_LATE;
@@ -122,17 +122,11 @@ static void listen_late(struct hf_load *load)
     stats->unanswered += expected - stats->notified;
 }
 
-bool hf_load_exchange(struct hf_load *load)
+static void speak(struct hf_load *load)
 {
-    struct hf_load_stats *stats = &load->stats;
     struct waiting window[HF_LOAD_WINDOW] = {{0}};
     uint64_t at = 0;
     bool is_busy = true;
-    stats->sent = stats->answered = stats->resent = 0;
-    uint64_t begin_us = hf_load_clock_us();
-    uint64_t begin_ns = load->options.server_pid ? hf_load_cpu_ns(load->options.server_pid) : 0;
-    for (uint32_t i = 0; i < load->device_count; i++)
-        load->devices[i].moves = (uint8_t)load->options.rebinds;
     while (is_busy && !load->is_interrupted) {
         is_busy = false;
         hf_load_turn_begin(load);
@@ -142,6 +136,54 @@ bool hf_load_exchange(struct hf_load *load)
         hf_load_wave(load, WAIT_US);
         hf_load_stats_tell(load, "speaking");
     }
+}
+
+/* The NAT has forgotten everybody: to the server each speaks from another address from now on. */
+static void rebind(struct hf_load *load)
+{
+    for (uint32_t i = 0; i < load->device_count; i++) {
+        struct hf_load_device *device = &load->devices[i];
+        if (device->state != HF_LOAD_OPEN)
+            continue;
+        device->place = (uint8_t)((device->place + 1) % (load->options.rebinds + 1));
+        device->heard &= (uint8_t)~HF_LOAD_CONTINUED;
+        load->stats.rebound++;
+    }
+}
+
+static uint64_t handshake_count(const struct hf_load *load)
+{
+    struct hf_counters counters;
+    uint64_t count = 0;
+    hf_engine_counters(&counters, load->engine);
+    for (size_t i = 0; i < sizeof(counters.handshakes) / sizeof(counters.handshakes[0]); i++)
+        count += counters.handshakes[i];
+    return count;
+}
+
+static void speak_rebound(struct hf_load *load)
+{
+    uint64_t before = handshake_count(load);
+    for (uint32_t i = 0; i < load->options.rebinds && !load->is_interrupted; i++) {
+        rebind(load);
+        speak(load);
+        for (uint32_t k = 0; k < load->device_count; k++)
+            load->stats.continued += load->devices[k].state == HF_LOAD_OPEN &&
+                                     (load->devices[k].heard & HF_LOAD_CONTINUED) != 0;
+    }
+    load->stats.rebind_handshakes += handshake_count(load) - before;
+}
+
+bool hf_load_exchange(struct hf_load *load)
+{
+    struct hf_load_stats *stats = &load->stats;
+    stats->sent = stats->answered = stats->resent = 0;
+    uint64_t begin_us = hf_load_clock_us();
+    uint64_t begin_ns = load->options.server_pid ? hf_load_cpu_ns(load->options.server_pid) : 0;
+    if (load->options.rebinds > 0)
+        speak_rebound(load);
+    else
+        speak(load);
     stats->exchange_us = hf_load_clock_us() - begin_us;
     if (load->options.server_pid)
         stats->exchange_server_ns = hf_load_cpu_ns(load->options.server_pid) - begin_ns;

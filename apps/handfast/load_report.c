@@ -104,6 +104,14 @@ static void print_json(const struct hf_load *load, const struct figures *figures
         print_exchange(stats);
         printf(",");
     }
+    if (options->rebinds > 0)
+        printf("\"rebound\":%" PRIu64 ",\"continued\":%" PRIu64 ",\"rebind_handshakes\":%" PRIu64
+               ",\"deaf\":%" PRIu64 ",",
+               stats->rebound, stats->continued, stats->rebind_handshakes, stats->deaf);
+    if (options->spoof != HF_LOAD_SPOOF_NONE)
+        printf("\"spoofed\":%" PRIu64 ",\"spoofed_bytes\":%" PRIu64 ",\"diverted\":%" PRIu64
+               ",\"diverted_bytes\":%" PRIu64 ",",
+               stats->spoofed, stats->spoofed_len, stats->diverted, stats->diverted_len);
     printf("\"close_answered\":%" PRIu64 ",\"close_unanswered\":%" PRIu64 ",\"failures\":{",
            stats->close_answered, stats->close_unanswered);
     print_failures(stats, true);
@@ -134,6 +142,14 @@ static void print_text(const struct hf_load *load, const struct figures *figures
                " never answered, %" PRIu64 " notified, %" PRIu64 " misdelivered\n",
                stats->sent, stats->answered, stats->resent, stats->unanswered, stats->notified,
                stats->misdelivered);
+    if (options->rebinds > 0)
+        printf("  rebound %" PRIu64 ", of them continued %" PRIu64 ", handshakes since %" PRIu64
+               "; %" PRIu64 " datagrams to addresses left\n",
+               stats->rebound, stats->continued, stats->rebind_handshakes, stats->deaf);
+    if (options->spoof != HF_LOAD_SPOOF_NONE)
+        printf("  spoofed %" PRIu64 " datagrams, %" PRIu64 " bytes; diverted %" PRIu64
+               ", %" PRIu64 " bytes\n",
+               stats->spoofed, stats->spoofed_len, stats->diverted, stats->diverted_len);
     printf("  closing: %" PRIu64 " answered, %" PRIu64 " not\n", stats->close_answered,
            stats->close_unanswered);
 }

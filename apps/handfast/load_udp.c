@@ -2,6 +2,10 @@
  * load_udp.c - many DTLS devices on few sockets. Every device has a source address of its own
  * within 127/8, chosen per datagram with IP_PKTINFO, so that it costs no socket. With fewer
  * addresses (--sources) devices differ by port too, and if need be by the server's address.
+ *
+ * Between devices and server stands a NAT (--rebind), of which the engine knows nothing: a device
+ * has one address at a time, and what comes to another that it had is lost. And somebody on the way
+ * (--spoof), who sees what devices send and has an address beside each of theirs.
  */
 #include "load.h"
 
@@ -17,6 +21,8 @@
 #define DATAGRAM_MAX 2048
 #define READY_MAX 1024
 #define RECORD_ALERT 21
+#define RECORD_CID 25
+#define NUMBER_LAST_AT 10 /* the last byte of a record's number */
 #define BUFFER_LEN (4 << 20)
 
 struct datagram {
@@ -28,8 +34,9 @@ struct datagram {
 
 struct wire {
     int epoll_fd;
-    int *fds; /* ports, then as many again for each rebinding */
+    int *fds; /* ports, as many again for each rebinding, and as many for the spoofer */
     uint32_t fd_count;
+    uint32_t home_count; /* without the spoofer's */
     uint64_t place_count; /* combinations of source, port and server */
     uint32_t out_count;
     bool is_error_told;
@@ -79,28 +86,57 @@ static bool is_lost(struct hf_load *load)
     return load->options.loss_ppm > 0 && hf_load_random(load) % 1000000 < load->options.loss_ppm;
 }
 
-static void output(struct hf_load *load, const struct hf_output *output)
+/* Queues a datagram from a place, by the socket of one of its ports. */
+static struct datagram *queue(struct hf_load *load, uint32_t place, uint32_t port,
+                              struct hf_bytes data)
 {
     struct wire *wire = load->wire;
     const struct hf_load_options *options = &load->options;
-    const uint8_t *ip = output->path.peer.ip + 12;
-    uint32_t number = (uint32_t)ip[0] << 24 | (uint32_t)ip[1] << 16 | (uint32_t)ip[2] << 8 | ip[3];
-    if (is_lost(load) || output->data.len > DATAGRAM_MAX)
-        return;
     if (wire->out_count == BATCH_MAX)
         flush(load);
-    uint32_t place = (uint32_t)(number % wire->place_count);
-    uint32_t rest = place / options->sources;
-    uint32_t port = rest % options->ports + options->ports * hf_load_device_of(load, number)->moves;
     struct datagram *datagram = &wire->out[wire->out_count];
-    memcpy(datagram->bytes, output->data.data, output->data.len);
-    datagram->iov.iov_len = output->data.len;
+    memcpy(datagram->bytes, data.data, data.len);
+    datagram->iov.iov_len = data.len;
     datagram->peer = options->server;
-    datagram->peer.sin_addr.s_addr =
-        htonl(ntohl(options->server.sin_addr.s_addr) + rest / options->ports);
+    datagram->peer.sin_addr.s_addr = htonl(ntohl(options->server.sin_addr.s_addr) +
+                                           place / options->sources / options->ports);
     struct in_pktinfo info = {.ipi_spec_dst = source_of(place % options->sources)};
     memcpy(datagram->control + CMSG_LEN(0), &info, sizeof(info));
     wire->out_fds[wire->out_count++] = wire->fds[port];
+    return datagram;
+}
+
+/* What the one on the way makes of a datagram he has seen. */
+static void spoof(struct hf_load *load, uint32_t place, uint32_t port, struct hf_bytes data)
+{
+    const struct wire *wire = load->wire;
+    struct datagram *datagram =
+        queue(load, place, wire->home_count + port % load->options.ports, data);
+    if (load->options.spoof == HF_LOAD_SPOOF_FORGE)
+        datagram->bytes[NUMBER_LAST_AT]++;
+    load->stats.spoofed++;
+    load->stats.spoofed_len += data.len;
+}
+
+static void output(struct hf_load *load, const struct hf_output *output)
+{
+    const struct wire *wire = load->wire;
+    const struct hf_load_options *options = &load->options;
+    const uint8_t *ip = output->path.peer.ip + 12;
+    uint32_t number = (uint32_t)ip[0] << 24 | (uint32_t)ip[1] << 16 | (uint32_t)ip[2] << 8 | ip[3];
+    bool is_seen = options->spoof != HF_LOAD_SPOOF_NONE && !load->is_ending &&
+                   output->data.data[0] == RECORD_CID;
+    bool is_raced = options->spoof == HF_LOAD_SPOOF_RACE;
+    if (is_lost(load) || output->data.len > DATAGRAM_MAX)
+        return;
+    uint32_t place = (uint32_t)(number % wire->place_count);
+    uint32_t port = place / options->sources % options->ports +
+                    options->ports * hf_load_device_of(load, number)->place;
+    if (is_seen && is_raced && hf_load_random(load) % 2 == 0)
+        spoof(load, place, port, output->data);
+    (void)queue(load, place, port, output->data);
+    if (is_seen && !is_raced)
+        spoof(load, place, port, output->data);
 }
 
 /* ---- in ---------------------------------------------------------------------------------- */
@@ -134,6 +170,10 @@ static void receive_one(struct hf_load *load, struct mmsghdr *message, uint32_t 
     uint8_t *data = message->msg_hdr.msg_iov->iov_base;
     if (device == NULL || is_lost(load))
         return;
+    if (port / load->options.ports != device->place) {
+        load->stats.deaf++;
+        return;
+    }
     if (device->state == HF_LOAD_CLOSING && message->msg_len > 0 && data[0] == RECORD_ALERT) {
         hf_load_answered(load, device, false); /* only who still has the keys can have known */
         return;
@@ -165,8 +205,14 @@ static void receive_socket(struct hf_load *load, uint32_t port)
         if (count <= 0)
             return;
         hf_load_turn_begin(load);
-        for (int i = 0; i < count; i++)
-            receive_one(load, &wire->in_messages[i], port);
+        for (int i = 0; i < count; i++) {
+            if (port < wire->home_count) {
+                receive_one(load, &wire->in_messages[i], port);
+            } else {
+                load->stats.diverted++;
+                load->stats.diverted_len += wire->in_messages[i].msg_len;
+            }
+        }
         hf_load_turn_end(load);
     } while (count == BATCH_MAX);
 }
@@ -222,11 +268,14 @@ static void init_message(struct mmsghdr *message, struct datagram *datagram, boo
 static bool open_wire(struct hf_load *load)
 {
     const struct hf_load_options *options = &load->options;
-    uint32_t fd_count = options->ports * (1 + options->rebinds);
+    uint32_t home_count = options->ports * (1 + options->rebinds);
+    uint32_t fd_count =
+        home_count + (options->spoof != HF_LOAD_SPOOF_NONE ? options->ports : 0);
     struct wire *wire = calloc(1, sizeof(*wire));
     load->wire = wire;
     if (wire == NULL || (wire->fds = calloc(fd_count, sizeof(*wire->fds))) == NULL)
         return false;
+    wire->home_count = home_count;
     wire->place_count = (uint64_t)options->sources * options->ports * options->servers;
     if (wire->place_count > load->device_count) /* so that a place tells the device */
         wire->place_count -= wire->place_count % load->device_count;

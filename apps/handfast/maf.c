@@ -335,8 +335,8 @@ static bool parse(struct order *order, const struct verb *verb, int argc, char *
         else if (letter == '?')
             return false;
         else if (!take(order, letter, optarg)) {
-            fprintf(stderr, "handfast: maf: --%s: %s is not what it takes\n", options[index].name,
-                    optarg);
+            fprintf(stderr, "handfast: maf: --%s: \"%s\" is not what it takes\n",
+                    options[index].name, optarg);
             return false;
         }
     }
@@ -363,9 +363,11 @@ int hf_maf_main(int argc, char **argv)
     static struct order order;
     struct hf_maf_session *session = NULL;
     const char *name = argc > 1 ? argv[1] : "";
-    if (strcmp(name, "--help") == 0) {
-        print_help(stdout);
-        return fflush(stdout) == 0 ? HF_TOOL_DONE : HF_TOOL_FAILED;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0) {
+            print_help(stdout);
+            return fflush(stdout) == 0 ? HF_TOOL_DONE : HF_TOOL_FAILED;
+        }
     }
     const struct verb *verb = NULL;
     for (size_t i = 0; i < VERB_COUNT; i++)

@@ -52,6 +52,7 @@ void hf_daemon_config_init(struct hf_daemon_config *config)
     config->log_rate = 10;
     config->shard_count = cpu_count();
     config->handshakes_max = HF_OPTIONS_UNSET;
+    config->flood_hellos = 20000;
     config->associations_max = HF_OPTIONS_UNSET;
     config->handshakes_per_prefix = HF_OPTIONS_UNSET;
     config->proofs_max = HF_OPTIONS_UNSET;
@@ -522,6 +523,7 @@ void hf_daemon_config_loop(struct hf_loop_config *out, const struct hf_daemon_co
     out->io = config->io;
     out->shard_count = (uint32_t)config->shard_count;
     out->batch_linger_us = config->linger_us;
+    out->flood_hellos_per_second = (uint32_t)config->flood_hellos;
     out->is_dtls_notified_on_stop = config->is_dtls_notified_on_stop;
     out->connections_max = connections_max(config);
 }

@@ -139,6 +139,7 @@ struct hf_daemon_config {
     enum hf_path_check path_check;   /**< of peers' new addresses */
     enum hf_path_policy path_policy; /**< where they cannot be checked */
     uint64_t linger_us; /**< for fuller batches of crypto jobs; 0: never */
+    uint64_t flood_hellos; /**< a second and shard: hf_loop_config */
     bool is_seccomp;
     char keylog_file[HF_PATH_TEXT_MAX];
     bool is_dtls_notified_on_stop;

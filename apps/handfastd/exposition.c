@@ -81,6 +81,9 @@ static const struct metric counters[] = {
     {"handfast_io_datagrams_dropped_total", "cause=\"unsendable\"", NULL, IO(datagrams_unsendable)},
     {"handfast_io_datagrams_dropped_total", "cause=\"receive_queue\"", NULL,
      IO(receive_queue_drops)},
+    {"handfast_io_datagrams_dropped_total", "cause=\"flood\"", NULL, IO(flood_drops)},
+    {"handfast_io_floods_total", "", "Times a DTLS socket's queue filled with what anybody sends.",
+     IO(floods)},
     {"handfast_io_datagrams_strayed_total", "outcome=\"handed_over\"",
      "Datagrams that came to another shard than their connection ID names.", IO(strays_out)},
     {"handfast_io_datagrams_strayed_total", "outcome=\"dropped\"", NULL, IO(strays_dropped)},
@@ -131,6 +134,7 @@ static const struct metric counters[] = {
 
 static const struct metric gauges[] = {
     {"handfast_connections", "", "TCP connections open.", IO(connections)},
+    {"handfast_io_floods", "", "DTLS sockets where datagrams are dropped by lot.", IO(floods_now)},
     {"handfast_connections_paused", "", "TCP connections not read from: their peer does not read.",
      IO(connections_paused)},
     {"handfast_upstream_connections", "", "Connections to upstreams open or being opened.",

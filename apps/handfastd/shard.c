@@ -131,6 +131,7 @@ static void update_limits(struct hf_loop *loop, const struct update *update)
     struct hf_quota quotas[HF_QUOTAS_MAX];
     hf_daemon_config_engine(&engine, quotas, update->config, update->shard->index);
     enum hf_status status = hf_engine_update_limits(hf_loop_engine(loop), &engine);
+    hf_loop_set_flood_hellos(loop, (uint32_t)update->config->flood_hellos);
     if (status != HF_OK)
         hf_log_message(HF_LOG_ERROR, "reload_failed", "limits: %s", hf_status_text(status));
 }
@@ -386,6 +387,7 @@ static bool open_loop(struct hf_shard *shard)
         .entered = handle_entered,
         .dialled = handle_dialled,
         .sign = hf_signers_sign,
+        .flood = hf_shard_log_flood,
         .arg = shard,
     };
     enum hf_status status = hf_loop_open(&shard->loop, shard->error, &config);

@@ -86,3 +86,21 @@ void hf_shard_log_handshake_failed(const struct hf_daemon_config *config,
                         (struct hf_bytes){event->psk_identity, event->psk_identity_len});
     hf_log_end(&line);
 }
+
+void hf_shard_log_flood(struct hf_loop *loop, const struct hf_loop_flood *flood, void *arg)
+{
+    struct hf_log_line line;
+    (void)loop;
+    (void)arg;
+    hf_log_begin(&line, flood->is_over ? HF_LOG_NOTICE : HF_LOG_WARNING, HF_LOG_SLOT_FLOOD,
+                 flood->is_over ? "flood_over" : "flood_begun", NULL);
+    hf_log_address(&line, "address", &flood->address);
+    if (flood->is_over) {
+        hf_log_number(&line, "dropped", flood->held_back);
+        hf_log_number(&line, "ms", flood->duration_us / 1000);
+    } else {
+        hf_log_number(&line, "unprotected_per_second", flood->offered_per_second);
+        hf_log_text(&line, "dropped_by", flood->is_refused ? "us" : "kernel");
+    }
+    hf_log_end(&line);
+}

@@ -14,4 +14,7 @@ void hf_shard_log_moved(const struct hf_daemon_config *config, const struct hf_e
 void hf_shard_log_handshake_failed(const struct hf_daemon_config *config,
                                    const struct hf_event *event);
 
+/** hf_shard_log_flood is a loop's handler: it uses no `arg`. */
+void hf_shard_log_flood(struct hf_loop *loop, const struct hf_loop_flood *flood, void *arg);
+
 #endif

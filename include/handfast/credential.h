@@ -18,6 +18,7 @@ HF_BEGIN_DECLS
 #define HF_P256_SIGNATURE_MAX 72 /**< bytes of a DER ECDSA-Sig-Value */
 #define HF_CHAIN_DEPTH_MAX 8     /**< certificates of a chain, the peer's own included */
 #define HF_REVOCATION_HANDLE_LEN 16
+#define HF_TRUST_POLICY_LEN 16
 
 /** What kind of credential a peer holds (TS-0003 8.1.2, 10.1). A bit each: authorities accept
  *  sets, a peer has exactly one. */
@@ -164,6 +165,11 @@ HF_API void hf_trust_close(struct hf_trust *trust);
 
 /** hf_trust_flavours gives the set of accepted flavours. */
 HF_API uint8_t hf_trust_flavours(const struct hf_trust *trust);
+
+/** hf_trust_policy gives a digest, of HF_TRUST_POLICY_LEN bytes, of what it asks of certificates
+ *  besides who issued them: flavours, names of CSEs, depth, policies on CRLs and name constraints.
+ *  Who is good for one trust may be nobody for another of the same anchors. */
+HF_API const uint8_t *hf_trust_policy(const struct hf_trust *trust);
 
 /** hf_trust_epoch gives the number it was opened with. */
 HF_API uint64_t hf_trust_epoch(const struct hf_trust *trust);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define FAKE_ADD(field, n) __atomic_fetch_add(&fake_seen.field, (n), __ATOMIC_RELAXED)
 
@@ -180,6 +181,9 @@ enum hf_status hf_engine_receive_datagram(struct hf_engine *engine, struct hf_da
         FAKE_ADD(waiting_datagrams, 1);
         return HF_WAITING;
     }
+    uint32_t us = __atomic_load_n(&fake_script.datagram_us, __ATOMIC_RELAXED);
+    if (us != 0)
+        usleep(us);
     __atomic_store_n(&fake_seen.datagram_turns[1], fake_seen.datagram_turns[0], __ATOMIC_RELAXED);
     __atomic_store_n(&fake_seen.datagram_turns[0], FAKE_SEEN(turns), __ATOMIC_RELAXED);
     int answer_fd = __atomic_exchange_n(&fake_script.answer_fd, 0, __ATOMIC_ACQ_REL);

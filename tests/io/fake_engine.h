@@ -16,6 +16,7 @@ struct fake_script {
     uint64_t accepts_refused;   /* with HF_WAITING, the first ones */
     size_t take_max;            /* most bytes one receive_stream takes; 0: all */
     int answer_fd;              /* live: the next datagram sends one there; then it is 0 */
+    uint32_t datagram_us;       /* live: what a datagram takes, at least */
     bool is_job_each;           /* a crypto job for every receive that is taken */
     bool is_half_close_kept;    /* the end of a stream is HF_EVENT_PEER_CLOSED, not CLOSED */
     bool is_stalled;            /* live: streams take nothing; READABLE follows when it clears */

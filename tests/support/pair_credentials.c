@@ -89,6 +89,7 @@ const struct pair_credentials *pair_credentials(void)
     add_pin(pins, sizeof pins, made.client, PAIR_CLIENT_CSE_ID);
     made.trust = make_trust(HF_FLAVOUR_CSE_ID | HF_FLAVOUR_RAW, maker_view(&anchors), pins);
     made.raw_only = make_trust(HF_FLAVOUR_RAW, (struct hf_bytes){NULL, 0}, pins);
+    made.devices = make_trust(HF_FLAVOUR_DEVICE, maker_view(&anchors), "");
     X509_free(ca);
     EVP_PKEY_free(ca_key);
     return &made;

@@ -15,6 +15,7 @@ struct pair_credentials {
     struct hf_credential *stranger; /**< names itself //c.example/in-cse */
     struct hf_trust *trust;         /**< CSE-ID certificates and both raw keys */
     struct hf_trust *raw_only;      /**< both raw keys */
+    struct hf_trust *devices;       /**< the same CA's certificates, of devices */
 };
 
 /** pair_credentials gives them; made at the first call, kept to the end. */

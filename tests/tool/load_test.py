@@ -207,6 +207,25 @@ class LoadTest(unittest.TestCase):
         self.assertEqual((told["completed"], told["failed"]), (19, 1))
         self.assertEqual(told["failures"], {"peer_alert:bad_record_mac": 1})
 
+    def test_rebound_devices_go_on(self):
+        place, _ = self.serve("dtls", "--respond", "echo")
+        told, _ = self.load(*place, "--psk-file", self.keys, "--devices", "40", "--exchange",
+                            "--rebind", "2")
+        self.assertEqual((told["rebound"], told["continued"], told["rebind_handshakes"]),
+                         (80, 80, 0))
+        self.assertEqual((told["begun"], told["sent"], told["answered"]), (40, 80, 80))
+        self.assertGreaterEqual(told["deaf"], 80)  # what asks at the address that was left
+
+    def test_spoofed_copies_gain_nothing(self):
+        place, _ = self.serve("dtls", "--respond", "echo")
+        for how in ("replay", "forge", "race"):
+            told, _ = self.load(*place, "--psk-file", self.keys, "--devices", "40", "--exchange",
+                                "--spoof", how)
+            self.assertEqual((told["answered"], told["close_answered"], told["lost"]), (40, 40, 0))
+            self.assertGreater(told["spoofed"], 5)
+            self.assertLessEqual(told["diverted_bytes"], 3 * told["spoofed_bytes"])
+            self.assertEqual(told["diverted"] > 0, how == "race")
+
     def test_nobody_there(self):
         place = f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
         told, _ = self.load("--dtls", place, "--psk-file", self.keys, "--devices", "2",
@@ -234,6 +253,8 @@ class LoadTest(unittest.TestCase):
                  ["--dtls", "127.0.0.1:1", "--certs", "x"],
                  ["--dtls", "127.0.0.1:1", "--psk-file", "x", "--hold", "1"],
                  ["--tls", "127.0.0.1:1", "--psk-file", "x", "--devices", "2", "--rebind", "1"],
+                 ["--dtls", "127.0.0.1:1", "--psk-file", "x", "--devices", "2", "--exchange",
+                  "--spoof", "nothing"],
                  ["--nonsense"]]
         for arguments in wrong:
             done = subprocess.run([TOOL, "load", *arguments], capture_output=True, text=True,

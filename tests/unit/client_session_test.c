@@ -126,6 +126,57 @@ static void a_session_with_another_is_no_good(void **state)
     end();
 }
 
+/* Two listeners of one kind under one CA, or one before and after a reload: what is nobody's name
+ * here is nobody's session. */
+static void a_session_is_for_what_is_asked_of_peers(void **state)
+{
+    const struct pair_credentials *world = pair_credentials();
+    (void)state;
+    for (int kind = 0; kind < 2; kind++) {
+        begin(true, kind, true);
+        meet_first();
+        struct hf_listener_authority authority = {.x509 = world->server, .trust = world->devices};
+        struct hf_listener listener = pair.listeners[1];
+        listener.authorities = &authority;
+        assert_int_equal(hf_engine_update_listener(pair.server.engine, 1, &listener), HF_OK);
+        assert_int_equal(engine_pair_dial(&pair), HF_OK);
+        engine_pair_run(&pair);
+        assert_int_equal(pair.server.established_count, 0);
+        assert_int_equal(pair.server.failure.status, HF_E_CERTIFICATE_TYPE);
+        engine_pair_part(&pair);
+        assert_int_equal(
+            hf_engine_update_listener(pair.server.engine, 1, &pair.listeners[1]), HF_OK);
+        engine_pair_meet(&pair);
+        assert_true(engine_pair_info(&pair.server).is_resumed);
+        end();
+    }
+}
+
+static void a_session_is_for_who_we_were(void **state)
+{
+    const struct pair_credentials *world = pair_credentials();
+    (void)state;
+    for (int is_trust = 0; is_trust < 2; is_trust++) {
+        begin(false, BY_TICKET, true);
+        meet_first();
+        struct hf_dialer dialer = pair.dialers[0];
+        if (is_trust)
+            dialer.trust = world->devices;
+        else
+            dialer.x509 = world->stranger;
+        assert_int_equal(hf_engine_update_dialer(pair.client.engine, 0, &dialer), HF_OK);
+        assert_int_equal(engine_pair_dial(&pair), HF_OK);
+        engine_pair_run(&pair);
+        assert_int_equal(pair.client.established_count, 0);
+        assert_int_equal(pair.server.established_count, 0);
+        engine_pair_part(&pair);
+        assert_int_equal(hf_engine_update_dialer(pair.client.engine, 0, &pair.dialers[0]), HF_OK);
+        engine_pair_meet(&pair);
+        assert_true(engine_pair_info(&pair.client).is_resumed);
+        end();
+    }
+}
+
 static void a_server_that_has_forgotten_shakes_hands(void **state)
 {
     (void)state;
@@ -239,6 +290,55 @@ static void a_ticket_may_come_behind_what_follows_it(void **state)
     }
 }
 
+/* A ServerHello by somebody who has seen ours: the session, but another suite. */
+static size_t forge_hello(uint8_t out[256], const struct engine_pair_item *hello)
+{
+    static const uint8_t head[25] = {22, 0xFE, 0xFD, [10] = 1, [13] = 2, [18] = 1};
+    static const uint8_t tail[] = {0xC0, 0xA4, 0, 0, 9, 0, 23, 0, 0, 0xFF, 1, 0, 1, 0};
+    const uint8_t *session_id = hello->data + 13 + 12 + 2 + 32; /* and its length */
+    size_t len = sizeof head;
+    memcpy(out, head, sizeof head);
+    out[len++] = 0xFE;
+    out[len++] = 0xFD;
+    memset(out + len, 0x33, 32);
+    len += 32;
+    memcpy(out + len, session_id, 1u + *session_id);
+    len += 1u + *session_id;
+    memcpy(out + len, tail, sizeof tail);
+    len += sizeof tail;
+    out[12] = (uint8_t)(len - 13);
+    out[16] = out[24] = (uint8_t)(len - 25);
+    return len;
+}
+
+static void a_hello_that_does_not_fit_changes_nothing(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 2; kind++) {
+        struct loss loss = {.number = 1, .is_up = true}; /* the hello with the cookie */
+        uint8_t forged[256];
+        begin(true, kind, false);
+        meet_first();
+        size_t sent = pair.sent_count;
+        pair.filter = lose;
+        pair.filter_arg = &loss;
+        assert_int_equal(engine_pair_dial(&pair), HF_OK);
+        engine_pair_run(&pair);
+        assert_int_equal(pair.sent_count, sent + 3);
+        size_t len = forge_hello(forged, &pair.sent[sent + 2]);
+        engine_pair_inject(&pair, false, forged, len);
+        engine_pair_run(&pair);
+        assert_int_equal(pair.client.failed_count, 0);
+        engine_pair_advance(&pair, 1500000);
+        assert_true(engine_pair_is_open(&pair));
+        assert_true(engine_pair_info(&pair.client).is_resumed);
+        assert_memory_equal(pair.sent[sent + 3].data + 13, pair.sent[sent + 2].data + 13,
+                            pair.sent[sent + 2].len - 13);
+        assert_int_equal(pair.sent[sent + 3].len, pair.sent[sent + 2].len);
+        end();
+    }
+}
+
 static void a_ticket_that_was_promised_must_come(void **state)
 {
     struct withheld withheld = {0};
@@ -261,10 +361,13 @@ int main(void)
         cmocka_unit_test(sessions_are_resumed),
         cmocka_unit_test(what_does_not_fit_is_passed_over),
         cmocka_unit_test(a_session_with_another_is_no_good),
+        cmocka_unit_test(a_session_is_for_what_is_asked_of_peers),
+        cmocka_unit_test(a_session_is_for_who_we_were),
         cmocka_unit_test(a_server_that_has_forgotten_shakes_hands),
         cmocka_unit_test(sessions_are_not_asked_for_unless_told),
         cmocka_unit_test(each_datagram_may_be_lost_once),
         cmocka_unit_test(a_ticket_may_come_behind_what_follows_it),
+        cmocka_unit_test(a_hello_that_does_not_fit_changes_nothing),
         cmocka_unit_test(a_ticket_that_was_promised_must_come),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,8 +3,10 @@
  * 9146 6), the return routability check in both its forms (RFC 9853 5), what is sent meanwhile, and
  * the policies for peers that cannot be asked.
  */
+#include "association.h"
 #include "cid.h"
 #include "engine_pair.h"
+#include "record.h"
 
 static struct engine_pair pair;
 static const struct hf_address nowhere;
@@ -131,8 +133,153 @@ static void a_spoofed_address_moves_nothing(void **state)
     assert_true(is_at(&pair.connect.path.local));
     assert_int_equal(counters().paths_kept, 1);
     assert_int_equal(pair.server.moved_count, 0);
+    assert_int_equal(counters().drops[HF_DROP_UNEXPECTED], 0); /* of its answer, in the end */
     assert_true(sent_to(&target, 0) <= 3 * (13 + 8 + 8 + 41 + 8));
     engine_pair_close(&pair);
+}
+
+/* Diverts the first, and loses what the device says then. */
+struct race {
+    struct hf_address target;
+    uint32_t count, lost_count;
+};
+
+static bool race_first(struct engine_pair_item *item, void *arg)
+{
+    struct race *race = arg;
+    if (!item->is_up)
+        return false;
+    if (race->count++ > 0) {
+        race->lost_count++;
+        return true;
+    }
+    item->path.peer = race->target;
+    return false;
+}
+
+/* Somebody is quicker than the device: it hears its answer all the same. */
+static void what_is_said_meanwhile_reaches_both_addresses(void **state)
+{
+    (void)state;
+    for (int is_basic = 0; is_basic < 2; is_basic++) {
+        struct race race = {.target = address_of(66, 666)};
+        begin(true);
+        pair.config.path_check = is_basic ? HF_PATH_CHECK_BASIC : HF_PATH_CHECK_ENHANCED;
+        meet();
+        pair.filter = race_first;
+        pair.filter_arg = &race;
+        size_t from = pair.sent_count;
+        send(&pair.client, 40);
+        engine_pair_run(&pair);
+        assert_true(engine_pair_info(&pair.server).is_path_checking);
+        size_t before = pair.client.data_len, diverted = sent_to(&race.target, from);
+        uint64_t datagrams = counters().datagrams_out;
+        send(&pair.server, 20);
+        engine_pair_run(&pair);
+        assert_int_equal(pair.client.data_len - before, 20);
+        assert_true(sent_to(&race.target, from) > diverted);
+        assert_int_equal(counters().datagrams_out - datagrams, 2);
+        assert_int_equal(race.lost_count, !is_basic); /* its answer to the challenge */
+        engine_pair_advance(&pair, 6000000);
+        assert_true(is_at(&pair.connect.path.local));
+        assert_int_equal(counters().paths_moved, 0);
+        engine_pair_close(&pair);
+    }
+}
+
+/* What the device says, in the hands of somebody on the way. */
+struct relay {
+    struct hf_address target;
+    uint32_t count;
+    struct engine_pair_item held; /* the second */
+};
+
+static bool hand_on(struct engine_pair_item *item, void *arg)
+{
+    struct relay *relay = arg;
+    if (!item->is_up)
+        return false;
+    if (relay->count++ != 1) {
+        item->path.peer = relay->target;
+        return false;
+    }
+    relay->held = *item;
+    relay->held.data = malloc(item->len);
+    assert_non_null(relay->held.data);
+    memcpy(relay->held.data, item->data, item->len);
+    return true;
+}
+
+/* RFC 9853 5: he at the new address hands our challenge on to the device, whose answer comes from
+ * where it always was: that shows nothing about the new one. */
+static void an_answer_from_elsewhere_moves_nothing(void **state)
+{
+    struct relay relay = {.target = address_of(66, 666)};
+    (void)state;
+    begin(true);
+    pair.config.path_check = HF_PATH_CHECK_BASIC;
+    pair.is_old_nat_alive = true; /* whatever the server sends anywhere reaches the device */
+    meet();
+    pair.filter = hand_on;
+    pair.filter_arg = &relay;
+    send(&pair.client, 40);
+    engine_pair_run(&pair);
+    assert_int_equal(relay.count, 2); /* and its answer to the challenge, on its way from home */
+    assert_true(engine_pair_info(&pair.server).is_path_checking);
+    send(&pair.client, 41); /* newer, and seen from there again */
+    engine_pair_run(&pair);
+    const struct hf_path home = engine_pair_server_path(&pair);
+    pair.filter = NULL;
+    engine_pair_inject_from(&pair, &home, relay.held.data, relay.held.len);
+    engine_pair_run(&pair);
+    free(relay.held.data);
+    assert_int_equal(counters().paths_moved, 0);
+    assert_int_equal(counters().drops[HF_DROP_UNEXPECTED], 1);
+    assert_true(is_at(&pair.connect.path.local));
+    engine_pair_close(&pair);
+}
+
+/* The device says an answer of our choosing. */
+static void say_answer(const uint8_t body[9])
+{
+    struct hf_engine *engine = pair.client.engine;
+    struct hf_association *association = hf_association_find(engine, pair.client.id);
+    struct hf_packet packet = hf_packet_open(engine, association, 200);
+    assert_int_equal(hf_packet_add(&packet, HF_TYPE_RETURN_ROUTABILITY, true,
+                                   (struct hf_bytes){body, 9}),
+                     HF_OK);
+    hf_packet_close(&packet);
+    engine_pair_run(&pair);
+}
+
+/* Nobody asked at the old address: there is no cookie that says it is still the one, not even the
+ * one an empty slot has. */
+static void a_guessed_answer_says_nothing(void **state)
+{
+    (void)state;
+    for (uint8_t type = 1; type < 3; type++) {
+        const uint8_t body[9] = {type};
+        begin(true);
+        pair.config.path_check = HF_PATH_CHECK_BASIC;
+        meet();
+        pair.is_old_nat_alive = false;
+        const struct hf_address target = address_of(66, 666);
+        pair.nat = target;
+        struct race race = {.target = target}; /* what answers is lost */
+        pair.filter = race_first;
+        pair.filter_arg = &race;
+        send(&pair.client, 40);
+        engine_pair_run(&pair);
+        assert_true(engine_pair_info(&pair.server).is_path_checking);
+        pair.filter = NULL;
+        say_answer(body);
+        assert_true(engine_pair_info(&pair.server).is_path_checking);
+        assert_int_equal(counters().drops[HF_DROP_UNEXPECTED], 1);
+        assert_int_equal(counters().paths_kept + counters().paths_moved, 0);
+        engine_pair_advance(&pair, 1100000);
+        assert_true(is_at(&target)); /* asked once more, and answered */
+        engine_pair_close(&pair);
+    }
 }
 
 static void the_old_address_speaks_up(void **state)
@@ -281,6 +428,36 @@ static void an_older_record_is_taken_and_moves_nothing(void **state)
     engine_pair_close(&pair);
 }
 
+/* To another address of ours: it must be one of those there is room for. */
+static void an_address_of_ours_that_is_new(void **state)
+{
+    (void)state;
+    for (int has_room = 0; has_room < 2; has_room++) {
+        struct engine_pair_item held = {0};
+        begin(true);
+        if (!has_room)
+            pair.config.local_addresses_max = 1;
+        meet();
+        pair.filter = hold_first;
+        pair.filter_arg = &held;
+        send(&pair.client, 10);
+        engine_pair_run(&pair);
+        pair.filter = NULL;
+        struct hf_path path = engine_pair_server_path(&pair);
+        path.local.ip[15] ^= 1;
+        size_t before = pair.server.data_len;
+        engine_pair_inject_from(&pair, &path, held.data, held.len);
+        engine_pair_run(&pair);
+        free(held.data);
+        assert_int_equal(pair.server.data_len - before, has_room ? 10 : 0);
+        assert_int_equal(counters().paths_seen, has_room);
+        assert_int_equal(counters().drops[HF_DROP_LOCAL_ADDRESS], !has_room);
+        assert_true(is_at(&pair.connect.path.local));
+        send_up(11);
+        engine_pair_close(&pair);
+    }
+}
+
 static void policies_for_peers_that_cannot_be_asked(void **state)
 {
     (void)state;
@@ -361,11 +538,15 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_rebinding_is_checked_and_taken),
         cmocka_unit_test(a_spoofed_address_moves_nothing),
+        cmocka_unit_test(what_is_said_meanwhile_reaches_both_addresses),
+        cmocka_unit_test(an_answer_from_elsewhere_moves_nothing),
+        cmocka_unit_test(a_guessed_answer_says_nothing),
         cmocka_unit_test(the_old_address_speaks_up),
         cmocka_unit_test(an_address_that_does_not_answer),
         cmocka_unit_test(a_third_address_while_the_second_is_checked),
         cmocka_unit_test(only_the_newest_record_counts),
         cmocka_unit_test(an_older_record_is_taken_and_moves_nothing),
+        cmocka_unit_test(an_address_of_ours_that_is_new),
         cmocka_unit_test(policies_for_peers_that_cannot_be_asked),
         cmocka_unit_test(without_a_cid_nothing_moves),
         cmocka_unit_test(addresses_are_handed_on),
