@@ -167,6 +167,9 @@ static enum hf_status open_record(struct hf_arrival *arrival, struct hf_associat
         return take_forgery(engine, association);
     bool is_newest = record->seq > association->read_seq;
     hf_record_received(association, record->seq);
+    if (arrival->path.local_index == HF_PATH_LOCAL_NONE && /* by its connection ID */
+        !hf_path_key(&arrival->path, engine, &arrival->datagram->path))
+        return drop(engine, HF_DROP_LOCAL_ADDRESS);
     if (record->cid.len > 0 && association->state == HF_STATE_OPEN)
         hf_route_heard(engine, association, &arrival->path, is_newest, len);
     association->heard_tick = engine->now_tick;
@@ -547,10 +550,7 @@ enum hf_status hf_engine_receive_datagram(struct hf_engine *engine, struct hf_da
     if (!hf_outbox_has_room(&engine->outbox))
         return HF_WAITING;
     engine->counters.datagrams_in++;
-    if (!hf_path_key(&arrival.path, engine, &datagram->path)) {
-        hf_drop_count(engine, HF_DROP_LOCAL_ADDRESS);
-        return HF_OK;
-    }
+    hf_path_seek(&arrival.path, engine, &datagram->path);
     if (datagram->len < HF_DATAGRAM_HEADER_LEN)
         hf_drop_count(engine, HF_DROP_EMPTY);
     take_records(&arrival, datagram->data, datagram->len);

@@ -8,6 +8,7 @@
 #include "flight.h"
 #include "hello.h"
 #include "machine.h"
+#include "path.h"
 #include "quota.h"
 
 /* What resumption and extensions may add to the answer that answer_len() reckons with. */
@@ -159,6 +160,10 @@ static struct hf_association *admit(struct hf_arrival *arrival, struct hf_associ
     bool is_restart = former && former->state == HF_STATE_OPEN;
     if (engine->is_draining) {
         hf_drop_count(engine, HF_DROP_DRAINING);
+        return NULL;
+    }
+    if (!hf_path_key(&arrival->path, engine, &arrival->datagram->path)) {
+        hf_drop_count(engine, HF_DROP_LOCAL_ADDRESS);
         return NULL;
     }
     if (!make_way(engine, former))

@@ -82,27 +82,34 @@ char *hf_address_print(char out[HF_ADDRESS_TEXT_MAX], const struct hf_address *a
     return out;
 }
 
-static bool intern_local(uint16_t *out, struct hf_engine *engine, const struct hf_address *local)
+static uint16_t find_local(const struct hf_engine *engine, const struct hf_address *local)
 {
     for (uint32_t i = 0; i < engine->local_count; i++) {
-        if (hf_bytes_equal_public(&engine->locals[i], local, sizeof *local)) {
-            *out = (uint16_t)i;
-            return true;
-        }
+        if (hf_bytes_equal_public(&engine->locals[i], local, sizeof *local))
+            return (uint16_t)i;
     }
-    if (engine->local_count == engine->config.local_addresses_max)
-        return false;
-    *out = (uint16_t)engine->local_count;
-    engine->locals[engine->local_count++] = *local;
-    return true;
+    return HF_PATH_LOCAL_NONE;
+}
+
+void hf_path_seek(struct hf_path_key *out, const struct hf_engine *engine,
+                  const struct hf_path *path)
+{
+    *out = (struct hf_path_key){.scope = path->peer.scope,
+                                .peer_port = path->peer.port,
+                                .local_index = find_local(engine, &path->local)};
+    memcpy(out->peer_ip, path->peer.ip, sizeof out->peer_ip);
 }
 
 bool hf_path_key(struct hf_path_key *out, struct hf_engine *engine, const struct hf_path *path)
 {
-    struct hf_path_key key = {.scope = path->peer.scope, .peer_port = path->peer.port};
-    memcpy(key.peer_ip, path->peer.ip, sizeof key.peer_ip);
-    if (!intern_local(&key.local_index, engine, &path->local))
-        return false;
+    struct hf_path_key key;
+    hf_path_seek(&key, engine, path);
+    if (key.local_index == HF_PATH_LOCAL_NONE) {
+        if (engine->local_count == engine->config.local_addresses_max)
+            return false;
+        key.local_index = (uint16_t)engine->local_count;
+        engine->locals[engine->local_count++] = path->local;
+    }
     *out = key;
     return true;
 }

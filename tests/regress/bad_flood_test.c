@@ -67,6 +67,27 @@ static void hellos_without_cookies_cost_nothing(void **state)
     assert_int_equal(counters.memory_len, hf_config_memory(&fixture->config));
 }
 
+/* Each to another address of ours: none that has shown no cookie takes up a place there. */
+static void hellos_to_many_addresses_of_ours(void **state)
+{
+    struct engine_fixture *fixture = *state;
+    struct raw_hello hello = {.is_dtls = true};
+    for (uint32_t i = 0; i < 1000; i++) {
+        struct hf_path path = engine_fixture_path(0x0A000001, 4000);
+        path.local.ip[14] = (uint8_t)(i >> 8);
+        path.local.ip[15] = (uint8_t)i;
+        engine_fixture_datagram(fixture, &path, wire, raw_hello_record(wire, &hello));
+        if (i % 50 == 49)
+            engine_fixture_run(fixture);
+    }
+    assert_int_equal(fixture->stray_count, 1000); /* and each has had its cookie */
+    struct engine_peer *peer = engine_peer_new(fixture, false);
+    peer->path.local.ip[13] ^= 1; /* where nobody has been */
+    engine_peer_open(peer);
+    assert_true(engine_peer_echoes(peer));
+    assert_int_equal(engine_fixture_drops(fixture, HF_DROP_LOCAL_ADDRESS), 0);
+}
+
 static void half_open_dtls_from_one_address(void **state)
 {
     struct engine_fixture *fixture = *state;
@@ -382,6 +403,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(hellos_without_cookies_cost_nothing),
+        TEST(hellos_to_many_addresses_of_ours),
         LARGE_TEST(half_open_dtls_from_one_address),
         LARGE_TEST(half_open_dtls_from_many_addresses),
         cmocka_unit_test(every_address_finds_a_place),

@@ -428,6 +428,36 @@ static void an_older_record_is_taken_and_moves_nothing(void **state)
     engine_pair_close(&pair);
 }
 
+/* To another address of ours: it must be one of those there is room for. */
+static void an_address_of_ours_that_is_new(void **state)
+{
+    (void)state;
+    for (int has_room = 0; has_room < 2; has_room++) {
+        struct engine_pair_item held = {0};
+        begin(true);
+        if (!has_room)
+            pair.config.local_addresses_max = 1;
+        meet();
+        pair.filter = hold_first;
+        pair.filter_arg = &held;
+        send(&pair.client, 10);
+        engine_pair_run(&pair);
+        pair.filter = NULL;
+        struct hf_path path = engine_pair_server_path(&pair);
+        path.local.ip[15] ^= 1;
+        size_t before = pair.server.data_len;
+        engine_pair_inject_from(&pair, &path, held.data, held.len);
+        engine_pair_run(&pair);
+        free(held.data);
+        assert_int_equal(pair.server.data_len - before, has_room ? 10 : 0);
+        assert_int_equal(counters().paths_seen, has_room);
+        assert_int_equal(counters().drops[HF_DROP_LOCAL_ADDRESS], !has_room);
+        assert_true(is_at(&pair.connect.path.local));
+        send_up(11);
+        engine_pair_close(&pair);
+    }
+}
+
 static void policies_for_peers_that_cannot_be_asked(void **state)
 {
     (void)state;
@@ -516,6 +546,7 @@ int main(void)
         cmocka_unit_test(a_third_address_while_the_second_is_checked),
         cmocka_unit_test(only_the_newest_record_counts),
         cmocka_unit_test(an_older_record_is_taken_and_moves_nothing),
+        cmocka_unit_test(an_address_of_ours_that_is_new),
         cmocka_unit_test(policies_for_peers_that_cannot_be_asked),
         cmocka_unit_test(without_a_cid_nothing_moves),
         cmocka_unit_test(addresses_are_handed_on),
