@@ -61,17 +61,17 @@ class AuthorityTest(FrontTest):
         front = self.start([("none", keys + ' maf = {"none"}'),
                             ("other", keys + f' maf = {{"{other}"}}'),
                             ("own", keys + f' maf = {{"{other}", "{FQDN.upper()}"}}'),
-                            ("all", keys)],
+                            ("all", keys), ("bare", "")],
                            self.maf_block() + self.maf_block(other))
         for authority in ("none", "other"):
             self.assertIsNone(self.ask(front, authority, name))
         self.assertEqual(self.proxy.connections, 0)
         why = json.loads(front.control("why", f"{name}@{FQDN}", "--json"))
         self.assertEqual(why["keys"], {"none": "absent", "other": "absent", "own": "maf",
-                                       "all": "maf"})
+                                       "all": "maf", "bare": "maf"})
         self.assertIn("authority own has no key of its own for it; its MAF is asked",
                       front.control("why", f"{name}@{FQDN}"))
-        for authority in ("own", "all"):
+        for authority in ("own", "all", "bare"):  # the last has no keys but those of MAFs
             self.assertEqual(self.ask(front, authority, name), SOURCE[2])
         # What is in the cache now is no more theirs.
         for authority in ("none", "other"):
