@@ -199,9 +199,9 @@ static json_t *run_status(struct hf_daemon *daemon)
         "handshakes_open", (json_int_t)half_open, "handshakes_parked", (json_int_t)parked, "config",
         daemon->config.config_file, "log_level", level_name(hf_log_level_get()), "listeners",
         describe_listeners(daemon), "authorities", describe_authorities(daemon), "dialers",
-        describe_dialers(daemon), "mafs", describe_mafs(daemon), "reloads", "ok", (json_int_t)daemon->reloads, "failed",
-        (json_int_t)daemon->reloads_failed, "last_good", (int)daemon->is_reload_good,
-        "in_force_since", time_text(daemon->reloaded_s));
+        describe_dialers(daemon), "mafs", describe_mafs(daemon), "reloads", "ok",
+        (json_int_t)daemon->reloads, "failed", (json_int_t)daemon->reloads_failed, "last_good",
+        (int)daemon->is_reload_good, "in_force_since", time_text(daemon->reloaded_s));
     pthread_mutex_unlock(&daemon->reload_lock);
     return good(result);
 }
