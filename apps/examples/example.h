@@ -5,6 +5,10 @@
 #ifndef EXAMPLE_H
 #define EXAMPLE_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* with -std=c17 too; comes before any header of the C library */
+#endif
+
 #include <handfast/handfast.h>
 
 #include <arpa/inet.h>

@@ -329,7 +329,60 @@ def leftovers(files):
                 yield path, number, f"'{match.group().strip()}' is a leftover"
 
 
+# ---- documents ------------------------------------------------------------------------------
+
+def is_document(path):
+    return path == "README.md" or re.match(r"docs/[\w.-]+\.md$", path)
+
+
+def without_examples(text):
+    """Text without blocks and spans of code; lines stay in place."""
+    text = re.sub(r"^```.*?^```", lambda m: re.sub(r"[^\n]", " ", m.group()), text,
+                  flags=re.S | re.M)
+    return re.sub(r"`[^`\n]*`", "", re.sub(r"^ {4}.*$", "", text, flags=re.M))
+
+
+def anchors_of(text):
+    """The names that headings get on the usual sites."""
+    for heading in re.findall(r"^#+ (.*)$", text, re.M):
+        plain = re.sub(r"[^\w\- ]", "", heading.strip().lower())
+        yield plain.replace(" ", "-")
+
+
+def document_links(files):
+    """documents link to what is there"""
+    for path, text in files.items():
+        if not is_document(path):
+            continue
+        for number, line in lines_of(without_examples(text)):
+            for target in re.findall(r"\]\(([^)\s]+)\)", line):
+                name, _, anchor = target.partition("#")
+                there = os.path.normpath(os.path.join(os.path.dirname(path), name or
+                                                      os.path.basename(path)))
+                if "://" in target:
+                    continue
+                if there not in files and not any(x.startswith(there + "/") for x in files):
+                    yield path, number, f"links to {target}, which is not there"
+                elif anchor and anchor not in anchors_of(files[there]):
+                    yield path, number, f"links to {target}: there is no such heading"
+
+
+def document_names(files):
+    """the embedder's document names what the public headers have"""
+    headers = "".join(text for path, text in files.items() if path.startswith("include/"))
+    known = set(re.findall(r"\w+", headers))
+    known |= {"HF_" + name for name in re.findall(r"X\((\w+)", headers)}
+    for path, text in files.items():
+        if path != "docs/EMBEDDING.md":
+            continue
+        for number, line in lines_of(text):
+            for name in re.findall(r"\b(?:hf|HF)_\w+(?!\w|\*)", line):
+                if not name.endswith("_") and name not in known:
+                    yield path, number, f"{name} is in no public header"
+
+
 RULES = [include_public, include_engine, include_crypto, include_keysource, include_maf,
          include_keystore, include_io, include_apps, only_crypto_sees_openssl, no_memcmp,
          no_unbounded_strings, no_process_matters, no_struct_typedefs, line_length, file_length,
-         function_length, file_banner, header_guard, whitespace, leftovers]
+         function_length, file_banner, header_guard, whitespace, leftovers,
+         document_links, document_names]

@@ -53,6 +53,10 @@ CASES = [
     (rules.header_guard, "engine/x.h", "#ifndef A\n#define A\n#endif\n", "struct a;\n"),
     (rules.whitespace, "engine/x.c", "int a;\n", "int a; \n"),
     (rules.whitespace, "engine/x.c", "    int a;\n", "\tint a;\n"),
+    (rules.document_links, "docs/x.md", "[a](x.md#the-one-idea)\n# The one idea\n",
+     "[a](y.md)\n"),
+    (rules.document_links, "README.md", "    [a](y.md)\n# The one idea\n", "[a](#the-two-ideas)\n"),
+    (rules.document_names, "docs/EMBEDDING.md", "another function\n", "`hf_engine_nonsense()`\n"),
     (rules.leftovers, "docs/x.md", "=> a\n", "<<<<<<< HEAD\n"),
     (rules.leftovers, "docs/x.md", "see a/home\n", "see /ho" + "me/x\n"),
 ]
