@@ -499,11 +499,13 @@ static bool take_named(struct hf_arrival *arrival, struct hf_record *record)
 }
 
 /** Takes the records of a datagram one by one. The path is looked up again only when what it led to
- *  has ended or nothing was there. */
+ *  has ended or nothing was there, and behind a record with a connection ID, which may have moved
+ *  somebody there. */
 static void take_records(struct hf_arrival *arrival, uint8_t *data, size_t len)
 {
     struct hf_engine *engine = arrival->engine;
-    struct hf_association *association = lookup(engine, &arrival->path);
+    struct hf_association *association = NULL;
+    bool is_looked_up = false;
     while (len >= HF_DATAGRAM_HEADER_LEN) {
         struct hf_record record;
         if (!hf_outbox_has_room(&engine->outbox)) {
@@ -520,8 +522,12 @@ static void take_records(struct hf_arrival *arrival, uint8_t *data, size_t len)
         if (record.cid.len > 0) {
             if (!take_named(arrival, &record))
                 return;
+            is_looked_up = false;
             continue;
         }
+        if (!is_looked_up)
+            association = lookup(engine, &arrival->path);
+        is_looked_up = true;
         uint32_t generation = association ? association->generation : 0;
         take_record(arrival, association, &record);
         if (!association || association->generation != generation ||

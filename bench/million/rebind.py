@@ -153,7 +153,7 @@ def run(*parts):
 # Name, what the daemon offers, what the devices ask for.
 COSTS = [("off", "off", "off"), ("on, not asked for", "on", "off"),
          ("used by devices", "on", "send"), ("used by both", "on", "on")]
-UNASKED_MAX = 1.05
+UNASKED_MAX = 1.10  # what runs of the same differ by on a busy machine
 BYTES_MAX = 4
 
 
