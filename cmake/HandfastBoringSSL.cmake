@@ -6,6 +6,7 @@ if(BORINGSSL_ROOT)
     PATHS ${BORINGSSL_ROOT} ${BORINGSSL_ROOT}/lib ${BORINGSSL_ROOT}/build
           ${BORINGSSL_ROOT}/build/crypto NO_DEFAULT_PATH REQUIRED)
   target_include_directories(hf_boringssl SYSTEM INTERFACE ${BORINGSSL_ROOT}/include)
+  target_compile_definitions(hf_boringssl INTERFACE HF_BORINGSSL_UPSTREAM)
   find_package(Threads REQUIRED)
   # Static and hidden: its symbols must not meet another libcrypto's in the embedder's process.
   target_link_libraries(hf_boringssl INTERFACE ${HF_BORINGSSL_CRYPTO} Threads::Threads)

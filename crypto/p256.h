@@ -102,7 +102,11 @@ const struct hf_p256_backend *hf_p256_lanes(void);
 /** From how many operations on a round of the lanes, which always costs the same, is cheaper than
  *  BoringSSL one by one. Measured: docs/BATCHING.md. */
 #define HF_P256_BREAK_EVEN_GENERATE 1
-#define HF_P256_BREAK_EVEN_AGREE 1
+#ifdef HF_BORINGSSL_UPSTREAM
+#define HF_P256_BREAK_EVEN_AGREE 2
+#else
+#define HF_P256_BREAK_EVEN_AGREE 1 /* Debian's is built small */
+#endif
 #define HF_P256_BREAK_EVEN_SIGN 1
 #define HF_P256_BREAK_EVEN_VERIFY 1
 

@@ -4,6 +4,7 @@
  * answers late or wrong, sending, closing. world.h says what must hold throughout.
  */
 #include "association.h"
+#include "cid.h"
 #include "craft.h"
 #include "script.h"
 
@@ -17,16 +18,19 @@ enum op {
     OP_HOLD,              /* u8: so many records wait, to leave as one datagram */
     OP_REPEAT,            /* u8 which of the last datagrams, u8 path */
     OP_JOIN,              /* u8: so many fragments wait, to stand in one record */
+    OP_ROAM,              /* u8 path: from now on it is where those of another path speak from */
     OP_COUNT,
 };
 
 #define PACKET_MAX 8192
 #define HISTORY 8
+#define NAMED_MAX 1900
 
 struct dtls {
     struct fuzz_world world;
     struct fuzz_input input;
     uint64_t next_seq[FUZZ_PATHS][2]; /* per epoch */
+    uint8_t shift[FUZZ_PATHS];        /* to the path of those who speak from here */
     uint8_t packet[PACKET_MAX];
     size_t packet_len;
     uint8_t packet_path;
@@ -56,11 +60,35 @@ static void flush(struct dtls *dtls)
     dtls->held = 0;
 }
 
+/* Whose words come from a path; NULL: nobody's, or those of somebody without connection IDs. */
+static const struct hf_association *speaker(const struct dtls *dtls, uint8_t path)
+{
+    uint8_t from = (uint8_t)((path + dtls->shift[path]) % FUZZ_PATHS);
+    const struct hf_association *association = fuzz_world_association(&dtls->world, from);
+    return association && association->flags & HF_ASSOCIATION_CID ? association : NULL;
+}
+
+static void craft_record(struct hf_writer *writer, const struct dtls *dtls, uint8_t path,
+                         const struct fuzz_named *record, struct hf_bytes plaintext)
+{
+    const struct hf_association *association = record->epoch > 0 ? speaker(dtls, path) : NULL;
+    uint8_t cid[HF_CID_LEN_MAX];
+    if (!association || plaintext.len > NAMED_MAX) {
+        fuzz_craft_datagram_record(writer, record->type, record->epoch, record->seq, plaintext);
+        return;
+    }
+    size_t cid_len = hf_cid_own(cid, dtls->world.engine, association);
+    fuzz_craft_named_record(writer, record, (struct hf_bytes){cid, cid_len}, plaintext);
+}
+
 /* Appends a record to the datagram under way; `seq_code` 128 is the number that is due. */
 static void put_record(struct dtls *dtls, uint8_t path, uint8_t type, uint16_t epoch,
                        uint8_t seq_code, struct hf_bytes plaintext)
 {
     uint64_t *next = &dtls->next_seq[path][epoch != 0];
+    const struct hf_association *association = epoch > 0 ? speaker(dtls, path) : NULL;
+    if (association && *next <= association->read_seq) /* it has spoken from elsewhere, too */
+        *next = association->read_seq + 1;
     uint64_t seq = (*next + seq_code - 128) & HF_DATAGRAM_SEQ_MAX;
     if (seq_code == 255)
         seq = HF_DATAGRAM_SEQ_MAX;
@@ -71,7 +99,8 @@ static void put_record(struct dtls *dtls, uint8_t path, uint8_t type, uint16_t e
     dtls->packet_path = path;
     struct hf_writer writer =
         hf_writer_of(dtls->packet + dtls->packet_len, PACKET_MAX - dtls->packet_len);
-    fuzz_craft_datagram_record(&writer, type, epoch, seq, plaintext);
+    const struct fuzz_named record = {.epoch = epoch, .seq = seq, .type = type};
+    craft_record(&writer, dtls, path, &record, plaintext);
     if (!writer.is_failed)
         dtls->packet_len += writer.len;
     if (dtls->held > 0)
@@ -243,6 +272,10 @@ static void run(struct dtls *dtls, enum op op)
         break;
     case OP_JOIN:
         dtls->joined = fuzz_below(input, 8);
+        break;
+    case OP_ROAM:
+        code = fuzz_u8(input);
+        dtls->shift[code % FUZZ_PATHS] = code >> 2 & 3;
         break;
     case OP_COUNT:
     default:

@@ -214,5 +214,6 @@ int main(int argc, char **argv)
     fuzz_corpus_chains();
     fuzz_corpus_duels();
     fuzz_corpus_transfers();
+    fuzz_corpus_cids();
     return 0;
 }

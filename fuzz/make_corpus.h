@@ -18,6 +18,9 @@ void fuzz_corpus_chains(void);
 /** fuzz_corpus_duels writes those of client_dtls, client_tls, certificate and ticket. */
 void fuzz_corpus_duels(void);
 
+/** fuzz_corpus_cids writes those of the target cid. */
+void fuzz_corpus_cids(void);
+
 /** fuzz_corpus_transfers writes those of the target transfer. */
 void fuzz_corpus_transfers(void);
 

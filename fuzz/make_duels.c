@@ -72,6 +72,12 @@ static const struct script scripts[] = {
      12,
      {OP(PASS), 15, OP(PASS), 15, OP(PEER_SEND), 9, FUZZ_OP_SEND, 0, 9, OP(PASS), 3,
       OP(PEER_CLOSE)}},
+    /* With connection IDs (RFC 9146): our end, and the peer's words come from elsewhere. */
+    {"roam",
+     5 << 5,
+     21,
+     {OP(PASS), 15, OP(PASS), 15, OP(PEER_SEND), 9, OP(PASS), 241, OP(PASS), 3, OP(PEER_SEND), 9,
+      OP(PASS), 3, FUZZ_OP_SEND, 0, 9, OP(PASS), 15, OP(PASS), 242}},
     {"raw", 0, 12, {OP(RAW), 0, 7, 22, 3, 3, 0, 2, 1, 0}},
     {"record", 0, 8, {OP(RECORD), 2, 0, 2, 1, 0}},
     {"request", 0, 5, {OP(MESSAGE), 0, 8, 0, OP(PASS)}},

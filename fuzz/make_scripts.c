@@ -22,6 +22,7 @@ enum {
     OP_DTLS_HOLD,
     OP_DTLS_REPEAT,
     OP_DTLS_JOIN,
+    OP_DTLS_ROAM,
     OP_TLS_ACCEPT = FUZZ_OP_OWN,
     OP_TLS_RAW,
     OP_TLS_HELLO,
@@ -326,6 +327,11 @@ static void play_one(const char *name, const struct psk_client_config *config,
                      OP_TLS_FINISHED, c, OP_TLS_DELIVER, c, ALL, TURN
 #define PARTIAL(c) OP_TLS_RECORD, (c) + 4, 4, 220, OP_TLS_DELIVER, c, 40
 
+/* From path `code` % 4. */
+#define WORD(code) OP_DTLS_RECORD, code, 4, 128, 4, 'w', 'o', 'r', 'd', TURN
+/* Path 1 is where those of path 0 are, and path 2 too. */
+#define ROAM OP_DTLS_ROAM, 13, OP_DTLS_ROAM, 10, WORD(5)
+
 static void save_scripts(void)
 {
     static const uint8_t open[] = {FRONT, OPEN, OP_DTLS_RECORD, 4, 4, 128, 5, 'h', 'e', 'l', 'l',
@@ -333,6 +339,11 @@ static void save_scripts(void)
     static const uint8_t restart[] = {FRONT, RESTART, OP_DTLS_FLIGHT, 0, TURN};
     static const uint8_t joined[] = {FRONT, RESTART, LATER, HELLO(2), OP_DTLS_JOIN, 1,
                                      OP_DTLS_EXCHANGE, 15 << 2, 5, 0, HELLO(2)};
+    static const uint8_t roam[] = {FRONT, HELLO(0x50), HELLO(0x50), OP_DTLS_FLIGHT, 0, TURN, ROAM,
+                                   FUZZ_OP_SEND, 0, 9, WORD(6), OP_DTLS_REPEAT, 0, 3, TURN};
+    static const uint8_t asked[] = {FRONT, HELLO(0x60), HELLO(0x60), OP_DTLS_FLIGHT, 0, TURN, ROAM,
+                                    FUZZ_OP_SEND, 0, 9, LATER, LATER, WORD(4), WORD(5), LATER,
+                                    LATER};
     static const uint8_t buffers[] = {
         0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, HANDSHAKE(0), HANDSHAKE(1), HANDSHAKE(2), HANDSHAKE(3),
         PARTIAL(0), PARTIAL(1), PARTIAL(2), PARTIAL(3), TURN, OP_TLS_END, 2, TURN,
@@ -352,6 +363,8 @@ static void save_scripts(void)
     } scripts[] = {
         {"engine_dtls", "script-open", {open, sizeof open}},
         {"engine_dtls", "script-restart", {restart, sizeof restart}},
+        {"engine_dtls", "script-roam", {roam, sizeof roam}},
+        {"engine_dtls", "script-roam-asked", {asked, sizeof asked}},
         {"engine_dtls", "found-hello-behind-message", {joined, sizeof joined}},
         {"engine_tls", "script-buffers", {buffers, sizeof buffers}},
         {"engine_tls", "script-full", {full, sizeof full}},

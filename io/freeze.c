@@ -7,10 +7,14 @@
 
 #include <errno.h>
 
-/* Each cancel may be refused for now, and a second one for the same request does no harm. */
+/* A cancel may be refused for now, or miss a request that is just being tried by the kernel: so
+ * there is a second time, but not in each turn. With thousands of requests the answers to cancels
+ * that come too late would be more than a turn takes in, and there would be no end. */
+#define AGAIN_US 5000u
+
 static bool call_off(struct hf_loop *loop, bool is_armed, struct hf_target target)
 {
-    if (is_armed)
+    if (is_armed && loop->is_calling_off)
         (void)loop->backend->cancel(loop, target);
     return is_armed;
 }
@@ -22,7 +26,8 @@ static bool call_off_sockets(struct hf_loop *loop)
         const struct hf_socket *socket = &loop->sockets[i];
         enum hf_operation operation =
             socket->transport == HF_TRANSPORT_DTLS ? HF_OPERATION_DATAGRAM : HF_OPERATION_ACCEPT;
-        is_any |= call_off(loop, socket->is_armed, (struct hf_target){socket->fd, operation, i, 0});
+        is_any |= call_off(loop, socket->is_armed,
+                           (struct hf_target){socket->fd, operation, i, 0});
     }
     return is_any;
 }
@@ -44,9 +49,12 @@ static bool call_off_connections(struct hf_loop *loop)
 
 bool hf_freeze_call_off(struct hf_loop *loop)
 {
+    loop->is_calling_off = loop->now_us >= loop->call_off_at_us;
     bool is_any = call_off_sockets(loop);
     is_any |= call_off_connections(loop);
     is_any |= hf_upstream_call_off(loop);
+    if (loop->is_calling_off)
+        loop->call_off_at_us = hf_loop_now_us() + AGAIN_US;
     return is_any;
 }
 
@@ -81,6 +89,7 @@ void hf_loop_drain(struct hf_loop *loop, bool is_draining, bool is_closing)
     loop->is_closing_idle = is_draining && is_closing;
     hf_engine_drain(loop->engine, is_draining);
     loop->is_turn_due = true; /* listeners are armed again */
+    loop->is_calling_off = true;
     for (uint32_t i = 0; is_draining && i < loop->socket_count; ++i) {
         const struct hf_socket *socket = &loop->sockets[i];
         if (socket->transport == HF_TRANSPORT_TLS)

@@ -341,8 +341,8 @@ static void gate_go_on(struct hf_loop *loop, struct hf_socket *socket, const str
         gate->calm_since_us = loop->now_us;
     } else if (loop->now_us - gate->calm_since_us >= CALM_US) {
         gate->is_pressed = false;
-        HF_COUNT(loop, floods_now, -1);
         gate_tell(loop, socket, true);
+        HF_COUNT(loop, floods_now, -1);
     }
 }
 

@@ -372,6 +372,7 @@ static enum hf_status loop_freeze(struct hf_loop *loop)
 {
     enum hf_status status = HF_OK;
     loop->is_freezing = true;
+    loop->call_off_at_us = 0;
     while (status == HF_OK && (hf_freeze_call_off(loop) || loop->backend->is_pending(loop))) {
         status = loop->backend->wait(loop, FREEZE_WAIT_US, 1);
         loop_turn(loop);

@@ -165,6 +165,8 @@ struct hf_loop {
     bool is_wake_armed;
     bool is_stopping;
     bool is_freezing;     /* nothing is asked of the kernel any more */
+    bool is_calling_off;  /* and what was asked is called off in this turn, not just counted */
+    uint64_t call_off_at_us; /* when that is due again */
     bool is_draining;     /* nobody is accepted */
     bool is_closing_idle; /* and TLS connections end one by one */
     int freeze_requested; /* atomic */
@@ -355,7 +357,7 @@ void hf_tcp_own(struct hf_loop *loop);
 
 /* ---- freeze.c ---- */
 
-/** hf_freeze_call_off has every request end; false: there was none. */
+/** hf_freeze_call_off has every request end, now and then; false: there was none. */
 bool hf_freeze_call_off(struct hf_loop *loop);
 /** hf_freeze_thaw has everything looked at again. */
 void hf_freeze_thaw(struct hf_loop *loop);

@@ -6,7 +6,7 @@
 
 static bool call_off(struct hf_loop *loop, bool is_armed, struct hf_target target)
 {
-    if (is_armed)
+    if (is_armed && loop->is_calling_off)
         (void)loop->backend->cancel(loop, target);
     return is_armed;
 }

@@ -48,6 +48,7 @@ static const struct option long_options[] = {
     {"rebind", required_argument, NULL, 'b'},
     {"spoof", required_argument, NULL, 'z'},
     {"no-rrc", no_argument, NULL, 'u'},
+    {"cid", required_argument, NULL, 'i'},
     {"sources", required_argument, NULL, 'S'},
     {"ports", required_argument, NULL, 'O'},
     {"servers", required_argument, NULL, 'V'},
@@ -85,7 +86,8 @@ static void print_help(FILE *out)
         "  --notified            and those who spoke wait for \"late N\"\n"
         "  --rebind N            they speak N times, each time a NAT has moved them all before\n"
         "  --spoof replay|forge|race    somebody copies what they send, from other addresses\n"
-        "  --no-rrc              with either: devices cannot be asked for an address (RFC 9853)\n"
+        "  --cid off|send|on     connection IDs (RFC 9146); send with the two above, else off\n"
+        "  --no-rrc              with them: devices cannot be asked for an address (RFC 9853)\n"
         "  --curve-file FILE     CSV of the arrivals\n"
         "a measurement, without --devices:\n"
         "  --count N --warmup N  handshakes, each closed at once; 20000, 2000\n"
@@ -192,6 +194,20 @@ static bool parse_spoof(struct hf_load_options *options, const char *text)
     return false;
 }
 
+static bool parse_connection_id(struct hf_load_options *options, const char *text)
+{
+    static const char *const names[] = {"off", "send", "on"};
+    static const enum hf_connection_id values[] = {HF_CONNECTION_ID_OFF, HF_CONNECTION_ID_SEND,
+                                                   HF_CONNECTION_ID_ON};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(text, names[i]) == 0) {
+            options->connection_id = values[i];
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool take_population(struct hf_load_options *options, int option, const char *text)
 {
     double value;
@@ -221,6 +237,8 @@ static bool take_population(struct hf_load_options *options, int option, const c
         return parse_spoof(options, text);
     case 'u':
         return options->is_unasked = true;
+    case 'i':
+        return parse_connection_id(options, text);
     case 'L':
         if (!parse_real(&value, text, 99))
             return false;
@@ -312,6 +330,9 @@ static const char *judge(struct hf_load_options *options)
     if ((options->rebinds > 0 || options->spoof != HF_LOAD_SPOOF_NONE) &&
         (!options->is_exchanging || !options->is_dtls))
         return "--rebind and --spoof need --dtls, and --exchange or --messages";
+    if ((options->rebinds > 0 || options->spoof != HF_LOAD_SPOOF_NONE) &&
+        options->connection_id == HF_CONNECTION_ID_OFF)
+        options->connection_id = HF_CONNECTION_ID_SEND;
     if (options->is_notified && !options->is_exchanging)
         return "--notified needs --exchange or --messages";
     if (options->messages > 0 && options->count < 2)

@@ -66,7 +66,8 @@ struct hf_load_options {
     uint32_t loss_ppm;
     uint32_t rebinds; /* how often a NAT moves all devices, before they speak each time */
     enum hf_load_spoof spoof;
-    bool is_unasked; /* devices that do not speak RFC 9853 */
+    enum hf_connection_id connection_id; /* that devices ask for */
+    bool is_unasked;                     /* devices that do not speak RFC 9853 */
     uint32_t sources, ports, servers;
     uint64_t seed;
     int server_pid; /* 0: unknown */

@@ -139,8 +139,8 @@ static void fill_dialer(struct hf_dialer *dialer, const struct hf_load *load, ui
     hf_dialer_init(dialer, options->is_dtls ? HF_TRANSPORT_DTLS : HF_TRANSPORT_TLS);
     dialer->encrypt_then_mac = options->encrypt_then_mac;
     dialer->sessions = options->is_resuming;
-    if (options->rebinds > 0 || options->spoof != HF_LOAD_SPOOF_NONE)
-        dialer->connection_id = HF_CONNECTION_ID_SEND;
+    if (options->is_dtls)
+        dialer->connection_id = options->connection_id;
     dialer->return_routability = !options->is_unasked;
     dialer->suite_count = 1;
     dialer->suites[0] = index == 0 ? options->psk_suite : options->certificate_suite;

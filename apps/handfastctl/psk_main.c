@@ -19,22 +19,30 @@ struct subcommand {
     const char *takes;
     int names_min, names_max;
     const char *usage;
+    const char *help;
 };
 
 #define NAMES_MAX 1000
 
 static const struct subcommand subcommands[] = {
     {"add", hf_psk_add, "sjrkeabn", 1, 1,
-     "add [--entity ID] [--authority NAME] [--not-before TIME] [--not-after TIME] [--replace] "
-     "[--key-file FILE] IDENTITY  (the key in hexadecimal from standard input)"},
+     "add [--key-file FILE] [--entity ID] [--authority NAME] [--not-before TIME]\n"
+     "      [--not-after TIME] [--replace] IDENTITY",
+     "one key, in hexadecimal from standard input (not shown when typed), or from FILE"},
     {"import", hf_psk_import, "sjrabnpf", 0, 1,
-     "import [--authority NAME] [--not-before TIME] [--not-after TIME] [--replace [--force]] "
-     "[--progress] [FILE]  (lines as in a key file; from standard input without FILE)"},
-    {"list", hf_psk_list, "sjlm", 0, 0, "list [--match PREFIX] [--limit COUNT]"},
-    {"rm", hf_psk_remove, "sjFf", 0, NAMES_MAX, "rm [--from FILE] [--force] [IDENTITY...]"},
-    {"check", hf_psk_check, "sj", 0, 1, "check [BACKUP]"},
-    {"backup", hf_psk_backup, "sjf", 1, 1, "backup [--force] FILE"},
-    {"restore", hf_psk_restore, "sjf", 1, 1, "restore [--force] FILE"},
+     "import [--authority NAME] [--not-before TIME] [--not-after TIME]\n"
+     "      [--replace [--force]] [--progress] [FILE]",
+     "all keys of a key file, or of standard input: identity:hexkey[:entity-id]"},
+    {"list", hf_psk_list, "sjlm", 0, 0, "list [--match PREFIX] [--limit COUNT]",
+     "all there is to each key, except the key"},
+    {"rm", hf_psk_remove, "sjFf", 0, NAMES_MAX, "rm [--from FILE] [--force] [IDENTITY...]",
+     "remove keys; FILE is a list of identities, or a key file"},
+    {"check", hf_psk_check, "sj", 0, 1, "check [BACKUP]",
+     "read every page and every record, of the store or of a backup"},
+    {"backup", hf_psk_backup, "sjf", 1, 1, "backup [--force] FILE",
+     "a checked copy, while others read and write; --force overwrites"},
+    {"restore", hf_psk_restore, "sjf", 1, 1, "restore [--force] FILE",
+     "put a checked copy in the store's place"},
 };
 
 static const struct option long_options[] = {
@@ -56,8 +64,16 @@ int hf_psk_fail(const char *error)
 
 void hf_psk_usage(FILE *out)
 {
+    fputs("usage: handfastctl psk [--store DIR] [--json] COMMAND [ARGUMENT]...\n"
+          "Manages a key store. A daemon on it sees the change within a second. See\n"
+          "handfastctl(8).\n\n",
+          out);
     for (size_t i = 0; i < sizeof(subcommands) / sizeof(subcommands[0]); i++)
-        fprintf(out, "handfastctl psk [--store DIR] [--json] %s\n", subcommands[i].usage);
+        fprintf(out, "  %s\n      %s\n", subcommands[i].usage, subcommands[i].help);
+    fputs("\n--store DIR is " HF_PSK_STORE_DEFAULT " by default; TIME is UTC: 2027-01-31,\n"
+          "2027-01-31T12:00:00Z or seconds; --json prints the answer as JSON.\n"
+          "exit status: 0 done, 1 failed, 2 wrong usage\n",
+          out);
 }
 
 static bool parse_number(uint64_t *out, const char *text)
@@ -143,24 +159,55 @@ static int run(void *arg)
     return work->subcommand->run(&work->options);
 }
 
+/* `--store DIR` may stand before the command, too: the command's word comes first then. */
+static void put_command_first(int argc, char **argv)
+{
+    int at = 1;
+    while (at < argc && strncmp(argv[at], "--store", 7) == 0)
+        at += argv[at][7] == '=' ? 1 : 2;
+    if (at >= argc)
+        return;
+    char *command = argv[at];
+    memmove(argv + 2, argv + 1, (size_t)(at - 1) * sizeof(*argv));
+    argv[1] = command;
+}
+
+/* Says what is wrong, unless getopt(3) has, and where the help is. */
+static int complain(int argc, char **argv, const struct subcommand *subcommand)
+{
+    if (subcommand == NULL && argc < 2) {
+        hf_psk_usage(stderr);
+        return HF_PSK_EXIT_USAGE;
+    }
+    if (subcommand == NULL)
+        fprintf(stderr, "handfastctl: psk %s: no such command\n", argv[1]);
+    else
+        fprintf(stderr, "usage: handfastctl psk [--store DIR] [--json] %s\n", subcommand->usage);
+    fputs("Try: handfastctl psk --help\n", stderr);
+    return HF_PSK_EXIT_USAGE;
+}
+
 /* The daemon needs no telling: it looks for changes itself. */
 int hf_psk_main(int argc, char **argv, const char *socket_path, bool is_json)
 {
+    static char name[] = "handfastctl: psk";
     struct work work = {0};
     (void)socket_path;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0) {
+            hf_psk_usage(stdout);
+            return 0;
+        }
+    }
+    put_command_first(argc, argv);
     for (size_t i = 0; argc >= 2 && i < sizeof(subcommands) / sizeof(subcommands[0]); i++)
         if (strcmp(argv[1], subcommands[i].name) == 0)
             work.subcommand = &subcommands[i];
-    if (work.subcommand == NULL) {
-        bool is_help = argc >= 2 && strcmp(argv[1], "--help") == 0;
-        hf_psk_usage(is_help ? stdout : stderr);
-        return is_help ? 0 : HF_PSK_EXIT_USAGE;
-    }
-    if (!parse(&work.options, work.subcommand, argc - 1, argv + 1)) {
-        fprintf(stderr, "usage: handfastctl psk [--store DIR] [--json] %s\n",
-                work.subcommand->usage);
-        return HF_PSK_EXIT_USAGE;
-    }
+    if (work.subcommand == NULL)
+        return complain(argc, argv, NULL);
+    argv[1] = name; /* what getopt(3) begins its complaints with */
+    if (!parse(&work.options, work.subcommand, argc - 1, argv + 1))
+        return complain(argc, argv, work.subcommand);
     work.options.is_json |= is_json;
     /* Keys pass through: no core files, nothing that others may read. */
     (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});

@@ -43,7 +43,7 @@ int hf_psk_backup(const struct hf_psk_options *options)
     bool is_done = hf_keydb_open_checked(&db, &report, error, options->store, HF_KEYDB_READ) &&
                    hf_keydb_backup(&report, error, db, options->names[0], options->is_forced);
     hf_keydb_close(db);
-    return is_done ? tell(options, "backed_up", &report) : hf_psk_fail(error);
+    return is_done ? tell(options, "backed up", &report) : hf_psk_fail(error);
 }
 
 int hf_psk_restore(const struct hf_psk_options *options)

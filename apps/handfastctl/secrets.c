@@ -31,8 +31,9 @@ struct request {
 
 void hf_secrets_usage(FILE *out)
 {
-    fprintf(out, "handfastctl secrets rotate [--file FILE] [--in SECONDS] [--keep SECONDS]\n"
-                 "handfastctl secrets list [--file FILE] [--json]\n");
+    fprintf(out, "usage: handfastctl secrets rotate [--file FILE] [--in SECONDS] [--keep SECONDS]\n"
+                 "       handfastctl secrets list [--file FILE] [--json]\n"
+                 "Secrets that nodes behind a balancer share. See handfastctl(8).\n");
 }
 
 static int fail(const char *file, const char *why)

@@ -1,11 +1,13 @@
 /**
  * flood.c - a stranger's traffic against a DTLS server on loopback, as fast as one core sends it.
  *
- *     flood hello|half-open|cid|replay|corrupt ADDR PORT SECONDS [aside]
+ *     flood hello|half-open|cid|record|message|replay|corrupt ADDR PORT SECONDS [aside]
  *
  * hello: ClientHellos without a cookie, each from an address of its own that nobody has. half-open:
  * from 1,000 addresses that do receive, with the cookie the server gave, and nothing after. cid:
- * records with random connection IDs from anywhere. replay, corrupt: the records that devices are
+ * records with random connection IDs from anywhere. record: protected records without one.
+ * message: unprotected messages that would go on with a handshake, if there were one. replay,
+ * corrupt: the records that devices are
  * sending to the server right now, taken off the interface and sent again from their own addresses,
  * as they were or with a bit turned over. Needs CAP_NET_RAW: addresses are forged. Prints how many
  * datagrams were sent, and the CPU time that took in microseconds. Only addresses in 127.0.0.0/8
@@ -38,6 +40,7 @@
 #define SOURCES 1000u
 #define CID_HEADER_LEN 21 /* with a CID of 8 bytes, as handfastd's are */
 #define CID_RECORD_LEN 64
+#define RECORD_HEADER_LEN 13
 #define KEPT 4096u /* records taken off the interface */
 
 static struct sockaddr_in server; /* where the flood goes */
@@ -149,6 +152,32 @@ static size_t fill_cid(struct packet *packet)
     out[CID_HEADER_LEN - 2] = 0;
     out[CID_HEADER_LEN - 1] = CID_RECORD_LEN - CID_HEADER_LEN;
     return CID_RECORD_LEN;
+}
+
+static size_t fill_record(struct packet *packet)
+{
+    uint8_t *out = payload_of(packet);
+    out[0] = 23;
+    out[1] = 0xFE;
+    out[2] = 0xFD;
+    for (size_t i = 3; i < CID_RECORD_LEN; i++)
+        out[i] = (uint8_t)draw();
+    out[3] = 0;
+    out[4] = 1; /* epoch */
+    out[11] = 0;
+    out[12] = CID_RECORD_LEN - RECORD_HEADER_LEN;
+    return CID_RECORD_LEN;
+}
+
+static size_t fill_message(struct packet *packet)
+{
+    static const uint8_t head[] = {22, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 2, 0, 12 + 10,
+                                   16, 0, 0, 10, 0, 2, 0, 0, 0, 0, 0, 10, 0, 8};
+    uint8_t *out = payload_of(packet);
+    memcpy(out, head, sizeof head);
+    for (size_t i = 0; i < 8; i++)
+        out[sizeof head + i] = (uint8_t)draw();
+    return sizeof head + 8;
 }
 
 static void send_batch(int fd, struct packet *packets, unsigned count)
@@ -278,7 +307,7 @@ static bool is_theirs(const uint8_t *data, ssize_t len)
 static bool listen_in(int fd, struct packet *kept, unsigned *count)
 {
     uint8_t data[65536];
-    struct sockaddr_ll from;
+    struct sockaddr_ll from = {0};
     socklen_t from_len = sizeof from;
     ssize_t len;
     for (unsigned i = 0; i < BATCH; i++) {
@@ -361,7 +390,8 @@ int main(int argc, char **argv)
 {
     if (argc != 5 && (argc != 6 || strcmp(argv[5], "aside") != 0)) {
         fprintf(stderr,
-                "usage: flood hello|half-open|cid|replay|corrupt ADDR PORT SECONDS [aside]\n");
+                "usage: flood hello|half-open|cid|record|message|replay|corrupt ADDR PORT SECONDS "
+                "[aside]\n");
         return 2;
     }
     server.sin_family = AF_INET;
@@ -379,6 +409,10 @@ int main(int argc, char **argv)
         forged(until_us, fill_hello);
     else if (strcmp(argv[1], "cid") == 0)
         forged(until_us, fill_cid);
+    else if (strcmp(argv[1], "record") == 0)
+        forged(until_us, fill_record);
+    else if (strcmp(argv[1], "message") == 0)
+        forged(until_us, fill_message);
     else if (strcmp(argv[1], "half-open") == 0)
         half_open(until_us);
     else if (strcmp(argv[1], "replay") == 0)

@@ -1,14 +1,17 @@
-"""rebind.py - the part of million where devices with connection IDs change their address: a NAT
-moves all of them at once; and somebody on the way copies, forges and races what others say. In
-small the same with the other ways to check an address, or not to."""
+"""rebind.py - the parts of million about connection IDs. rebind: devices change their address; a
+NAT moves all of them at once; and somebody on the way copies, forges and races what others say. In
+small the same with the other ways to check an address, or not to. cid: what connection IDs cost
+those who do not ask for them, and those who do."""
 import re
 import socket
+import statistics
 import time
 import urllib.request
 
 import free_port as ports
 
 CHECKED_WITHIN = 120  # seconds; a check takes one and a round trip
+AFRESH_WITHIN = 1.5
 CHANGES = "handfast_address_changes_total"
 DROPS = "handfast_drops_total"
 
@@ -26,13 +29,13 @@ class Metrics:
                 re.findall(r"^(handfast_[^ ]+) (\S+)$", text, re.M)}
 
     def wait(self, is_there):
-        """Scrapes until that is so, or will not be."""
+        """Scrapes until that is so, or will not be; and once more, for shards tell of themselves
+        once a second."""
         until = time.monotonic() + CHECKED_WITHIN
-        while True:
-            samples = self.scrape()
-            if is_there(samples) or time.monotonic() > until:
-                return samples
+        while not is_there(self.scrape()) and time.monotonic() < until:
             time.sleep(0.2)
+        time.sleep(AFRESH_WITHIN)
+        return self.scrape()
 
 
 def total(samples, name):
@@ -146,3 +149,39 @@ def run(*parts):
     spoofed(parts, "peers that cannot be asked, fixed", small, "race", "--address-unchecked",
             "fixed", load=("--no-rrc",))
     rebound(parts, "enhanced, epoll, one shard", small, "--io", "epoll", shards=1)
+
+
+# Name, what the daemon offers, what the devices ask for.
+COSTS = [("off", "off", "off"), ("on, not asked for", "on", "off"),
+         ("used by devices", "on", "send"), ("used by both", "on", "on")]
+UNASKED_MAX = 1.05
+BYTES_MAX = 2
+
+
+def cost(world, report, make_server, make_load):
+    """Rounds of all cases in turn: what else the machine does meets all alike."""
+    options = world.options
+    if options.smoke:
+        return
+    devices = str(min(options.devices, options.rebind_devices))
+    runs = {name: [] for name, _, _ in COSTS}
+    for _ in range(options.rounds):
+        for name, offered, asked in COSTS:
+            with make_server(world, None, "--respond", "echo", "--connection-id", offered,
+                             devices=int(devices)) as daemon:
+                runs[name].append(make_load(world, daemon, "--devices", devices, "--exchange",
+                                            "--cid", asked).wait())
+    figures = {name: [statistics.median(told[key] for told in told_all) for key in
+                      ("server_us", "exchange_server_us", "bytes_per_association")]
+               for name, told_all in runs.items()}
+    for name, (handshake, message, size) in figures.items():
+        print(f"cid: {name}: {handshake:.2f} us a handshake, {message:.2f} us a message and its "
+              f"echo, {size:.1f} bytes an association", flush=True)
+        report.judge(all(told["completed"] == int(devices) and told["unanswered"] == 0
+                         for told in runs[name]), "all established, all answered")
+    off, unasked = figures["off"], figures["on, not asked for"]
+    ratios = [unasked[i] / off[i] for i in range(2)]
+    report.judge(max(ratios) <= UNASKED_MAX and abs(unasked[2] - off[2]) <= BYTES_MAX,
+                 f"on, not asked for: {ratios[0]:.3f} of a handshake, {ratios[1]:.3f} of a message "
+                 f"(at most {UNASKED_MAX}), {unasked[2] - off[2]:+.1f} bytes")
+    report.note("cid", figures=figures)

@@ -3,9 +3,12 @@
  */
 #include "craft.h"
 
+#include "hello.h"
+
 struct fuzz_hello fuzz_hello_take(struct fuzz_input *input, bool is_dtls)
 {
     static const uint16_t odd_versions[4] = {0x0301, 0x0304, 0xFEFF, 0xFE00};
+    static const uint8_t cid_lens[4] = {0, 8, 32, 33};
     uint8_t odd = fuzz_u8(input);
     struct fuzz_hello hello = {
         .version = is_dtls ? HF_VERSION_DTLS_1_2 : HF_VERSION_TLS_1_2,
@@ -17,8 +20,13 @@ struct fuzz_hello fuzz_hello_take(struct fuzz_input *input, bool is_dtls)
         hello.suites = (uint8_t)(1u << (odd >> 6));
     if (odd & 8)
         hello.session_id_len = 32;
-    if ((odd & 0x30) == 0x30)
+    if ((odd & 0x30) == 0x30) {
         hello.version = odd_versions[odd >> 6];
+    } else if (odd & 0x30) {
+        hello.has_cid = is_dtls;
+        hello.has_rrc = odd & 0x20;
+        hello.cid_len = cid_lens[odd >> 6];
+    }
     return hello;
 }
 
@@ -33,8 +41,23 @@ static void craft_suites(struct hf_writer *writer, uint8_t suites)
     hf_writer_close(writer, mark, 2);
 }
 
-static void craft_extensions(struct hf_writer *writer, uint8_t extensions)
+static void craft_cid(struct hf_writer *writer, const struct fuzz_hello *hello)
 {
+    uint8_t cid[255];
+    memset(cid, 0xC1, sizeof cid);
+    if (!hello->has_cid)
+        return;
+    hf_writer_u16(writer, HF_EXTENSION_CONNECTION_ID);
+    hf_writer_u16(writer, (uint16_t)(hello->cid_len + 1));
+    hf_writer_u8(writer, hello->cid_len);
+    hf_writer_bytes(writer, cid, hello->cid_len);
+    if (hello->has_rrc)
+        hf_writer_uint(writer, (uint64_t)HF_EXTENSION_RETURN_ROUTABILITY << 16, 4);
+}
+
+static void craft_extensions(struct hf_writer *writer, const struct fuzz_hello *hello)
+{
+    uint8_t extensions = hello->extensions;
     static const uint8_t name[] = {0,   0,   0,   14,  0,   12,  0,   0,   9,
                                    'L', 'o', 'c', 'a', 'l', 'h', 'o', 's', 't'};
     size_t mark = hf_writer_open(writer, 2);
@@ -53,6 +76,7 @@ static void craft_extensions(struct hf_writer *writer, uint8_t extensions)
                        6);
     if (extensions & 32)
         hf_writer_uint(writer, (UINT64_C(0xFF01) << 24) | (1u << 8), 5);
+    craft_cid(writer, hello);
     hf_writer_close(writer, mark, 2);
 }
 
@@ -70,8 +94,8 @@ void fuzz_craft_hello(struct hf_writer *writer, const struct fuzz_hello *hello, 
     }
     craft_suites(writer, hello->suites);
     hf_writer_u16(writer, 0x0100); /* null compression alone */
-    if (hello->extensions)
-        craft_extensions(writer, hello->extensions);
+    if (hello->extensions || hello->has_cid)
+        craft_extensions(writer, hello);
 }
 
 void fuzz_craft_exchange(struct hf_writer *writer, size_t identity_len)
@@ -113,6 +137,22 @@ void fuzz_craft_datagram_record(struct hf_writer *writer, uint8_t type, uint16_t
     hf_writer_u16(writer, epoch);
     hf_writer_uint(writer, seq, 6);
     craft_body(writer, epoch > 0, plaintext);
+}
+
+void fuzz_craft_named_record(struct hf_writer *writer, const struct fuzz_named *record,
+                             struct hf_bytes cid, struct hf_bytes content)
+{
+    uint8_t inner[2048] = {0};
+    HF_ASSERT(content.len + 1 + record->padding_len <= sizeof inner);
+    if (content.len > 0)
+        memcpy(inner, content.data, content.len);
+    inner[content.len] = record->type;
+    hf_writer_u8(writer, HF_TYPE_TLS12_CID);
+    hf_writer_u16(writer, HF_VERSION_DTLS_1_2);
+    hf_writer_u16(writer, record->epoch);
+    hf_writer_uint(writer, record->seq, 6);
+    hf_writer_bytes(writer, cid.data, cid.len);
+    craft_body(writer, true, (struct hf_bytes){inner, content.len + 1 + record->padding_len});
 }
 
 void fuzz_craft_stream_record(struct hf_writer *writer, uint8_t type, bool is_protected,

@@ -15,6 +15,8 @@ struct fuzz_hello {
     uint8_t extensions; /* bits, see craft.c */
     uint8_t session_id_len;
     struct hf_bytes cookie; /* DTLS */
+    bool has_cid, has_rrc;  /* RFC 9146, RFC 9853 */
+    uint8_t cid_len;        /* every byte of it is 0xC1 */
 };
 
 /** fuzz_hello_take makes one from two bytes of input: mostly a good one. */
@@ -34,6 +36,14 @@ struct fuzz_part {
     uint32_t offset;
 };
 
+/** What a record with a connection ID has besides that (RFC 9146 4). */
+struct fuzz_named {
+    uint16_t epoch;
+    uint64_t seq;
+    uint8_t type; /* of the content; 0 is padding */
+    uint8_t padding_len;
+};
+
 /** fuzz_craft_message writes the handshake header and `body`. */
 void fuzz_craft_message(struct hf_writer *writer, bool is_dtls, const struct fuzz_part *part,
                         struct hf_bytes body);
@@ -41,6 +51,11 @@ void fuzz_craft_message(struct hf_writer *writer, bool is_dtls, const struct fuz
 /** fuzz_craft_datagram_record writes a DTLS record; one of an epoch above 0 is protected. */
 void fuzz_craft_datagram_record(struct hf_writer *writer, uint8_t type, uint16_t epoch,
                                 uint64_t seq, struct hf_bytes plaintext);
+
+/** fuzz_craft_named_record writes a record with a connection ID, its type behind the content and
+ *  padding behind that. */
+void fuzz_craft_named_record(struct hf_writer *writer, const struct fuzz_named *record,
+                             struct hf_bytes cid, struct hf_bytes content);
 
 /** fuzz_craft_stream_record writes a TLS record. */
 void fuzz_craft_stream_record(struct hf_writer *writer, uint8_t type, bool is_protected,

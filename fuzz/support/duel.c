@@ -75,6 +75,8 @@ static void fill_dialer(struct hf_dialer *dialer, const struct fuzz_duel *duel, 
     bool shows_raw = duel->kind == FUZZ_DUEL_RAW || duel->kind == FUZZ_DUEL_MIXED;
     choose_suite(dialer->suites, &dialer->suite_count, duel);
     dialer->sessions = duel->has_sessions;
+    if (duel->has_cid)
+        dialer->connection_id = HF_CONNECTION_ID_ON;
     if (duel->kind == FUZZ_DUEL_PSK)
         return;
     dialer->x509 = shows_raw ? NULL : shown;
@@ -135,6 +137,7 @@ static void configure(struct fuzz_duel *duel)
     duel->has_sessions = bits & 4;
     duel->has_cache = bits & 8;
     duel->is_named = bits & 16;
+    duel->has_cid = duel->is_dtls && bits >> 5 >= 5;
     duel->suite =
         duel->kind == FUZZ_DUEL_PSK ? psk_suites[(bits >> 5) % 5] : suites[(bits >> 5) % 5];
     struct hf_bytes limits = {input->data, input->len};
@@ -364,6 +367,7 @@ static void part(struct fuzz_duel *duel)
     duel->plain_len = 0;
     duel->next_serial = duel->unit_serial;
     duel->next_seq = 0;
+    duel->where = 0;
 }
 
 static void fill_connect(struct fuzz_duel *duel, struct hf_bytes session)

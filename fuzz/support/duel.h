@@ -9,6 +9,7 @@
 #ifndef FUZZ_DUEL_H
 #define FUZZ_DUEL_H
 
+#include "cid.h"
 #include "persons.h"
 #include "script.h"
 
@@ -39,6 +40,8 @@ struct fuzz_unit {
     uint16_t message_seq;
     uint16_t epoch;
     uint64_t seq;
+    uint8_t cid_len; /* DTLS: of a record with a connection ID */
+    uint8_t cid[HF_CID_BASE_LEN];
     struct hf_bytes genuine; /* what was said; a block of its own */
     uint8_t *data;           /* what will be delivered; likewise */
     size_t len;
@@ -55,6 +58,8 @@ struct fuzz_duel {
     enum fuzz_duel_kind kind;
     bool is_dtls, is_client, is_strict, is_roomy;
     bool has_names, has_sessions, has_cache, is_named;
+    bool has_cid;   /* DTLS: the client asks for connection IDs */
+    uint8_t where;  /* the path that datagrams of the peer come from */
     uint16_t suite; /* the only one, or HF_SUITE_NONE */
     hf_association_id id;
     struct hf_connect connect;

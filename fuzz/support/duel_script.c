@@ -5,7 +5,8 @@
 
 /* Numbers are part of the corpus: append only. */
 enum op {
-    OP_PASS = FUZZ_OP_OWN, /* u8: so many units go through as they are */
+    OP_PASS = FUZZ_OP_OWN, /* u8: so many units go through as they are; with connection IDs, from
+                              240 on: the peer's datagrams come from another path */
     OP_DROP,               /* the next one is lost */
     OP_REPEAT,             /* it is delivered, and stays in line */
     OP_SWAP,               /* u8: it changes places with one of those behind it */
@@ -39,6 +40,16 @@ static void pass(struct fuzz_duel *duel, size_t count)
         fuzz_duel_forget(duel, 0);
         fuzz_duel_turn(duel, 0);
     }
+}
+
+static void pass_or_move(struct fuzz_duel *duel, uint8_t code)
+{
+    if (!duel->has_cid || code < 240) {
+        pass(duel, 1 + (size_t)(code % 16));
+        return;
+    }
+    duel->where = code % FUZZ_PATHS;
+    duel->is_disturbed |= duel->where != 0 && !duel->is_open; /* a stranger's, for as long */
 }
 
 static void pass_until(struct fuzz_duel *duel, uint8_t type)
@@ -262,7 +273,7 @@ static void run(struct fuzz_duel *duel, enum op op)
 {
     switch ((int)op) {
     case OP_PASS:
-        pass(duel, 1 + (size_t)fuzz_below(&duel->input, 16));
+        pass_or_move(duel, fuzz_u8(&duel->input));
         break;
     case OP_DROP:
         drop(duel);

@@ -56,6 +56,8 @@ static void hear_datagram(struct fuzz_duel *duel, struct hf_bytes bytes)
         (void)hf_reader_u16(&reader);
         uint16_t epoch = hf_reader_u16(&reader);
         uint64_t seq = hf_reader_u48(&reader);
+        bool is_named = type == HF_TYPE_TLS12_CID;
+        struct hf_bytes cid = hf_reader_take(&reader, is_named ? HF_CID_BASE_LEN : 0);
         struct hf_bytes body = hf_reader_vector(&reader, 2);
         FUZZ_CHECK(!reader.is_failed);
         if (type == HF_TYPE_HANDSHAKE && epoch == 0) {
@@ -65,6 +67,9 @@ static void hear_datagram(struct fuzz_duel *duel, struct hf_bytes bytes)
         struct fuzz_unit *unit = new_unit(duel, type, body);
         unit->epoch = epoch;
         unit->seq = seq;
+        unit->cid_len = (uint8_t)cid.len;
+        if (cid.len > 0)
+            memcpy(unit->cid, cid.data, cid.len);
     }
 }
 
@@ -124,7 +129,7 @@ void fuzz_duel_forget(struct fuzz_duel *duel, size_t index)
 void fuzz_duel_bytes(struct fuzz_duel *duel, struct hf_bytes bytes)
 {
     if (duel->is_dtls) {
-        fuzz_world_datagram(&duel->world, 0, bytes);
+        fuzz_world_datagram(&duel->world, duel->where, bytes);
         return;
     }
     for (int i = 0; i < 8 && bytes.len > 0; i++) {
@@ -189,6 +194,7 @@ static void put_record(struct fuzz_duel *duel, const struct fuzz_unit *unit)
         hf_writer_u16(&writer, unit->epoch);
         hf_writer_uint(&writer, unit->epoch ? unit->seq : duel->next_seq++, 6);
     }
+    hf_writer_bytes(&writer, unit->cid, unit->cid_len);
     hf_writer_u16(&writer, (uint16_t)unit->len);
     hf_writer_bytes(&writer, unit->data, unit->len);
     FUZZ_CHECK(!writer.is_failed);

@@ -4,6 +4,7 @@
 #include "world.h"
 
 #include "association.h"
+#include "cid.h"
 
 struct fuzz_peer *fuzz_watch_peer(struct fuzz_world *world, hf_association_id id)
 {
@@ -145,6 +146,20 @@ static bool is_type_known(uint8_t type)
     return type >= HF_TYPE_CHANGE_CIPHER_SPEC && type <= HF_TYPE_APPLICATION_DATA;
 }
 
+static bool is_type_of_epoch1(uint8_t type)
+{
+    return type == HF_TYPE_TLS12_CID || type == HF_TYPE_RETURN_ROUTABILITY;
+}
+
+/* Takes note of what the peer has asked for; false: it is gone, and nobody knows. */
+static bool has_cid_len(struct fuzz_peer *peer, const struct hf_engine *engine)
+{
+    const struct hf_association *association = hf_association_find(engine, peer->id);
+    if (association)
+        peer->cid_len = (uint8_t)hf_cid_peer(engine, association).len;
+    return peer->cid_len > 0;
+}
+
 static void watch_datagram(struct fuzz_world *world, const struct hf_output *output)
 {
     struct fuzz_peer *peer =
@@ -152,13 +167,26 @@ static void watch_datagram(struct fuzz_world *world, const struct hf_output *out
     struct hf_reader reader = hf_reader_of(output->data);
     FUZZ_CHECK(output->data.len > 0 && output->listener_index == FUZZ_LISTENER_DTLS);
     FUZZ_CHECK(output->is_client == world->is_client && (peer || !world->is_client));
+    /* The same bytes, to another address: RFC 9853. */
+    bool is_again = peer && peer->last == output->data.data &&
+                    memcmp(&peer->last_to, &output->path, sizeof output->path) != 0;
+    if (peer) {
+        peer->last = output->data.data;
+        peer->last_to = output->path;
+    }
     while (reader.len > 0) {
         uint8_t type = hf_reader_u8(&reader);
         uint16_t version = hf_reader_u16(&reader);
         uint16_t epoch = hf_reader_u16(&reader);
         uint64_t seq = hf_reader_u48(&reader);
+        if (peer && type == HF_TYPE_TLS12_CID) {
+            if (!has_cid_len(peer, world->engine))
+                return;
+            (void)hf_reader_take(&reader, peer->cid_len);
+        }
         struct hf_bytes body = hf_reader_vector(&reader, 2);
-        FUZZ_CHECK(!reader.is_failed && is_type_known(type) && epoch <= 1 && body.len > 0);
+        bool is_known = is_type_known(type) || (epoch == 1 && is_type_of_epoch1(type));
+        FUZZ_CHECK(!reader.is_failed && is_known && epoch <= 1 && body.len > 0);
         FUZZ_CHECK(version == (peer ? HF_VERSION_DTLS_1_2 : HF_VERSION_DTLS_1_0));
         if (!peer) {
             FUZZ_CHECK(epoch == 0 && type == HF_TYPE_HANDSHAKE && reader.len == 0);
@@ -169,7 +197,7 @@ static void watch_datagram(struct fuzz_world *world, const struct hf_output *out
         if (epoch == 0)
             continue;
         /* An AEAD nonce is made of it. */
-        FUZZ_CHECK(!peer->has_sent || seq > peer->sent_seq);
+        FUZZ_CHECK(!peer->has_sent || seq > peer->sent_seq || is_again);
         peer->has_sent = true;
         peer->sent_seq = seq;
     }

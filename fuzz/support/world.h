@@ -26,8 +26,11 @@ enum {
 struct fuzz_peer {
     hf_association_id id;
     enum fuzz_life { FUZZ_NEW, FUZZ_OPEN, FUZZ_HALF_CLOSED, FUZZ_GONE } life;
-    bool has_sent;     /* DTLS: a protected record was seen */
-    uint64_t sent_seq; /* its number: never used again */
+    bool has_sent;          /* DTLS: a protected record was seen */
+    uint64_t sent_seq;      /* its number: never used again */
+    uint8_t cid_len;        /* of what it asked for, as far as that is known */
+    const uint8_t *last;    /* the last datagram with such a record ... */
+    struct hf_path last_to; /* ... and where it went: it may go to another address, too */
 };
 
 struct fuzz_question {
@@ -63,7 +66,7 @@ struct fuzz_world {
     uint32_t event_max; /* room for events, so few that it is full */
     bool is_patient;    /* in the end, handshakes are left to their timers */
 
-    bool is_prompt; /* the source answers within the question */
+    bool is_prompt;          /* the source answers within the question */
     bool is_session_refused; /* whatever it answers otherwise */
     struct fuzz_reply reply;
     struct fuzz_question questions[FUZZ_TICKETS];

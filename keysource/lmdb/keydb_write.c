@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,6 +25,7 @@
 /* What a put may at worst take: overflow pages, and its share of a copied path. */
 #define PUT_LEN_MAX ((size_t)16384)
 #define ROOM_LEN ((size_t)16 << 20)
+#define DISK_FULL_BYTES 65536U /* with less free than this it is full */
 
 static struct hf_bytes revision_name(void)
 {
@@ -284,6 +286,15 @@ enum hf_keydb_found hf_keydb_remove(struct hf_keydb *db, char error[HF_KEYDB_ERR
     return HF_KEYDB_DAMAGED;
 }
 
+/* LMDB calls a write that was cut short an input/output error, also where the disk is just full. */
+static int full_or(int code, int dir_fd)
+{
+    struct statvfs about;
+    bool is_full = code == EIO && fstatvfs(dir_fd, &about) == 0 &&
+                   (uint64_t)about.f_bavail * about.f_frsize < DISK_FULL_BYTES;
+    return is_full ? ENOSPC : code;
+}
+
 bool hf_keydb_commit(struct hf_keydb *db, char error[HF_KEYDB_ERROR_MAX])
 {
     int code = forget_old(db);
@@ -293,6 +304,7 @@ bool hf_keydb_commit(struct hf_keydb *db, char error[HF_KEYDB_ERROR_MAX])
         db->writer = NULL;
     }
     if (code != 0) {
+        code = full_or(code, db->dir_fd);
         hf_keydb_abort(db);
         return hf_keydb__fail_lmdb(error, db->path, code);
     }

@@ -125,7 +125,7 @@ class FloodTest(unittest.TestCase):
         flood.end()
         over = daemon.wait_for("event=flood_over")
         self.assertRegex(over, r"address=127.0.0.1:\d+ dropped=\d+ ms=\d+")
-        self.assertEqual(daemon.metric("handfast_io_floods{"), 0)
+        daemon.wait_for_metric("handfast_io_floods{", 0)
         self.assertEqual(daemon.metric("handfast_associations{"), 3)
         dropped = daemon.metric(DROPPED)
         for _ in range(5):

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,6 +83,31 @@ class PskTest(unittest.TestCase):
         self.assertEqual(self.identities(), [])
         self.psk("rm", "dev@in-cse.example", status=1)
 
+    def test_the_command_line(self):
+        def run(*arguments, stdin=KEY):
+            done = subprocess.run([HANDFASTCTL, "psk", *arguments], input=stdin, check=False,
+                                  capture_output=True, text=True)
+            return done.returncode, done.stdout, done.stderr
+
+        # The store may be named before the command, as the help has it, or behind it.
+        self.assertEqual(run("--store", self.store, "add", "a")[::2], (0, ""))
+        self.assertEqual(run(f"--store={self.store}", "add", "b")[::2], (0, ""))
+        self.assertEqual(self.identities(), ["a", "b"])
+        for arguments in (["--help"], ["add", "--help"], ["--store", "x", "rm", "--help"]):
+            code, out, err = run(*arguments)
+            self.assertEqual((code, err), (0, ""))
+            self.assertTrue(out.startswith("usage: handfastctl psk"), out)
+        for arguments, said in (
+                (["frobnicate"], "psk frobnicate: no such command"),
+                (["--store", self.store], "psk --store: no such command"),
+                (["add", "--nonsense", "x"], "handfastctl: psk: unrecognized option '--nonsense'"),
+                (["list", "--force"], "psk list: --force does not fit"),
+                (["rm", "--store", self.store], "usage: handfastctl psk [--store DIR]")):
+            code, out, err = run(*arguments)
+            self.assertEqual((code, out), (2, ""), arguments)
+            self.assertIn(said, err)
+            self.assertTrue(err.endswith("Try: handfastctl psk --help\n"), err)
+
     def test_key_from_a_file(self):
         file = write_file(self.path("key"), KEY)
         self.psk("add", "a", "--key-file", file)
@@ -96,6 +122,26 @@ class PskTest(unittest.TestCase):
         self.assertEqual(self.identities(), ["#00ff3a", "#626c20616e6b", "#776974683a636f6c6f6e"])
         self.psk("rm", "#00FF3A", "with:colon", "#626c20616e6b")
         self.assertEqual(self.identities(), [])
+
+    def test_a_full_disk_is_told_and_costs_nothing(self):
+        if os.geteuid() != 0 or shutil.which("unshare") is None:
+            self.skipTest("needs root and unshare(1) for a small file system")
+        with open(self.path("many"), "w", encoding="ascii") as file:
+            file.write(key_lines(5000))
+        os.chmod(self.path("many"), 0o600)
+        script = """mount -t tmpfs -o size=256k,mode=700 tmpfs "$2" && echo "$4" |
+            "$1" psk --store "$2/keys" add first && ! "$1" psk --store "$2/keys" import "$3" &&
+            "$1" psk --store "$2/keys" check && "$1" psk --store "$2/keys" list"""
+        os.mkdir(self.path("small"))
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", script, "sh", HANDFASTCTL, self.path("small"),
+             self.path("many"), KEY], capture_output=True, text=True, check=False)
+        if "mount:" in done.stderr:
+            self.skipTest(done.stderr)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("the disk is full", done.stderr)
+        self.assertIn("sound: 1 keys", done.stdout)
+        self.assertIn("first - -", done.stdout)
 
     def test_replace_must_be_said(self):
         self.psk("add", "a", stdin=KEY)

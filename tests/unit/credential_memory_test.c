@@ -9,6 +9,7 @@
 
 #include <handfast/handfast.h>
 
+#include <openssl/base.h>
 #include <openssl/nid.h>
 
 #include <setjmp.h>
@@ -146,6 +147,11 @@ static void test_certificate_and_key(void **state)
                                           .key_pem = maker_view(&key)};
 
     (void)state;
+    if (BORINGSSL_API_VERSION > 17) {
+        print_message("SKIPPED: this BoringSSL's X.509 parser does not survive being out of memory "
+                      "(seen with version 41, x509_name_get_cache)\n");
+        skip();
+    }
     run_out_everywhere(&source, false);
     run_out_everywhere(&source, true);
 }
