@@ -362,6 +362,12 @@ static bool settle_listener(struct hf_daemon_config *config, char *error, uint32
                  listener->has_transport ? "address" : "transport");
         return hf_daemon_config_refuse(error, config, listener->line, text);
     }
+    if (listener->trusted_count > 0 && listener->transport == HF_TRANSPORT_DTLS &&
+        listener->line > 0) {
+        snprintf(text, sizeof(text), "listener \"%s\": trusted-proxy is for tls listeners",
+                 listener->name);
+        return hf_daemon_config_refuse(error, config, listener->line, text);
+    }
     for (uint32_t i = 0; i < index; i++) {
         const struct hf_daemon_listener *other = &config->details[i];
         if (other->transport == listener->transport && listener->address.port != 0 &&
