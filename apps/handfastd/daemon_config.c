@@ -53,6 +53,7 @@ void hf_daemon_config_init(struct hf_daemon_config *config)
     config->shard_count = cpu_count();
     config->handshakes_max = HF_OPTIONS_UNSET;
     config->flood_hellos = 20000;
+    config->checkpoint_us = 60000000;
     config->associations_max = HF_OPTIONS_UNSET;
     config->handshakes_per_prefix = HF_OPTIONS_UNSET;
     config->proofs_max = HF_OPTIONS_UNSET;
@@ -392,6 +393,11 @@ bool hf_daemon_config_settle(struct hf_daemon_config *config, char error[HF_OPTI
     take_common(config);
     if (!settle_authorities(config, error))
         return false;
+    if (config->checkpoint_us == 0)
+        return hf_daemon_config_refuse(error, config, 0, "checkpoint-interval: not 0");
+    if (config->checkpoint[0] != '\0' && config->shared_secrets[0] == '\0')
+        return hf_daemon_config_refuse(error, config, 0,
+                                       "checkpoint needs shared-secrets: it is sealed with them");
     if (!hf_maf_config_settle(&config->mafs, text, sizeof(text), config->shared_secrets))
         return hf_daemon_config_refuse(error, config, 0, text);
     for (uint32_t i = 0; i < config->authority_count; i++)
