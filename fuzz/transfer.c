@@ -1,5 +1,5 @@
 /**
- * transfer.c - fuzz target: chunks of associations, or of sessions, from another engine. Whatever is
+ * transfer.c - fuzz target: chunks of associations or sessions from another engine. Whatever is
  * taken over can be used, ended, and given on: another that takes it has the same.
  */
 #include "core.h"
