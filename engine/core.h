@@ -375,6 +375,8 @@ struct hf_engine {
     bool is_draining;  /**< strangers are turned away */
     bool is_importing; /**< between hf_engine_import_begin() and _end() */
     uint32_t import_left_out;
+    uint64_t import_records, import_us; /**< sent and passed since what is imported was written */
+    uint64_t records_out_max;           /**< of counters.records_out, for datagrams */
 
     struct hf_pool associations;
     struct hf_pool handshakes;

@@ -150,6 +150,25 @@ static json_t *describe_authorities(const struct hf_daemon *daemon)
     return list;
 }
 
+static json_t *describe_mafs(const struct hf_daemon *daemon)
+{
+    json_t *list = json_array();
+    struct hf_maf_counters *counters = calloc(1, sizeof(*counters));
+    if (counters != NULL && daemon->shared.maf != NULL)
+        hf_maf_counters_get(counters, daemon->shared.maf);
+    for (uint32_t i = 0; counters != NULL && i < counters->maf_count; i++) {
+        const struct hf_maf_health *health = &counters->mafs[i].counters.health;
+        json_array_append_new(
+            list, json_pack("{s:s,s:s,s:I,s:I,s:I}", "fqdn", counters->mafs[i].fqdn, "state",
+                            health->is_circuit_open ? "down" : "up", "connections",
+                            (json_int_t)health->connections, "waiting",
+                            (json_int_t)health->waiting, "asked",
+                            (json_int_t)counters->mafs[i].counters.asked));
+    }
+    free(counters);
+    return list;
+}
+
 static const char *level_name(enum hf_log_level level)
 {
     static const char *const names[] = {"error", "warning", "notice", "info", "debug"};
@@ -172,7 +191,7 @@ static json_t *run_status(struct hf_daemon *daemon)
     }
     pthread_mutex_lock(&daemon->reload_lock);
     json_t *result = json_pack(
-        "{s:s,s:s,s:i,s:I,s:o,s:I,s:s,s:I,s:I,s:I,s:s,s:s,s:o,s:o,s:o,s:{s:I,s:I,s:b,s:o}}",
+        "{s:s,s:s,s:i,s:I,s:o,s:I,s:s,s:I,s:I,s:I,s:s,s:s,s:o,s:o,s:o,s:o,s:{s:I,s:I,s:b,s:o}}",
         "state", states[state], "version", hf_version(), "pid", (int)getpid(), "uptime_seconds",
         (json_int_t)((int64_t)time(NULL) - daemon->start_s), "started", time_text(daemon->start_s),
         "shards", (json_int_t)daemon->shard_count, "io",
@@ -180,9 +199,9 @@ static json_t *run_status(struct hf_daemon *daemon)
         "handshakes_open", (json_int_t)half_open, "handshakes_parked", (json_int_t)parked, "config",
         daemon->config.config_file, "log_level", level_name(hf_log_level_get()), "listeners",
         describe_listeners(daemon), "authorities", describe_authorities(daemon), "dialers",
-        describe_dialers(daemon), "reloads", "ok", (json_int_t)daemon->reloads, "failed",
-        (json_int_t)daemon->reloads_failed, "last_good", (int)daemon->is_reload_good,
-        "in_force_since", time_text(daemon->reloaded_s));
+        describe_dialers(daemon), "mafs", describe_mafs(daemon), "reloads", "ok",
+        (json_int_t)daemon->reloads, "failed", (json_int_t)daemon->reloads_failed, "last_good",
+        (int)daemon->is_reload_good, "in_force_since", time_text(daemon->reloaded_s));
     pthread_mutex_unlock(&daemon->reload_lock);
     return good(result);
 }
@@ -375,7 +394,9 @@ static json_t *describe_failures(const struct hf_daemon *daemon,
     return failures;
 }
 
-static json_t *describe_knowledge(struct hf_authority *authority, struct hf_bytes identity)
+/* "maf": not a key of its own, but its MAF is asked when a device comes with it. */
+static json_t *describe_knowledge(const struct hf_daemon *daemon, uint32_t index,
+                                  struct hf_bytes identity)
 {
     static const char *const names[] = {
         [HF_AUTHORITY_HAS_NOT] = "absent",
@@ -383,7 +404,11 @@ static json_t *describe_knowledge(struct hf_authority *authority, struct hf_byte
         [HF_AUTHORITY_HAS_EXPIRED] = "expired",
         [HF_AUTHORITY_CANNOT_TELL] = "unknown",
     };
-    return json_string(names[hf_authority_knows(authority, identity)]);
+    enum hf_authority_knows knows = hf_authority_knows(daemon->shared.authorities[index], identity);
+    bool is_asked = knows == HF_AUTHORITY_HAS_NOT &&
+                    hf_maf_is_for(daemon->shared.maf, daemon->config.authorities[index].maf_set,
+                                  identity);
+    return json_string(is_asked ? "maf" : names[knows]);
 }
 
 static json_t *describe_keys(struct hf_daemon *daemon, struct hf_bytes identity)
@@ -392,7 +417,7 @@ static json_t *describe_keys(struct hf_daemon *daemon, struct hf_bytes identity)
     pthread_mutex_lock(&daemon->reload_lock);
     for (uint32_t i = 0; i < daemon->started.authority_count; i++)
         json_object_set_new(keys, daemon->started.authorities[i].name,
-                            describe_knowledge(daemon->shared.authorities[i], identity));
+                            describe_knowledge(daemon, i, identity));
     pthread_mutex_unlock(&daemon->reload_lock);
     return keys;
 }

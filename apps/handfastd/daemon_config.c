@@ -53,6 +53,7 @@ void hf_daemon_config_init(struct hf_daemon_config *config)
     config->shard_count = cpu_count();
     config->handshakes_max = HF_OPTIONS_UNSET;
     config->flood_hellos = 20000;
+    config->checkpoint_us = 60000000;
     config->associations_max = HF_OPTIONS_UNSET;
     config->handshakes_per_prefix = HF_OPTIONS_UNSET;
     config->proofs_max = HF_OPTIONS_UNSET;
@@ -214,6 +215,16 @@ static void keep_suites(struct hf_listener *listener, uint64_t frameworks)
         listener->suite_count = kept;
 }
 
+/* Keys of MAFs are enough for an authority that says so, or that has nothing else. */
+static bool has_maf_keys(const struct hf_daemon_config *config,
+                         const struct hf_daemon_authority *authority)
+{
+    bool is_bare = authority->certificate[0] == '\0' && authority->rpk_key[0] == '\0';
+    bool is_named = authority->maf_count > 0;
+    return config->mafs.count > 0 && (is_named || is_bare) &&
+           !(is_named && hf_maf_config_is_none(authority));
+}
+
 /* What all authorities of a listener together are fit for. */
 static uint64_t fit_frameworks(const struct hf_daemon_config *config,
                                const struct hf_daemon_listener *listener)
@@ -222,7 +233,8 @@ static uint64_t fit_frameworks(const struct hf_daemon_config *config,
     for (uint32_t i = 0; i < listener->authority_count; i++) {
         const struct hf_daemon_authority *authority =
             &config->authorities[listener->authority_indexes[i]];
-        if (authority->psk_file[0] != '\0' || authority->key_store[0] != '\0')
+        if (authority->psk_file[0] != '\0' || authority->key_store[0] != '\0' ||
+            has_maf_keys(config, authority))
             fit |= HF_DAEMON_FRAMEWORK_PSK;
         if (authority->certificate[0] != '\0' || authority->rpk_key[0] != '\0')
             fit |= HF_DAEMON_FRAMEWORK_CERTIFICATE;
@@ -241,7 +253,7 @@ static bool check_frameworks(const struct hf_daemon_config *config, char *error,
     snprintf(text, sizeof(text), "listener \"%s\": frameworks: authority \"%s\" has no %s",
              listener->name, config->authorities[listener->authority_index].name,
              (listener->frameworks & ~fit) == HF_DAEMON_FRAMEWORK_PSK
-                 ? "psk-file and no key-store"
+                 ? "psk-file, no key-store and names no maf"
                  : "certificate and no rpk-key");
     return hf_daemon_config_refuse(error, config, listener->line, text);
 }
@@ -288,15 +300,17 @@ static void fill_listener(struct hf_daemon_config *config, uint32_t index)
 }
 
 /* What does not go together in one authority; NULL: all is well. */
-static const char *fault_of(const struct hf_daemon_authority *authority, bool has_file)
+static const char *fault_of(const struct hf_daemon_config *config,
+                            const struct hf_daemon_authority *authority)
 {
+    bool has_file = config->config_file[0] != '\0';
     bool has_keys = authority->psk_file[0] != '\0';
     bool has_store = authority->key_store[0] != '\0';
     bool has_certificate = authority->certificate[0] != '\0';
     bool has_own = has_certificate || authority->rpk_key[0] != '\0';
     bool has_peers = authority->client_ca[0] != '\0' || authority->client_rpk[0] != '\0';
-    if (!has_keys && !has_store && !has_own)
-        return has_file ? "no keys: it needs a psk-file, a key-store or a certificate"
+    if (!has_keys && !has_store && !has_own && !has_maf_keys(config, authority))
+        return has_file ? "no keys: it needs a psk-file, a key-store, a certificate or a maf"
                         : "no keys: give --psk-file FILE or --cert FILE";
     if (has_keys && has_store)
         return "psk-file and key-store exclude each other";
@@ -326,7 +340,7 @@ static bool settle_authorities(struct hf_daemon_config *config, char *error)
     bool has_file = config->config_file[0] != '\0';
     for (uint32_t i = 0; i < config->authority_count; i++) {
         struct hf_daemon_authority *authority = &config->authorities[i];
-        const char *fault = fault_of(authority, has_file);
+        const char *fault = fault_of(config, authority);
         settle_flavours(authority);
         if (fault == NULL)
             continue;
@@ -347,6 +361,12 @@ static bool settle_listener(struct hf_daemon_config *config, char *error, uint32
     if (!listener->has_transport || !listener->has_address) {
         snprintf(text, sizeof(text), "listener \"%s\": %s is missing", listener->name,
                  listener->has_transport ? "address" : "transport");
+        return hf_daemon_config_refuse(error, config, listener->line, text);
+    }
+    if (listener->trusted_count > 0 && listener->transport == HF_TRANSPORT_DTLS &&
+        listener->line > 0) {
+        snprintf(text, sizeof(text), "listener \"%s\": trusted-proxy is for tls listeners",
+                 listener->name);
         return hf_daemon_config_refuse(error, config, listener->line, text);
     }
     for (uint32_t i = 0; i < index; i++) {
@@ -373,6 +393,11 @@ bool hf_daemon_config_settle(struct hf_daemon_config *config, char error[HF_OPTI
     take_common(config);
     if (!settle_authorities(config, error))
         return false;
+    if (config->checkpoint_us == 0)
+        return hf_daemon_config_refuse(error, config, 0, "checkpoint-interval: not 0");
+    if (config->checkpoint[0] != '\0' && config->shared_secrets[0] == '\0')
+        return hf_daemon_config_refuse(error, config, 0,
+                                       "checkpoint needs shared-secrets: it is sealed with them");
     if (!hf_maf_config_settle(&config->mafs, text, sizeof(text), config->shared_secrets))
         return hf_daemon_config_refuse(error, config, 0, text);
     for (uint32_t i = 0; i < config->authority_count; i++)

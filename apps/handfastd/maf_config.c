@@ -93,6 +93,11 @@ bool hf_maf_config_take_name(void *base, char *reason, const struct hf_setting *
     return true;
 }
 
+bool hf_maf_config_is_none(const struct hf_daemon_authority *authority)
+{
+    return authority->maf_count == 1 && strcmp(authority->mafs[0], NO_MAF) == 0;
+}
+
 bool hf_maf_config_settle_authority(struct hf_daemon_authority *authority,
                                     const struct hf_daemon_mafs *mafs, char *error,
                                     size_t error_max)

@@ -52,6 +52,9 @@ bool hf_maf_config_take_name(void *base, char *reason, const struct hf_setting *
 
 struct hf_daemon_authority;
 
+/** hf_maf_config_is_none tells whether an authority names its MAFs and they are none. */
+HF_MUST_USE bool hf_maf_config_is_none(const struct hf_daemon_authority *authority);
+
 /** hf_maf_config_settle_authority gives an authority the set of its MAFs. On false `error` holds
  *  one line. */
 HF_MUST_USE bool hf_maf_config_settle_authority(struct hf_daemon_authority *authority,

@@ -2,6 +2,7 @@
 """maf_authority_test.py HANDFAST-MAF HANDFASTD HANDFASTCTL HANDFAST - which authority asks which
 MAF, and after whom: keys of our own come first, in a key file and in a key store; and how we
 authenticate to MAFs, read again by a reload."""
+import json
 import os
 import re
 import signal
@@ -60,17 +61,26 @@ class AuthorityTest(FrontTest):
         front = self.start([("none", keys + ' maf = {"none"}'),
                             ("other", keys + f' maf = {{"{other}"}}'),
                             ("own", keys + f' maf = {{"{other}", "{FQDN.upper()}"}}'),
-                            ("all", keys)],
+                            ("all", keys), ("bare", "")],
                            self.maf_block() + self.maf_block(other))
         for authority in ("none", "other"):
             self.assertIsNone(self.ask(front, authority, name))
         self.assertEqual(self.proxy.connections, 0)
-        for authority in ("own", "all"):
+        why = json.loads(front.control("why", f"{name}@{FQDN}", "--json"))
+        self.assertEqual(why["keys"], {"none": "absent", "other": "absent", "own": "maf",
+                                       "all": "maf", "bare": "maf"})
+        self.assertIn("authority own has no key of its own for it; its MAF is asked",
+                      front.control("why", f"{name}@{FQDN}"))
+        for authority in ("own", "all", "bare"):  # the last has no keys but those of MAFs
             self.assertEqual(self.ask(front, authority, name), SOURCE[2])
         # What is in the cache now is no more theirs.
         for authority in ("none", "other"):
             self.assertIsNone(self.ask(front, authority, name))
         front.wait_for_metric(f'handfast_maf_requests_total{{maf="{FQDN}"}}', 1)
+        mafs = json.loads(front.control("status", "--json"))["mafs"]
+        self.assertEqual([(maf["fqdn"], maf["state"]) for maf in mafs],
+                         [(FQDN, "up"), (other, "up")])
+        self.assertRegex(front.control("status"), rf"(?m)^{FQDN} +up ")
 
     def test_what_is_refused(self):
         self.start_front_keys()
