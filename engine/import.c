@@ -15,7 +15,7 @@
 
 #include <handfast/transfer.h>
 
-#define RECORD_LEN_MIN 64 /* RFC 8449 4 */
+#define RECORD_LEN_MIN 63 /* RFC 8449 4: 64; with a connection ID the type counts */
 #define GENERATION_MASK 3u
 
 enum hf_status hf_engine_import_begin(struct hf_engine *engine, uint64_t now_us, int64_t wall_s)
