@@ -227,6 +227,8 @@ void hf_engine_close(struct hf_engine *engine)
     for (uint32_t i = 0; i < engine->config.dialer_count; i++)
         hf_authority_release_dialer(engine, i);
     hf_proof_close(engine);
+    for (uint32_t i = 0; i < engine->handshakes.touched; i++)
+        hf_credential_close(hf_handshake_at(engine, i)->own_x509);
     wipe_pool(&engine->associations);
     wipe_pool(&engine->handshakes);
     wipe_pool(&engine->proofs);
