@@ -389,7 +389,7 @@ bool hf_daemon_config_settle(struct hf_daemon_config *config, char error[HF_OPTI
         return hf_daemon_config_refuse(error, config, 0,
                                        config->config_file[0] != '\0'
                                            ? "nothing to serve: it needs a listener or dialer block"
-                                           : "nothing to serve: give --dtls or --tls ADDR:PORT");
+                                           : "nothing to serve: give --config, --dtls or --tls");
     take_common(config);
     if (!settle_authorities(config, error))
         return false;

@@ -43,8 +43,8 @@ static bool judge_listener(char *error, const struct hf_daemon_config *config, s
         strcmp(transport, is_tls ? "tls" : "dtls") == 0)
         return true;
     snprintf(error, HF_HANDOVER_ERROR_MAX,
-             "listener %zu differs: here it is \"%s\", %s %s; listeners can change by a restart "
-             "that is none of this kind",
+             "listener %zu differs: here it is \"%s\", %s %s; to change listeners, stop and start "
+             "(systemctl restart)",
              i + 1, config->details[i].name, is_tls ? "tls" : "dtls", address);
     return false;
 }
