@@ -227,7 +227,8 @@ static const char *fill(struct hf_credential *credential, bool *is_memory_out,
         !hf_bytes_equal_public(chain->public_key, credential->key.public_key, HF_P256_POINT_LEN))
         return "the key is not that of the certificate";
     make_raw(credential);
-    credential->prepared = hf_p256_prepare(credential->key.public_key);
+    if (!source->is_rare)
+        credential->prepared = hf_p256_prepare(credential->key.public_key);
     return NULL;
 }
 

@@ -142,6 +142,7 @@ static void handshake_give(struct hf_engine *engine, struct hf_association *asso
     }
     spoiled_unlink(engine, handshake);
     hf_proof_give(engine, handshake);
+    hf_credential_close(handshake->own_x509);
     hf_limits_prefix_count(engine, handshake->prefix_cell, -1);
     uint32_t generation = handshake->generation;
     bool is_queued = handshake->is_queued;

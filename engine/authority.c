@@ -112,6 +112,12 @@ const char *hf_authority_check_dialer(const struct hf_dialer *dialer)
                                  : NULL;
 }
 
+bool hf_authority_is_shown(const struct hf_dialer *dialer, const struct hf_credential *x509)
+{
+    const struct hf_listener_authority authority = {.x509 = x509};
+    return !x509 || (dialer->x509 && !check_one(&authority));
+}
+
 void hf_authority_adopt_dialer(struct hf_engine *engine, uint32_t dialer_index,
                                const struct hf_dialer *dialer)
 {

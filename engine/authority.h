@@ -31,6 +31,10 @@ void hf_authority_adopt_dialer(struct hf_engine *engine, uint32_t dialer_index,
 /** hf_authority_release_dialer lets go of a dialer's credentials. */
 void hf_authority_release_dialer(struct hf_engine *engine, uint32_t dialer_index);
 
+/** hf_authority_is_shown tells whether `x509` may stand in for the dialer's certificate; NULL
+ *  may. */
+bool hf_authority_is_shown(const struct hf_dialer *dialer, const struct hf_credential *x509);
+
 /** hf_authority_find gives the index of the authority that answers to a name (none: empty), and
  *  whether it is by that name. Errors: HF_E_UNRECOGNIZED_NAME. */
 HF_MUST_USE enum hf_status hf_authority_find(uint8_t *out, bool *is_name_known,

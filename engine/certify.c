@@ -15,11 +15,17 @@
 enum hf_status hf_certify_begin(struct hf_engine *engine, struct hf_association *association)
 {
     struct hf_handshake *handshake = hf_handshake_of(engine, association);
-    const struct hf_listener_authority *authority =
-        &hf_listener_of(engine, association)->authorities[handshake->terms.authority_index];
-    HF_TRY(hf_proof_take(engine, association,
-                         handshake->terms.is_server_raw ? authority->raw : authority->x509,
-                         authority->trust));
+    const struct hf_listener *listener = hf_listener_of(engine, association);
+    uint8_t index = handshake->terms.authority_index;
+    /* A session was asked about first: the listener may have been given other authorities since. */
+    if (index >= listener->authority_count)
+        return HF_E_NO_COMMON_SUITE;
+    const struct hf_listener_authority *authority = &listener->authorities[index];
+    const struct hf_credential *credential =
+        handshake->terms.is_server_raw ? authority->raw : authority->x509;
+    if (!credential || !authority->trust)
+        return HF_E_NO_COMMON_SUITE;
+    HF_TRY(hf_proof_take(engine, association, credential, authority->trust));
     struct hf_proof *proof = hf_proof_of(engine, handshake);
     proof->job.credential = proof->credential;
     proof->job.sign_is_share = true;

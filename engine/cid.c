@@ -143,9 +143,11 @@ void hf_cid_settle(struct hf_engine *engine, struct hf_association *association,
     HF_ASSERT(slot); /* there are as many as associations */
     slot->len = terms->peer_cid_len;
     memcpy(slot->cid, terms->peer_cid, terms->peer_cid_len);
-    /* RFC 9146 5: the type of the content counts, too. */
-    if (association->plaintext_len_max > HF_PLAINTEXT_LEN_MAX - 1)
-        association->plaintext_len_max = HF_PLAINTEXT_LEN_MAX - 1;
+    /* RFC 9146 5, RFC 8449 4: the type of the content is encrypted with it, and counts. */
+    bool is_limited = terms->record_size_limit && terms->record_size_limit < HF_PLAINTEXT_LEN_MAX;
+    uint16_t limit = is_limited ? terms->record_size_limit : HF_PLAINTEXT_LEN_MAX;
+    if (association->plaintext_len_max > limit - 1)
+        association->plaintext_len_max = (uint16_t)(limit - 1);
 }
 
 /** Which key of the ring its own CID is made with. */

@@ -7,6 +7,7 @@
 
 #include "answer.h"
 #include "association.h"
+#include "authority.h"
 #include "cid.h"
 #include "datagram.h"
 #include "flight.h"
@@ -281,6 +282,7 @@ static bool is_valid(const struct hf_engine *engine, const struct hf_connect *co
            connect->server_name.len <= sizeof((struct hf_terms *)0)->server_name &&
            connect->psk_identity.len <= engine->config.identity_len_max &&
            connect->entity_id.len <= HF_ENTITY_ID_MAX && is_one_flavour(connect->flavour) &&
+           hf_authority_is_shown(&engine->dialers[connect->dialer_index], connect->x509) &&
            hf_offer_has_suite(&engine->dialers[connect->dialer_index],
                               connect->psk_identity.len > 0);
 }
@@ -312,6 +314,7 @@ static enum hf_status take_order(struct hf_engine *engine, struct hf_association
     if (connect->psk_identity.len > 0)
         memcpy(hf_handshake_identity(engine, handshake), connect->psk_identity.data,
                connect->psk_identity.len);
+    handshake->own_x509 = connect->x509 ? hf_credential_share(connect->x509) : NULL;
     handshake->flavour = (uint8_t)connect->flavour;
     handshake->is_named = names.entity_id.len > 0;
     association->entity_kind =

@@ -59,7 +59,7 @@ void hf_config_init(struct hf_config *config)
         .proofs_max = 1024,
         .identity_len_max = 1024,
         .message_len_max = 4096,
-        .deferred_len_max = 1024,
+        .deferred_len_max = 2048,
         .stream_buffers_max = 256,
         .output_len_max = 1u << 20,
         .events_max = 4096,

@@ -318,6 +318,7 @@ struct hf_handshake {
     uint32_t prefix_cell; /**< which counter of half-open per prefix to give back */
     uint32_t spoiled_next, spoiled_prev;
     uint32_t proof;  /**< slot of a certificate handshake, or HF_NONE */
+    struct hf_credential *own_x509; /**< client: shown instead of the dialer's; or NULL */
     uint8_t way;     /**< enum hf_way */
     uint8_t pending; /**< enum hf_pending */
     uint16_t unproven_len; /**< the hello's length if it came without a cookie: nobody has shown yet
@@ -375,6 +376,8 @@ struct hf_engine {
     bool is_draining;  /**< strangers are turned away */
     bool is_importing; /**< between hf_engine_import_begin() and _end() */
     uint32_t import_left_out;
+    uint64_t import_records, import_us; /**< sent and passed since what is imported was written */
+    uint64_t records_out_max;           /**< of counters.records_out, for datagrams */
 
     struct hf_pool associations;
     struct hf_pool handshakes;
@@ -459,6 +462,13 @@ static inline const struct hf_dialer *hf_dialer_of(const struct hf_engine *engin
                                                    const struct hf_association *association)
 {
     return &engine->dialers[association->listener_index];
+}
+
+/** hf_shown_x509 gives the certificate a client shows, if it has one. */
+static inline const struct hf_credential *hf_shown_x509(const struct hf_handshake *handshake,
+                                                        const struct hf_dialer *dialer)
+{
+    return handshake->own_x509 ? handshake->own_x509 : dialer->x509;
 }
 
 /** hf_datagram_len_max gives the UDP payload that handshakes of this association keep to. */

@@ -163,6 +163,7 @@ static void make_keys(struct hf_engine *engine, const struct hf_config *config)
     hf_random(secret, sizeof secret);
     hf_hmac_key_init(&engine->decoy_key, (struct hf_bytes){secret, sizeof secret});
     hf_wipe(secret, sizeof secret);
+    engine->records_out_max = UINT64_MAX;
     hf_wipe(&engine->config.secrets, sizeof engine->config.secrets);
 }
 
@@ -226,6 +227,8 @@ void hf_engine_close(struct hf_engine *engine)
     for (uint32_t i = 0; i < engine->config.dialer_count; i++)
         hf_authority_release_dialer(engine, i);
     hf_proof_close(engine);
+    for (uint32_t i = 0; i < engine->handshakes.touched; i++)
+        hf_credential_close(hf_handshake_at(engine, i)->own_x509);
     wipe_pool(&engine->associations);
     wipe_pool(&engine->handshakes);
     wipe_pool(&engine->proofs);
@@ -347,6 +350,8 @@ enum hf_status hf_engine_send(struct hf_engine *engine, hf_association_id id, st
         !hf_outbox_has_bytes(&engine->outbox,
                              data.len + records * (HF_DATAGRAM_HEADER_LEN + HF_CID_LEN_MAX + 1 +
                                                    HF_RECORD_EXPANSION_MAX)))
+        return HF_WAITING;
+    if (hf_is_datagram(association) && engine->counters.records_out >= engine->records_out_max)
         return HF_WAITING;
     if (hf_association_is_expired(engine, association))
         return hf_machine_fail(engine, association, HF_E_CREDENTIAL_EXPIRED, HF_MACHINE_DATA,

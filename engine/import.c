@@ -15,7 +15,7 @@
 
 #include <handfast/transfer.h>
 
-#define RECORD_LEN_MIN 64 /* RFC 8449 4 */
+#define RECORD_LEN_MIN 63 /* RFC 8449 4: 64; with a connection ID the type counts */
 #define GENERATION_MASK 3u
 
 enum hf_status hf_engine_import_begin(struct hf_engine *engine, uint64_t now_us, int64_t wall_s)
@@ -27,7 +27,14 @@ enum hf_status hf_engine_import_begin(struct hf_engine *engine, uint64_t now_us,
     engine->now_tick = (uint32_t)(now_us / HF_TICK_US);
     (void)hf_wheel_fire(&engine->wheel, engine->now_tick);
     engine->is_importing = true;
+    engine->import_records = engine->import_us = 0;
     return HF_OK;
+}
+
+void hf_engine_import_later(struct hf_engine *engine, uint64_t records, uint64_t us)
+{
+    engine->import_records = records;
+    engine->import_us = us;
 }
 
 static bool is_listener_good(const struct hf_engine *engine, const struct hf_transfer_item *item,
@@ -112,6 +119,13 @@ static void retract(struct hf_engine *engine, uint32_t index)
     association->generation = generation;
 }
 
+/** So many numbers further on; where there are not so many left there is none. */
+static uint64_t jump(uint64_t write_seq, uint64_t records)
+{
+    uint64_t left = HF_RECORDS_PER_KEY_MAX - (write_seq & HF_DATAGRAM_SEQ_MAX);
+    return write_seq + (records < left ? records : left);
+}
+
 /** The record of an item, with all that is this engine's own. */
 static enum hf_status settle(struct hf_association *out, struct hf_engine *engine,
                              const struct hf_transfer_item *item, uint32_t flags)
@@ -123,13 +137,16 @@ static enum hf_status settle(struct hf_association *out, struct hf_engine *engin
     out->state = HF_STATE_OPEN;
     out->flags = flags & ~(uint32_t)HF_ASSOCIATION_READ_QUEUED;
     out->handshake = HF_NONE;
-    out->heard_tick = engine->now_tick - (uint32_t)(item->silent_us / HF_TICK_US);
-    out->opened_tick = engine->now_tick - (uint32_t)(item->age_us / HF_TICK_US);
+    out->heard_tick =
+        engine->now_tick - (uint32_t)((item->silent_us + engine->import_us) / HF_TICK_US);
+    out->opened_tick =
+        engine->now_tick - (uint32_t)((item->age_us + engine->import_us) / HF_TICK_US);
     out->mac_keys = HF_NONE;
     if (out->quota_index >= HF_QUOTAS_MAX || out->quota_index >= engine->config.quota_count)
         out->quota_index = 0;
     if (is_datagram) {
         uint32_t burst = 2 * engine->config.trials_per_second;
+        out->write_seq = jump(out->write_seq, engine->import_records);
         out->datagram.successor = HF_NONE;
         out->datagram.cid = HF_NONE;
         out->datagram.trial_tick = engine->now_tick;

@@ -40,6 +40,7 @@ static void bind_to(uint8_t out[HF_SESSION_BINDING_LEN], const struct hf_engine 
 {
     const struct hf_dialer *dialer = hf_dialer_of(engine, association);
     const struct hf_terms *terms = &handshake->terms;
+    const struct hf_credential *x509 = hf_shown_x509(handshake, dialer);
     const uint8_t kind[9] = {(uint8_t)dialer->transport,
                              (uint8_t)dialer->reference_point,
                              handshake->flavour,
@@ -47,7 +48,7 @@ static void bind_to(uint8_t out[HF_SESSION_BINDING_LEN], const struct hf_engine 
                              (uint8_t)(handshake->identity_len >> 8),
                              (uint8_t)handshake->identity_len,
                              dialer->trust != NULL,
-                             dialer->x509 != NULL,
+                             x509 != NULL,
                              dialer->raw != NULL};
     uint8_t digest[HF_SHA256_LEN];
     struct hf_sha256 hash;
@@ -57,8 +58,8 @@ static void bind_to(uint8_t out[HF_SESSION_BINDING_LEN], const struct hf_engine 
     hf_sha256_update(&hash, hf_handshake_identity(engine, handshake), handshake->identity_len);
     if (dialer->trust)
         hf_sha256_update(&hash, hf_trust_policy(dialer->trust), HF_TRUST_POLICY_LEN);
-    if (dialer->x509)
-        hf_sha256_update(&hash, hf_credential_key_digest(dialer->x509), HF_SHA256_LEN);
+    if (x509)
+        hf_sha256_update(&hash, hf_credential_key_digest(x509), HF_SHA256_LEN);
     if (dialer->raw)
         hf_sha256_update(&hash, hf_credential_key_digest(dialer->raw), HF_SHA256_LEN);
     hf_sha256_final(digest, &hash);

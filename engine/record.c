@@ -189,12 +189,15 @@ static enum hf_status seal(uint8_t *out, size_t *out_len, size_t out_max,
 }
 
 /** Takes the number of the next record, epoch included. */
-static enum hf_status next_seq(uint64_t *out, struct hf_association *association, bool is_protected)
+static enum hf_status next_seq(uint64_t *out, const struct hf_engine *engine,
+                               struct hf_association *association, bool is_protected)
 {
     if (!is_protected) {
         *out = hf_is_datagram(association) ? association->datagram.epoch0_seq++ : 0;
         return HF_OK;
     }
+    if (hf_is_datagram(association) && engine->counters.records_out >= engine->records_out_max)
+        return HF_WAITING;
     uint64_t used = association->write_seq & HF_DATAGRAM_SEQ_MAX;
     if (used >= HF_RECORDS_PER_KEY_MAX)
         return HF_E_SEQUENCE_LIMIT;
@@ -213,7 +216,7 @@ enum hf_status hf_packet_add(struct hf_packet *packet, uint8_t type, bool is_pro
     struct hf_record_header header = {.version = hf_wire_version(association), .type = type};
     if (is_protected)
         header.cid = hf_cid_peer(packet->engine, association);
-    HF_TRY(next_seq(&header.seq, association, is_protected));
+    HF_TRY(next_seq(&header.seq, packet->engine, association, is_protected));
     size_t front = header_len(association) + header.cid.len;
     uint8_t *body = packet->data + packet->len + front;
     size_t body_len = plaintext.len;

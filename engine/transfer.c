@@ -20,6 +20,7 @@ struct hf_transfer {
     uint32_t cursor; /* of the pass */
     uint32_t written;
     bool is_between; /* two passes */
+    bool is_without_streams;
     uint64_t key;
 };
 
@@ -51,6 +52,16 @@ void hf_transfer_close(struct hf_transfer *transfer)
     (void)munmap(transfer->fingerprints, transfer->fingerprints_len);
     hf_wipe(transfer, sizeof *transfer);
     free(transfer);
+}
+
+void hf_transfer_leave_streams(struct hf_transfer *transfer)
+{
+    transfer->is_without_streams = true;
+}
+
+void hf_engine_limit_records(struct hf_engine *engine, uint64_t records_out_max)
+{
+    engine->records_out_max = records_out_max;
 }
 
 uint32_t hf_transfer_written(const struct hf_transfer *transfer)
@@ -124,12 +135,19 @@ static void write_free(struct hf_codec *codec, const struct hf_association *asso
     hf_transfer_item_free(codec, &item);
 }
 
+static bool is_moved(const struct hf_transfer *transfer, const struct hf_association *association)
+{
+    return association->state == HF_STATE_OPEN &&
+           (hf_is_datagram(association) || !transfer->is_without_streams);
+}
+
 /** False: it does not fit, and nothing was written. */
-static bool write_entry(struct hf_writer *writer, const struct hf_engine *engine, uint32_t index)
+static bool write_entry(struct hf_writer *writer, const struct hf_transfer *transfer,
+                        const struct hf_engine *engine, uint32_t index)
 {
     const struct hf_association *association = hf_association_at(engine, index);
     struct hf_writer entry = *writer;
-    bool is_live = association->state == HF_STATE_OPEN;
+    bool is_live = is_moved(transfer, association);
     hf_writer_u8(&entry, is_live ? HF_TRANSFER_LIVE : HF_TRANSFER_FREE);
     hf_writer_uint(&entry, index, 4);
     size_t mark = hf_writer_open(&entry, 4);
@@ -177,10 +195,10 @@ enum hf_status hf_transfer_write(uint8_t *out, size_t *out_len, size_t out_max,
         const struct hf_association *association = hf_association_at(engine, index);
         uint64_t mark;
         if (is_due(transfer, association, index, &mark)) {
-            if (!write_entry(&writer, engine, index))
+            if (!write_entry(&writer, transfer, engine, index))
                 break; /* the chunk is full */
             transfer->fingerprints[index] = mark;
-            transfer->written += association->state == HF_STATE_OPEN;
+            transfer->written += is_moved(transfer, association);
         }
         transfer->cursor++;
     }

@@ -4,6 +4,9 @@
  * been worked off, next to nothing comes in of what is too much, and then by lot, with the chance
  * that fits the allowance, until all of it fits again.
  *
+ * The allowance is a budget, and a shard may be slower than that: its budget is halved whenever the
+ * queue fills all the same, and doubled again step by step while it does not.
+ *
  * A flood and a million honest devices that come back at once begin alike. The honest ones end
  * their handshakes, and each of those that do raises the allowance: so the share grows with every
  * round trip as long as hellos lead anywhere.
@@ -35,6 +38,9 @@
 #define SHUT_US_MAX 200000u /* and as long not again */
 #define SMOOTH_US 80000u
 #define BEST_FADES 64   /* halved in 440 ms */
+#define FILL_FAIR 4
+#define CUT_MAX 6
+#define CUT_US 500000u /* so long it goes well before more is tried */
 #define CALM_US 1000000u /* with nothing held back, before a flood counts as over */
 #define CHANGE_MIN 8     /* an eighth more or less is not worth a new program */
 
@@ -47,7 +53,8 @@
 struct gate_seen {
     uint64_t us; /* since the last one */
     uint64_t taken_rate[HF_GATE_COUNT], allowance[HF_GATE_COUNT];
-    bool is_more; /* of a class, than its allowance */
+    uint32_t fill; /* of the queue, in sixteenths; 0 if too little came to ask */
+    bool is_more;  /* of a class, than its allowance */
 };
 
 /* ---- the program -------------------------------------------------------------------------- */
@@ -270,7 +277,7 @@ static void gate_shut(struct hf_loop *loop, struct hf_socket *socket, const stru
     struct hf_gate *gate = &socket->gate;
     uint32_t share[HF_GATE_COUNT];
     for (int i = 0; i < HF_GATE_COUNT; ++i) {
-        gate->offered[i] = seen->taken_rate[i];
+        gate->offered[i] = seen->taken_rate[i] * HF_GATE_ALL / gate->share[i];
         share[i] = seen->taken_rate[i] > seen->allowance[i] ? HF_GATE_MIN : gate->share[i];
     }
     gate_set(loop, socket, share);
@@ -295,19 +302,29 @@ static void gate_reopen(struct hf_loop *loop, struct hf_gate *gate)
     gate->shut_us = loop->now_us;
 }
 
+/* More than it can take, and that with what was let in: less from now on. */
+static void gate_give_way(struct hf_loop *loop, struct hf_socket *socket,
+                          const struct gate_seen *seen)
+{
+    if (socket->gate.cut < CUT_MAX)
+        socket->gate.cut++;
+    socket->gate.cut_us = loop->now_us;
+    if (seen->is_more)
+        gate_shut(loop, socket, seen);
+}
+
 static void gate_adjust(struct hf_loop *loop, struct hf_socket *socket,
                         const struct gate_seen *seen)
 {
     struct hf_gate *gate = &socket->gate;
     uint32_t share[HF_GATE_COUNT];
-    uint32_t fill = queue_fill(socket);
     bool is_long_ago = loop->now_us - gate->shut_us >= SHUT_US_MAX;
-    if (gate->is_shut && fill >= FILL_LOW && !is_long_ago)
+    if (gate->is_shut && seen->fill >= FILL_LOW && !is_long_ago)
         return;
     if (gate->is_shut)
         gate_reopen(loop, gate);
-    else if (fill >= FILL_HIGH && seen->is_more && is_long_ago)
-        gate_shut(loop, socket, seen);
+    else if (seen->fill >= FILL_HIGH && is_long_ago)
+        gate_give_way(loop, socket, seen);
     else
         for (int i = 0; i < HF_GATE_COUNT; ++i)
             gate->offered[i] = hf_gate_smooth(
@@ -346,29 +363,47 @@ static void gate_go_on(struct hf_loop *loop, struct hf_socket *socket, const str
     }
 }
 
+/* What came since the last look. */
+static void gate_see(struct gate_seen *out, struct hf_loop *loop, struct hf_socket *socket)
+{
+    struct hf_gate *gate = &socket->gate;
+    uint64_t hellos_max = loop->config.flood_hellos_per_second;
+    bool is_some = false;
+    uint64_t established_rate = per_second(gate->established, out->us);
+    gate->established_rate = established_rate > gate->established_rate
+                                 ? established_rate
+                                 : gate->established_rate - gate->established_rate / BEST_FADES;
+    for (int i = 0; i < HF_GATE_COUNT; ++i) {
+        enum hf_gate_class class = (enum hf_gate_class)i;
+        out->taken_rate[i] = per_second(gate->taken[i], out->us);
+        out->allowance[i] =
+            hf_gate_allowance(class, hellos_max >> gate->cut, gate->established_rate);
+        out->is_more |= out->taken_rate[i] > out->allowance[i];
+        is_some |= out->taken_rate[i] > hf_gate_allowance(class, hellos_max >> CUT_MAX, 0);
+        gate->taken[i] = 0;
+    }
+    gate->established = 0;
+    gate->looked_us = loop->now_us;
+    out->fill = gate->is_pressed || is_some ? queue_fill(socket) : 0;
+}
+
 static void gate_look_at(struct hf_loop *loop, struct hf_socket *socket)
 {
     struct hf_gate *gate = &socket->gate;
     struct gate_seen seen = {.us = loop->now_us - gate->looked_us};
     if (seen.us < HF_GATE_LOOK_US)
         return;
-    uint64_t established_rate = per_second(gate->established, seen.us);
-    gate->established_rate = established_rate > gate->established_rate
-                                 ? established_rate
-                                 : gate->established_rate - gate->established_rate / BEST_FADES;
-    for (int i = 0; i < HF_GATE_COUNT; ++i) {
-        seen.taken_rate[i] = per_second(gate->taken[i], seen.us);
-        seen.allowance[i] = hf_gate_allowance(
-            (enum hf_gate_class)i, loop->config.flood_hellos_per_second, gate->established_rate);
-        seen.is_more |= seen.taken_rate[i] > seen.allowance[i];
-        gate->taken[i] = 0;
+    gate_see(&seen, loop, socket);
+    if (gate->cut > 0 && seen.fill < FILL_FAIR && loop->now_us - gate->cut_us >= CUT_US) {
+        gate->cut--;
+        gate->cut_us = loop->now_us;
     }
-    gate->established = 0;
-    gate->looked_us = loop->now_us;
     if (gate->is_pressed)
         gate_go_on(loop, socket, &seen);
-    else if (seen.is_more && queue_fill(socket) >= FILL_HIGH)
+    else if (seen.fill >= FILL_HIGH && seen.is_more)
         gate_press(loop, socket, &seen);
+    else if (seen.fill >= FILL_HIGH)
+        gate_give_way(loop, socket, &seen);
 }
 
 void hf_gate_look(struct hf_loop *loop)

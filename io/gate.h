@@ -39,6 +39,8 @@ struct hf_gate {
     uint32_t share[HF_GATE_COUNT]; /* of HF_GATE_ALL */
     uint32_t lot[HF_GATE_COUNT];   /* where the kernel refuses: see hf_gate_take() */
     uint32_t established;          /* since it was looked at */
+    uint32_t cut;                  /* the budget is halved so often: a slow shard, or a busy core */
+    uint64_t cut_us;               /* when that has changed */
     uint64_t offered[HF_GATE_COUNT]; /* a second, about */
     uint64_t shut_us;                /* is_shut: since when; otherwise: until when it was */
     uint64_t shut_held_back;         /* held_back by then */

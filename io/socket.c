@@ -74,7 +74,7 @@ socklen_t hf_socket_address_store(struct sockaddr_in6 *out, const struct hf_addr
 
 void hf_socket_address_print(char out[HF_ADDRESS_TEXT_MAX], const struct hf_address *address)
 {
-    char text[INET6_ADDRSTRLEN] = "?";
+    char text[40] = "?"; /* eight groups: what ends in a dotted quad is shorter */
     if (socket_is_v4(address)) {
         inet_ntop(AF_INET, address->ip + 12, text, sizeof text);
         snprintf(out, HF_ADDRESS_TEXT_MAX, "%s:%u", text, (unsigned)address->port);

@@ -371,6 +371,7 @@ int hf_load_main(int argc, char **argv)
 {
     struct hf_load_options *options = &load.options;
     int option;
+    int index = 0;
     *options = (struct hf_load_options){.in_flight = 64,
                                         .count = 20000,
                                         .warmup = 2000,
@@ -380,7 +381,7 @@ int hf_load_main(int argc, char **argv)
                                         .ports = 1,
                                         .servers = 1};
     optind = 1;
-    while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "", long_options, &index)) != -1) {
         if (option == 'h') {
             print_help(stdout);
             return fflush(stdout) == 0 ? HF_TOOL_DONE : HF_TOOL_FAILED;
@@ -388,7 +389,10 @@ int hf_load_main(int argc, char **argv)
         if (option == '?')
             return HF_TOOL_USAGE;
         if (!take_option(options, option, optarg)) {
-            fprintf(stderr, "handfast: load: a wrong value: %s\n", optarg ? optarg : "");
+            fprintf(stderr, "handfast: load: --%s: \"%s\" is not %s\n", long_options[index].name,
+                    optarg ? optarg : "",
+                    option == 'd' || option == 't' ? "ADDR:PORT within 127.0.0.0/8"
+                                                   : "a value it takes: see --help");
             return HF_TOOL_USAGE;
         }
     }

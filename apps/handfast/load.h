@@ -19,7 +19,7 @@
 
 #define HF_LOAD_IN_FLIGHT_MAX 8192
 #define HF_LOAD_DEVICES_MAX 16000000
-#define HF_LOAD_CREDENTIALS_MAX 63 /* a dialer each, and one for keys */
+#define HF_LOAD_CREDENTIALS_MAX 1000000
 #define HF_LOAD_FAILURES_MAX 48
 /* How long the server's close_notify is waited for: in a measurement a place must not be taken for
  * long, in a population each answer counts. */
@@ -175,8 +175,8 @@ struct hf_load {
     struct hf_load_options options;
     struct hf_engine *engine;
     struct hf_load_keys keys;
-    struct hf_credential *credentials[HF_LOAD_CREDENTIALS_MAX];
-    size_t credential_count;
+    struct hf_credential **credentials;
+    size_t credential_count, credential_room;
     struct hf_trust *trust;
     struct hf_bytes *sessions; /* by credential, or by line of the key file */
     const struct hf_load_io *io;

@@ -10,6 +10,7 @@
 
 #define FILE_LEN_MAX 262144
 #define CLOSING_MAX 65536
+#define OFTEN_MAX 64   /* certificates that are made fast to sign with */
 #define RING_LEN 65536 /* devices of a measurement that are remembered */
 
 static uint8_t file_bytes[2][FILE_LEN_MAX];
@@ -30,17 +31,36 @@ static bool fail(const char *what, const char *why)
     return false;
 }
 
-/* 0.pem and 0.key, 1.pem and 1.key, as long as there are any and there is room. */
+static bool make_room(struct hf_load *load)
+{
+    size_t room = load->credential_room ? 2 * load->credential_room : 64;
+    void *grown = reallocarray(load->credentials, room, sizeof(*load->credentials));
+    if (grown == NULL)
+        return fail("certificates", "no memory");
+    load->credentials = grown;
+    load->credential_room = room;
+    return true;
+}
+
+/* 0.pem and 0.key, 1.pem and 1.key, as long as there are any and a device for each. Where there are
+ * more than a few, each signs now and then only. */
 static bool open_credentials(struct hf_load *load)
 {
     char chain[4096], key[4096];
     const char *folder = load->options.certs;
-    while (load->credential_count < HF_LOAD_CREDENTIALS_MAX) {
+    uint64_t count_max = load->options.count + load->options.warmup;
+    if (count_max > HF_LOAD_CREDENTIALS_MAX)
+        count_max = HF_LOAD_CREDENTIALS_MAX;
+    while (load->credential_count < count_max) {
         const char *why = "";
+        if (load->credential_count == load->credential_room && !make_room(load))
+            return false;
         snprintf(chain, sizeof(chain), "%s/%zu.pem", folder, load->credential_count);
         snprintf(key, sizeof(key), "%s/%zu.key", folder, load->credential_count);
         const struct hf_credential_source source = {.chain_pem = read_file(0, chain),
-                                                    .key_pem = read_file(1, key)};
+                                                    .key_pem = read_file(1, key),
+                                                    .is_rare =
+                                                        load->credential_count >= OFTEN_MAX};
         if (source.chain_pem.len == 0)
             break;
         enum hf_status status =
@@ -125,7 +145,7 @@ static void fill_dialer(struct hf_dialer *dialer, const struct hf_load *load, ui
     dialer->suite_count = 1;
     dialer->suites[0] = index == 0 ? options->psk_suite : options->certificate_suite;
     if (index > 0) {
-        dialer->x509 = load->credentials[index - 1];
+        dialer->x509 = load->credentials[0]; /* each device shows its own: connect_device() */
         dialer->trust = load->trust;
     }
 }
@@ -134,10 +154,10 @@ static bool open_engine(struct hf_load *load)
 {
     const struct hf_load_options *options = &load->options;
     const struct hf_key_source source = {.request = take_request, .arg = load};
-    struct hf_dialer dialers[HF_LOAD_CREDENTIALS_MAX + 1];
+    struct hf_dialer dialers[2];
     struct hf_config config;
     const char *why = "";
-    uint32_t dialer_count = 1 + (uint32_t)load->credential_count;
+    uint32_t dialer_count = load->credential_count > 0 ? 2 : 1;
     for (uint32_t i = 0; i < dialer_count; i++)
         fill_dialer(&dialers[i], load, i);
     hf_config_init(&config);
@@ -201,6 +221,7 @@ void hf_load_close(struct hf_load *load)
     free(load->sessions);
     for (size_t i = 0; i < load->credential_count; i++)
         hf_credential_close(load->credentials[i]);
+    free(load->credentials);
     hf_trust_close(load->trust);
     hf_load_keys_close(&load->keys);
     hf_load_stats_close(load);

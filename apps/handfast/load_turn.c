@@ -200,7 +200,8 @@ static enum hf_status connect_device(struct hf_load *load, struct hf_load_device
         .session = session ? *session : (struct hf_bytes){NULL, 0},
     };
     if (credential != SIZE_MAX) {
-        connect.dialer_index = (uint32_t)credential + 1;
+        connect.dialer_index = 1;
+        connect.x509 = load->credentials[credential];
     } else {
         const struct hf_load_key *key = &load->keys.keys[device->number % load->keys.count];
         connect.psk_identity = (struct hf_bytes){key->bytes, key->identity_len};

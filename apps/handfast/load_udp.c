@@ -174,7 +174,8 @@ static void receive_one(struct hf_load *load, struct mmsghdr *message, uint32_t 
         load->stats.deaf++;
         return;
     }
-    if (device->state == HF_LOAD_CLOSING && message->msg_len > 0 && data[0] == RECORD_ALERT) {
+    bool is_alert = message->msg_len > 0 && (data[0] == RECORD_ALERT || data[0] == RECORD_CID);
+    if (device->state == HF_LOAD_CLOSING && is_alert) { /* a CID hides the type */
         hf_load_answered(load, device, false); /* only who still has the keys can have known */
         return;
     }

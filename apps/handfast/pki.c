@@ -11,6 +11,8 @@
 #include <time.h>
 
 #define DAYS_MAX 36500
+#define COUNT_MAX 1000000
+#define COUNTED_ARC_MAX 2000000000
 
 /* Letters name options in the table below only; there are no short options. */
 static const struct option long_options[] = {
@@ -38,6 +40,7 @@ static const struct option long_options[] = {
     {"days", required_argument, NULL, 'd'},
     {"not-before", required_argument, NULL, 'b'},
     {"not-after", required_argument, NULL, 'e'},
+    {"count", required_argument, NULL, 'C'},
     {"force", no_argument, NULL, 'f'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -63,7 +66,7 @@ static const struct subcommand subcommands[] = {
     {"ae-id", "OUT AE-ID", "an AE: //sp.example/S42 or //sp.example/cse/C42", "s" ENTITY, 2, 2,
      true, hf_pki_make_ae_id},
     {"node-id", "OUT NODE-ID", "a node: a URI, or an OID", ENTITY, 2, 2, true, hf_pki_make_node_id},
-    {"device", "OUT OID", "a device: " HF_PKI_DEVICE_ARC ".100.3030.10011", "a" ENTITY, 2, 2, true,
+    {"device", "OUT OID", "a device: " HF_PKI_DEVICE_ARC ".100.3030.10011", "aC" ENTITY, 2, 2, true,
      hf_pki_make_device},
     {"fqdn", "OUT FQDN", "a MAF or MEF", ENTITY, 2, 2, true, hf_pki_make_fqdn},
     {"raw-key", "OUT", "a raw public key; prints its RFC 6920 names", "kf", 1, 1, false,
@@ -105,7 +108,8 @@ static void print_help(FILE *out)
           "      --exclude-device, --arc OID, --unconstrained\n"
           "  cse-id: --in-cse NAME for a CSE behind an IN-CSE, --fqdn FQDN for another name\n"
           "  ae-id: --scheme SCHEME of its URI, \"none\" for none; " HF_PKI_SCHEME " by default\n"
-          "  device: --arc OID, " HF_PKI_DEVICE_ARC " by default\n"
+          "  device: --arc OID, " HF_PKI_DEVICE_ARC " by default; --count N makes OUT0, OUT1 ...\n"
+          "      of OIDs whose last arc counts up\n"
           "  revoke: --reason REASON, --serial HEX\n\n"
           "exit status: 0 done, 1 failed, 2 wrong usage\n",
           out);
@@ -186,11 +190,16 @@ static bool take_text(const char **out, const char *value)
 static bool take_number(struct hf_pki_options *options, int letter, const char *value)
 {
     int64_t number;
-    bool is_days = letter == 'd';
-    if (!parse_number(&number, value, is_days ? 1 : 0, is_days ? DAYS_MAX : 16))
+    bool is_path_len = letter != 'd' && letter != 'C';
+    if (!parse_number(&number, value, is_path_len ? 0 : 1,
+                      letter == 'd'   ? DAYS_MAX
+                      : letter == 'C' ? COUNT_MAX
+                                      : 16))
         return false;
-    if (is_days)
+    if (letter == 'd')
         options->days = number;
+    else if (letter == 'C')
+        options->count = number;
     else
         options->path_len_max = (int)number;
     return true;
@@ -254,6 +263,8 @@ static bool check(const struct hf_pki_options *options, const struct subcommand 
         return hf_pki_fail("an empty name");
     if (subcommand->needs_issuer && options->issuer == NULL)
         return hf_pki_fail("%s: --issuer CA is needed", subcommand->name);
+    if (options->count != 0 && (options->key_file != NULL || options->public_key_file != NULL))
+        return hf_pki_fail("--count makes a key for each: no --key, no --public-key");
     if (options->days != 0 && options->not_after_s != 0)
         return hf_pki_fail("--days or --not-after, not both");
     if (options->key_file != NULL && options->public_key_file != NULL)
@@ -293,6 +304,32 @@ static int parse(struct hf_pki_options *options, const struct subcommand *subcom
     return check(options, subcommand) ? 1 : -1;
 }
 
+/* A device for each number, of OIDs that follow on the one given. */
+static int run_many(const struct subcommand *subcommand, const struct hf_pki_options *options)
+{
+    char prefix[HF_PKI_PATH_LEN_MAX], oid[HF_PKI_TEXT_MAX];
+    char *arguments[] = {prefix, oid};
+    struct hf_pki_options one = *options;
+    const char *given = options->arguments[1];
+    const char *dot = strrchr(given, '.');
+    int64_t first;
+    int status = HF_TOOL_DONE;
+    if (dot == NULL || strlen(given) + 20 > sizeof(oid) ||
+        strlen(options->arguments[0]) + 20 > sizeof(prefix) ||
+        !parse_number(&first, dot + 1, 0, COUNTED_ARC_MAX)) {
+        (void)hf_pki_fail("--count: an OID whose last arc is not too large, and no long path");
+        return HF_TOOL_USAGE;
+    }
+    one.arguments = arguments;
+    hf_pki_file_hurry();
+    for (int64_t i = 0; status == HF_TOOL_DONE && i < options->count; i++) {
+        snprintf(prefix, sizeof(prefix), "%s%lld", options->arguments[0], (long long)i);
+        snprintf(oid, sizeof(oid), "%.*s.%lld", (int)(dot - given), given, (long long)(first + i));
+        status = subcommand->run(&one);
+    }
+    return status;
+}
+
 int hf_pki_main(int argc, char **argv)
 {
     static struct hf_pki_options options;
@@ -319,5 +356,5 @@ int hf_pki_main(int argc, char **argv)
     }
     /* Private keys pass through: no core files. */
     (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-    return subcommand->run(&options);
+    return options.count != 0 ? run_many(subcommand, &options) : subcommand->run(&options);
 }

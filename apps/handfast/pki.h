@@ -67,6 +67,7 @@ struct hf_pki_options {
     uint32_t constraint_count;
     int64_t not_before_s, not_after_s;
     int64_t days;     /* 0: the default */
+    int64_t count;    /* so many at once; 0: one */
     int path_len_max; /* -1: none */
     bool is_forced, is_unchecked, is_unconstrained;
     char **arguments;
@@ -145,6 +146,9 @@ HF_MUST_USE bool hf_pki_file_path(char out[HF_PKI_PATH_LEN_MAX], const char *pre
 HF_MUST_USE bool hf_pki_file_is_free(const char *path, bool is_forced);
 /** hf_pki_file_write writes all or nothing: a new file takes the place of an old one at once. */
 HF_MUST_USE bool hf_pki_file_write(const char *path, BIO *content, bool is_secret, bool is_forced);
+/** hf_pki_file_hurry: what is written from now on may be lost if the machine stops soon: for files
+ *  by the thousand, which are made again as easily. */
+void hf_pki_file_hurry(void);
 /** hf_pki_file_read gives a file's bytes, at most 1 MiB; NULL: it has told why. */
 BIO *hf_pki_file_read(const char *path, bool is_secret);
 /** hf_pki_file_read_chain reads certificates in order. Owns: the caller frees them. */

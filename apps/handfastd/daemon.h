@@ -25,7 +25,9 @@ struct hf_daemon_taken {
     uint32_t sessions, sessions_left_out; /**< of the cache */
 };
 
+struct hf_checkpoint;
 struct hf_handover;
+struct hf_restore;
 struct hf_starter;
 
 struct hf_daemon {
@@ -42,6 +44,8 @@ struct hf_daemon {
     struct hf_handover *handover; /* likewise */
     struct hf_starter *starter;  /* NULL: nobody can take over */
     bool is_path_ours;           /* of the Unix sockets: a successor's are not */
+    struct hf_checkpoint *checkpoint; /* NULL: none is written */
+    struct hf_restore *restore; /* while it starts: of a process that crashed; NULL: nothing */
     struct hf_daemon_taken taken; /* settled before `state` is HF_DAEMON_SERVING */
     _Atomic uint64_t handovers_failed; /* a successor came, and did not take over */
     _Atomic bool is_handed_over; /* for good: nothing is served here any more */

@@ -53,6 +53,7 @@ void hf_daemon_config_init(struct hf_daemon_config *config)
     config->shard_count = cpu_count();
     config->handshakes_max = HF_OPTIONS_UNSET;
     config->flood_hellos = 20000;
+    config->checkpoint_us = 60000000;
     config->associations_max = HF_OPTIONS_UNSET;
     config->handshakes_per_prefix = HF_OPTIONS_UNSET;
     config->proofs_max = HF_OPTIONS_UNSET;
@@ -362,6 +363,12 @@ static bool settle_listener(struct hf_daemon_config *config, char *error, uint32
                  listener->has_transport ? "address" : "transport");
         return hf_daemon_config_refuse(error, config, listener->line, text);
     }
+    if (listener->trusted_count > 0 && listener->transport == HF_TRANSPORT_DTLS &&
+        listener->line > 0) {
+        snprintf(text, sizeof(text), "listener \"%s\": trusted-proxy is for tls listeners",
+                 listener->name);
+        return hf_daemon_config_refuse(error, config, listener->line, text);
+    }
     for (uint32_t i = 0; i < index; i++) {
         const struct hf_daemon_listener *other = &config->details[i];
         if (other->transport == listener->transport && listener->address.port != 0 &&
@@ -382,10 +389,15 @@ bool hf_daemon_config_settle(struct hf_daemon_config *config, char error[HF_OPTI
         return hf_daemon_config_refuse(error, config, 0,
                                        config->config_file[0] != '\0'
                                            ? "nothing to serve: it needs a listener or dialer block"
-                                           : "nothing to serve: give --dtls or --tls ADDR:PORT");
+                                           : "nothing to serve: give --config, --dtls or --tls");
     take_common(config);
     if (!settle_authorities(config, error))
         return false;
+    if (config->checkpoint_us == 0)
+        return hf_daemon_config_refuse(error, config, 0, "checkpoint-interval: not 0");
+    if (config->checkpoint[0] != '\0' && config->shared_secrets[0] == '\0')
+        return hf_daemon_config_refuse(error, config, 0,
+                                       "checkpoint needs shared-secrets: it is sealed with them");
     if (!hf_maf_config_settle(&config->mafs, text, sizeof(text), config->shared_secrets))
         return hf_daemon_config_refuse(error, config, 0, text);
     for (uint32_t i = 0; i < config->authority_count; i++)

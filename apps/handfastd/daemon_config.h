@@ -148,6 +148,8 @@ struct hf_daemon_config {
     struct hf_address metrics;
     char control_socket[HF_SOCKET_TEXT_MAX];
     char control_group[HF_NAME_MAX];
+    char checkpoint[HF_PATH_TEXT_MAX]; /**< DTLS associations are kept there; "": nowhere */
+    uint64_t checkpoint_us;            /**< so often */
     char takeover_socket[HF_SOCKET_TEXT_MAX]; /**< where a successor asks; "": none can */
     bool is_takeover;                         /**< command line: be that successor */
 

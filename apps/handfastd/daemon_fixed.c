@@ -77,6 +77,9 @@ static const char *fixed_in_process(const struct hf_daemon_config *running,
         return "control group";
     if (strcmp(running->takeover_socket, wanted->takeover_socket) != 0)
         return "takeover";
+    if (strcmp(running->checkpoint, wanted->checkpoint) != 0 ||
+        running->checkpoint_us != wanted->checkpoint_us)
+        return "checkpoint";
     if (running->log_format != wanted->log_format)
         return "log format";
     if (strcmp(running->log_salt, wanted->log_salt) != 0)

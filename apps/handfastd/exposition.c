@@ -550,6 +550,7 @@ bool hf_exposition_write(FILE *out, const struct hf_daemon *daemon)
     hf_exposition_maf(out, daemon->shared.maf);
     hf_exposition_write_dialers(out, daemon);
     hf_exposition_write_takeovers(out, daemon);
+    hf_exposition_write_checkpoints(out, daemon);
     write_process(out, daemon);
     free(scrape.snapshots);
     return true;

@@ -3,6 +3,8 @@
  */
 #include "exposition_takeover.h"
 
+#include "checkpoint.h"
+
 #include <inttypes.h>
 
 static void head(FILE *out, const char *name, const char *type, const char *help)
@@ -40,4 +42,25 @@ void hf_exposition_write_takeovers(FILE *out, const struct hf_daemon *daemon)
                taken->connections, "lost", taken->connections_lost);
     write_pair(out, "handfast_takeover_sessions", "Sessions of the cache at the last takeover.",
                taken->sessions, "left_out", taken->sessions_left_out);
+}
+
+void hf_exposition_write_checkpoints(FILE *out, const struct hf_daemon *daemon)
+{
+    struct hf_checkpoint_counters counters;
+    hf_checkpoint_counters_get(&counters,
+                               daemon->state == HF_DAEMON_STARTING ? NULL : daemon->checkpoint);
+    head(out, "handfast_checkpoints_total", "counter", "Checkpoints for the start after a crash.");
+    fprintf(out,
+            "handfast_checkpoints_total{outcome=\"written\"} %" PRIu64
+            "\nhandfast_checkpoints_total{outcome=\"failed\"} %" PRIu64 "\n",
+            counters.written, counters.failed);
+    head(out, "handfast_checkpoint_seconds", "gauge", "How long the last checkpoint took.");
+    fprintf(out, "handfast_checkpoint_seconds %.6f\n", (double)counters.us / 1e6);
+    head(out, "handfast_checkpoint_slice_seconds", "gauge",
+         "The longest that the last checkpoint kept a shard at a time.");
+    fprintf(out, "handfast_checkpoint_slice_seconds %.6f\n", (double)counters.slice_us_max / 1e6);
+    head(out, "handfast_checkpoint_bytes", "gauge", "Length of the last checkpoint.");
+    fprintf(out, "handfast_checkpoint_bytes %" PRIu64 "\n", counters.len);
+    head(out, "handfast_checkpoint_associations", "gauge", "Associations in the last checkpoint.");
+    fprintf(out, "handfast_checkpoint_associations %" PRIu64 "\n", counters.associations);
 }

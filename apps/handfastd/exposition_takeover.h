@@ -12,4 +12,7 @@
  *  Thread: any. */
 void hf_exposition_write_takeovers(FILE *out, const struct hf_daemon *daemon);
 
+/** hf_exposition_write_checkpoints writes how often, and what the last one was. Thread: any. */
+void hf_exposition_write_checkpoints(FILE *out, const struct hf_daemon *daemon);
+
 #endif

@@ -10,6 +10,7 @@
 #include "handover.h"
 
 #include "clock.h"
+#include "checkpoint.h"
 #include "handover_hello.h"
 #include "handover_wire.h"
 #include "log.h"
@@ -253,6 +254,8 @@ static bool finish(struct hf_handover *handover, char *error, int fd)
     const struct hf_daemon *daemon = handover->daemon;
     char text[32];
     uint32_t frozen = 0;
+    if (!hf_checkpoint_retire(daemon->checkpoint))
+        return hf_handover_fail(error, "its checkpoint cannot be taken away: see checkpoint");
     settle(daemon);
     uint64_t begun_us = hf_clock_us();
     bool is_sent = freeze(daemon, &frozen);
@@ -263,6 +266,7 @@ static bool finish(struct hf_handover *handover, char *error, int fd)
     is_sent = is_sent && hf_handover_send_text(fd, HF_HANDOVER_FROZEN, text);
     if (!is_sent || !hear(fd, HF_HANDOVER_COMMIT)) {
         serve_on(daemon, frozen);
+        hf_checkpoint_resume(daemon->checkpoint);
         return hf_handover_fail(error,
                                 is_sent ? "the new process did not take over" : "it broke off");
     }

@@ -43,8 +43,8 @@ static bool judge_listener(char *error, const struct hf_daemon_config *config, s
         strcmp(transport, is_tls ? "tls" : "dtls") == 0)
         return true;
     snprintf(error, HF_HANDOVER_ERROR_MAX,
-             "listener %zu differs: here it is \"%s\", %s %s; listeners can change by a restart "
-             "that is none of this kind",
+             "listener %zu differs: here it is \"%s\", %s %s; to change listeners, stop and start "
+             "(systemctl restart)",
              i + 1, config->details[i].name, is_tls ? "tls" : "dtls", address);
     return false;
 }
@@ -116,22 +116,28 @@ static json_t *hex_of(const uint8_t *data, size_t len)
     return value;
 }
 
-static bool tell_state(const struct hf_daemon *daemon, int fd)
+json_t *hf_handover_hello_authorities(const struct hf_daemon *daemon)
 {
-    const struct hf_shared_secrets *secrets = &daemon->shared.sessions.secrets;
-    json_t *list = json_array();
     json_t *authorities = json_array();
-    for (uint32_t i = 0; i < secrets->count; i++)
-        json_array_append_new(
-            list,
-            json_pack("{s:I,s:o}", "from", (json_int_t)secrets->entries[i].from_s, "secret",
-                      hex_of(secrets->entries[i].secret, sizeof(secrets->entries[i].secret))));
     for (uint32_t i = 0; i < daemon->started.authority_count; i++)
         json_array_append_new(
             authorities,
             json_pack("{s:s,s:o}", "name", daemon->started.authorities[i].name, "context_key",
                       hex_of(hf_authority_context_key(daemon->shared.authorities[i]), 16)));
-    json_t *state = json_pack("{s:o,s:o,s:i,s:I}", "secrets", list, "authorities", authorities,
+    return authorities;
+}
+
+static bool tell_state(const struct hf_daemon *daemon, int fd)
+{
+    const struct hf_shared_secrets *secrets = &daemon->shared.sessions.secrets;
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < secrets->count; i++)
+        json_array_append_new(
+            list,
+            json_pack("{s:I,s:o}", "from", (json_int_t)secrets->entries[i].from_s, "secret",
+                      hex_of(secrets->entries[i].secret, sizeof(secrets->entries[i].secret))));
+    json_t *state = json_pack("{s:o,s:o,s:i,s:I}", "secrets", list, "authorities",
+                              hf_handover_hello_authorities(daemon),
                               "metrics_port", (int)daemon->metrics_port, "takeovers",
                               (json_int_t)daemon->taken.count);
     char *text = state == NULL ? NULL : json_dumps(state, JSON_COMPACT);

@@ -12,6 +12,9 @@
 /** hf_handover_hello_dialers describes what of dialers must be the same in both: their sockets. */
 json_t *hf_handover_hello_dialers(const struct hf_daemon_config *config);
 
+/** hf_handover_hello_authorities gives what the contexts of each one's keys are made with. */
+json_t *hf_handover_hello_authorities(const struct hf_daemon *daemon);
+
 /** hf_handover_hello_hear judges what a successor says of itself. Out: `*has_sessions`, whether it
  * takes sessions as we write them. On false `error` says why, and the successor has been told. */
 HF_MUST_USE bool hf_handover_hello_hear(bool *has_sessions, char error[HF_HANDOVER_ERROR_MAX],

@@ -6,6 +6,7 @@
  */
 #include "announce.h"
 #include "audit.h"
+#include "checkpoint.h"
 #include "clock.h"
 #include "control.h"
 #include "daemon.h"
@@ -18,6 +19,7 @@
 #include "options.h"
 #include "pseudonym.h"
 #include "respond.h"
+#include "restore.h"
 #include "sandbox.h"
 #include "signers.h"
 #include "starter.h"
@@ -183,19 +185,6 @@ static bool start_handover(struct process *process)
     return false;
 }
 
-/* Of the associations that were taken over, those whose key is not in the file any more. */
-static void end_gone(const struct hf_daemon *daemon, uint32_t authority_index)
-{
-    uint64_t *contexts = NULL;
-    size_t count = 0;
-    if (daemon->shared.takeover == NULL ||
-        !hf_authority_contexts(daemon->shared.authorities[authority_index], &contexts, &count))
-        return;
-    for (uint32_t i = 0; i < daemon->shard_count; i++)
-        (void)hf_shard_end_unkept(daemon->shards[i], authority_index, UINT64_MAX, contexts, count);
-    free(contexts);
-}
-
 /* From here on nobody else serves. */
 static bool take_over(struct hf_daemon *daemon)
 {
@@ -204,8 +193,11 @@ static bool take_over(struct hf_daemon *daemon)
         hf_log_message(HF_LOG_ERROR, "start_failed", "%s", error);
         return false;
     }
-    for (uint32_t i = 0; i < daemon->started.authority_count; i++)
-        end_gone(daemon, i);
+    hf_restore_run(daemon->restore, daemon);
+    if (daemon->shared.takeover != NULL || daemon->restore != NULL)
+        hf_takeover_end_gone(daemon);
+    hf_restore_close(daemon->restore);
+    daemon->restore = NULL;
     daemon->is_path_ours = true;
     return true;
 }
@@ -233,7 +225,8 @@ static bool start(struct process *process)
     for (uint32_t i = 0; i < daemon->started.socket_count; i++)
         hf_announce_listener(daemon, i);
     hf_daemon_log_dialers(daemon);
-    if (!start_metrics(process) || !start_control(process) || !start_handover(process))
+    if (!hf_checkpoint_open(&daemon->checkpoint, daemon) || !start_metrics(process) ||
+        !start_control(process) || !start_handover(process))
         return false;
     if (!hf_sandbox_drop(&process->sandbox, error, &daemon->started) ||
         !hf_sandbox_seccomp(error, &daemon->started)) {
@@ -246,9 +239,10 @@ static bool start(struct process *process)
     for (uint32_t i = 0; i < daemon->shard_count; i++)
         hf_shard_serve(daemon->shards[i]);
     hf_takeover_settle(shared->takeover, daemon);
-    daemon->state = HF_DAEMON_SERVING;
     hf_takeover_close(shared->takeover);
     shared->takeover = NULL;
+    hf_checkpoint_begin(daemon->checkpoint);
+    daemon->state = HF_DAEMON_SERVING;
     return true;
 }
 
@@ -351,6 +345,7 @@ static bool finish(struct process *process)
     hf_control_close(process->control);
     hf_handover_close(daemon->handover);
     hf_metrics_close(process->metrics);
+    hf_checkpoint_close(daemon->checkpoint);
     close_keys(daemon); /* no loop runs any more, but a store's thread still knows the shards */
     for (uint32_t i = 0; i < daemon->shard_count; i++)
         is_good &= hf_shard_close(daemon->shards[i]);
@@ -410,7 +405,8 @@ static void end_unkept(const uint64_t *contexts, size_t count, uint64_t newest,
 static const uint8_t *context_key(const char *name, void *arg)
 {
     const struct hf_daemon *daemon = arg;
-    return hf_takeover_context_key(daemon->shared.takeover, name);
+    return daemon->restore != NULL ? hf_restore_context_key(daemon->restore, name)
+                                   : hf_takeover_context_key(daemon->shared.takeover, name);
 }
 
 static void log_maf(bool is_error, const char *event, const char *text, void *arg)
@@ -463,6 +459,7 @@ static bool find_predecessor(struct hf_daemon *daemon)
     char error[HF_TAKEOVER_ERROR_MAX];
     const struct hf_daemon_config *config = &daemon->started;
     daemon->is_path_ours = !config->is_takeover;
+    daemon->restore = hf_restore_open(config);
     if (!config->is_takeover || config->action != HF_OPTIONS_RUN ||
         hf_takeover_open(&daemon->shared.takeover, error, config))
         return true;
@@ -541,6 +538,7 @@ static int run(struct process *process)
         }
     }
     hf_takeover_close(daemon->shared.takeover);
+    hf_restore_close(daemon->restore);
     hf_starter_close(daemon->starter);
     close_keys(daemon);
     hf_sessions_close(&daemon->shared.sessions);

@@ -3,6 +3,7 @@
  * and from the first change on nothing can fail.
  */
 #include "audit.h"
+#include "checkpoint.h"
 #include "daemon.h"
 #include "expiry.h"
 #include "notify.h"
@@ -211,6 +212,7 @@ static void commit(struct hf_daemon *daemon, struct hf_daemon_reload *reload)
         hf_authority_commit(daemon->shared.authorities[i]);
     }
     hf_sessions_commit(&daemon->shared.sessions);
+    hf_checkpoint_secrets(daemon->checkpoint, &daemon->shared.sessions.secrets);
     hf_maf_commit(daemon->shared.maf);
     daemon->config = daemon->wanted;
     hf_job_cache((uint32_t)daemon->config.chain_cache_max);

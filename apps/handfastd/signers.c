@@ -53,7 +53,8 @@ bool hf_signers_find(uint64_t *remote, uint8_t key[HF_SIGNER_KEY_LEN], size_t *k
     uint32_t count = atomic_load_explicit(&table_count, memory_order_relaxed);
     snprintf(copy, sizeof(copy), "%s", text);
     if (!hf_signer_parse(&config, copy)) {
-        snprintf(error, HF_SIGNER_ERROR_MAX, "%.200s: not signer:PATH#LABEL", text);
+        snprintf(error, HF_SIGNER_ERROR_MAX,
+                 "%.200s: not signer:PATH#LABEL, which a file has in quotes", text);
         return false;
     }
     *key_len = hf_signer_fetch_key(key, error, &config) == HF_OK ? HF_SIGNER_KEY_LEN : 0;

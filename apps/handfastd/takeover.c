@@ -56,7 +56,7 @@ static bool fail(char *error, const char *why)
 
 /* ---- what the predecessor is told, and says of itself ------------------------------------- */
 
-static json_t *describe(const struct hf_daemon_config *config)
+json_t *hf_takeover_describe(const struct hf_daemon_config *config)
 {
     json_t *list = json_array();
     for (uint32_t i = 0; i < config->socket_count; i++) {
@@ -73,7 +73,7 @@ static json_t *describe(const struct hf_daemon_config *config)
                      "dialers", hf_handover_hello_dialers(config));
 }
 
-static bool read_bytes(uint8_t *out, size_t len, const char *hex)
+bool hf_takeover_read_hex(uint8_t *out, size_t len, const char *hex)
 {
     static const char digits[] = "0123456789abcdef";
     if (hex == NULL || strlen(hex) != 2 * len)
@@ -96,7 +96,7 @@ static bool take_state(struct hf_takeover *takeover, json_t *state)
     {
         struct hf_shared_secret *secret = &takeover->secrets.entries[i];
         if (i == HF_SHARED_SECRETS_MAX ||
-            !read_bytes(secret->secret, sizeof(secret->secret),
+            !hf_takeover_read_hex(secret->secret, sizeof(secret->secret),
                         json_string_value(json_object_get(item, "secret"))))
             return false;
         secret->from_s = json_integer_value(json_object_get(item, "from"));
@@ -106,7 +106,7 @@ static bool take_state(struct hf_takeover *takeover, json_t *state)
     {
         const char *name = json_string_value(json_object_get(item, "name"));
         if (i == HF_AUTHORITIES_MAX || name == NULL ||
-            !read_bytes(takeover->keys[i].key, KEY_LEN,
+            !hf_takeover_read_hex(takeover->keys[i].key, KEY_LEN,
                         json_string_value(json_object_get(item, "context_key"))))
             return false;
         snprintf(takeover->keys[i].name, HF_NAME_MAX, "%s", name);
@@ -139,7 +139,7 @@ static bool connect_to(struct hf_takeover *takeover, char *error, const char *pa
 
 static bool say_hello(const struct hf_takeover *takeover, const struct hf_daemon_config *config)
 {
-    json_t *hello = describe(config);
+    json_t *hello = hf_takeover_describe(config);
     char *text = hello == NULL ? NULL : json_dumps(hello, JSON_COMPACT);
     bool is_sent =
         text != NULL && hf_handover_send(takeover->fd, HF_HANDOVER_HELLO, 0,
@@ -411,6 +411,19 @@ bool hf_takeover_run(struct hf_takeover *takeover, char error[HF_TAKEOVER_ERROR_
         hf_loop_take_end(hf_shard_loop(daemon->shards[i]));
     }
     return is_good && commit(takeover, error);
+}
+
+void hf_takeover_end_gone(const struct hf_daemon *daemon)
+{
+    for (uint32_t a = 0; a < daemon->started.authority_count; a++) {
+        uint64_t *contexts = NULL;
+        size_t count = 0;
+        if (!hf_authority_contexts(daemon->shared.authorities[a], &contexts, &count))
+            continue;
+        for (uint32_t i = 0; i < daemon->shard_count; i++)
+            (void)hf_shard_end_unkept(daemon->shards[i], a, UINT64_MAX, contexts, count);
+        free(contexts);
+    }
 }
 
 void hf_takeover_settle(const struct hf_takeover *takeover, struct hf_daemon *daemon)

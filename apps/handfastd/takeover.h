@@ -10,6 +10,8 @@
 
 #include "daemon.h"
 
+#include <jansson.h>
+
 #define HF_TAKEOVER_ERROR_MAX 400
 
 struct hf_takeover;
@@ -22,6 +24,12 @@ HF_MUST_USE bool hf_takeover_open(struct hf_takeover **out, char error[HF_TAKEOV
 /** hf_takeover_close forgets it; before hf_takeover_run() has returned true the predecessor serves
  *  on. NULL is allowed, here and in all that follows: there is no predecessor. */
 void hf_takeover_close(struct hf_takeover *takeover);
+
+/** hf_takeover_describe gives what must be the same in both for associations to go on. */
+json_t *hf_takeover_describe(const struct hf_daemon_config *config);
+
+/** hf_takeover_read_hex reads exactly `len` bytes; NULL is none. */
+HF_MUST_USE bool hf_takeover_read_hex(uint8_t *out, size_t len, const char *hex);
 
 /** hf_takeover_secrets gives what its cookies and tickets were made of; untouched without one. */
 void hf_takeover_secrets(struct hf_shared_secrets *out, const struct hf_takeover *takeover);
@@ -47,6 +55,10 @@ uint16_t hf_takeover_metrics(const struct hf_takeover *takeover);
  *  On false `error` holds one line, and the predecessor serves on. */
 HF_MUST_USE bool hf_takeover_run(struct hf_takeover *takeover, char error[HF_TAKEOVER_ERROR_MAX],
                                  struct hf_daemon *daemon);
+
+/** hf_takeover_end_gone ends, of the associations that were taken over or restored, those whose key
+ *  is not in the file any more. */
+void hf_takeover_end_gone(const struct hf_daemon *daemon);
 
 /** hf_takeover_settle notes in `daemon->taken` what was taken over, now that it serves, and for how
  *  long nobody did; and logs it. */

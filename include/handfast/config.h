@@ -152,7 +152,7 @@ struct hf_config {
     uint32_t identity_len_max;  /**< psk_identity, bytes; 1,024; 128 (RFC 4279 5.3) to 1,250 */
     uint32_t proofs_max;        /**< of them with certificates; 1,024; 0: none */
     uint32_t message_len_max;   /**< one handshake message, bytes; 4,096; 512..65,536 */
-    uint32_t deferred_len_max;  /**< early records kept per handshake, bytes; 1,024 */
+    uint32_t deferred_len_max;  /**< early records kept per handshake, bytes; 2,048 */
     uint32_t stream_buffers_max; /**< TLS records being received at once, 18.5 KiB each; 256 */
     uint32_t output_len_max;     /**< bytes of output per turn; 1 MiB; at least 64 KiB */
     uint32_t events_max;         /**< events held between two calls of take; 4,096 */

@@ -49,6 +49,8 @@ struct hf_credential_source {
     struct hf_bytes public_key_pem; /**< PUBLIC KEY, or its DER; needed only for a remote key
                                        without chain */
     uint64_t remote;                /**< without key_pem: the embedder's name for the remote key */
+    bool is_rare; /**< it will sign now and then only: no tables are made to check its signatures by
+                       with lanes. They would take 86 KiB and, once, some 100 us */
 };
 
 /* X(name, text): what is odd about our own certificate, but was loaded all the same. Peers that

@@ -105,6 +105,9 @@ struct hf_connect {
     /** A session to resume, as HF_EVENT_SESSION gave it for such an order; one that does not fit,
      *  or no longer, is passed over. Empty: none. Secret. */
     struct hf_bytes session;
+    /** Shown instead of the dialer's certificate, which there must be: many who dial alike, each as
+     *  himself. A reference is taken until the handshake has ended. NULL: the dialer's. */
+    const struct hf_credential *x509;
 };
 
 /** hf_engine_connect begins a handshake as client: the ClientHello is output at once. TLS: bytes of

@@ -46,6 +46,9 @@ HF_API HF_MUST_USE enum hf_status hf_transfer_write(uint8_t *out, size_t *out_le
                                                     const struct hf_engine *engine,
                                                     uint32_t slots_max);
 
+/** hf_transfer_leave_streams has TLS associations left out: they end with their connections. */
+HF_API void hf_transfer_leave_streams(struct hf_transfer *transfer);
+
 /** hf_transfer_written gives how many associations the present or last pass has written. */
 HF_API uint32_t hf_transfer_written(const struct hf_transfer *transfer);
 
@@ -56,6 +59,22 @@ HF_API void hf_transfer_close(struct hf_transfer *transfer);
  *  an association, or is importing. */
 HF_API HF_MUST_USE enum hf_status hf_engine_import_begin(struct hf_engine *engine, uint64_t now_us,
                                                          int64_t wall_s);
+
+/** How many records an engine may send after what an import was written from, if that may be
+ *  outlived by what was sent since: a checkpoint. See hf_engine_limit_records(). */
+#define HF_CHECKPOINT_RECORDS (UINT64_C(1) << 30)
+
+/** hf_engine_limit_records has an engine send no more DTLS records of its associations once its
+ *  counter `records_out` is there: hf_engine_send() gives HF_WAITING then. UINT64_MAX: no limit, as
+ *  in the beginning. Whoever keeps what hf_transfer_write() gives longer than the engine is silent
+ *  sets the limit before it can be used: `records_out` as the pass began, and
+ *  HF_CHECKPOINT_RECORDS. */
+HF_API void hf_engine_limit_records(struct hf_engine *engine, uint64_t records_out_max);
+
+/** hf_engine_import_later says that what follows was written `us` ago, and that up to `records`
+ *  were sent since: DTLS associations go on with numbers that were not used. What came since cannot
+ *  be told from replays. After hf_engine_import_begin(). */
+HF_API void hf_engine_import_later(struct hf_engine *engine, uint64_t records, uint64_t us);
 
 /** hf_engine_import takes over what a chunk holds; what comes later for an association replaces
  *  what came before. A chunk is believed to be well meant, yet nothing in it does harm. Errors:
@@ -72,6 +91,18 @@ struct hf_transfer_counts {
 
 /** hf_engine_import_end ends it: timers run, free records can be used. */
 HF_API void hf_engine_import_end(struct hf_transfer_counts *out, struct hf_engine *engine);
+
+#define HF_CHECKPOINT_EXPANSION 32
+
+/** hf_checkpoint_seal seals what lies on a disk meanwhile: `in.len` and HF_CHECKPOINT_EXPANSION
+ *  bytes. `place` is told to hf_checkpoint_unseal(), too: where it belongs. Thread: any. */
+HF_API void hf_checkpoint_seal(uint8_t *out, const struct hf_shared_secret *secret,
+                               struct hf_bytes place, struct hf_bytes in);
+
+/** hf_checkpoint_unseal opens it. False, and zero: another secret or place, or changed. Thread:
+ *  any. Secret: wipe `out`. */
+HF_API HF_MUST_USE bool hf_checkpoint_unseal(uint8_t *out, const struct hf_shared_secret *secret,
+                                             struct hf_bytes place, struct hf_bytes in);
 
 /** Of the sessions; what is said of HF_TRANSFER_VERSION holds here, too. */
 #define HF_SESSION_COPY_VERSION 1

@@ -84,6 +84,7 @@ BROKEN = [
     _in_listener("suites = {0xC0A8, 0xc0a8}", 5, "once"),
     _in_listener("suites = {0xC0A8}\n suites = {0xC0A4}", 6, "twice"),
     _in_listener("frameworks = {maf}", 5, "psk"),
+    _in_listener('trusted-proxy = {"192.0.2.0/28"}', 3, "for tls listeners"),
     _in_listener("frameworks = {certificate}", 3, "no certificate"),
     _in_listener("frameworks = {psk, certificate}", 3, "no certificate"),
     _in_listener('psk-hint = "${HF_NO_SUCH_VARIABLE}"', 5, "no such variable"),

@@ -270,7 +270,12 @@ class ControlTest(OperationFixture):
         with open(os.path.join(root, "docs/OPERATIONS.md"), encoding="utf-8") as file:
             text = file.read()
         metrics, _, events = text.partition("## Every metric")[2].partition("## Every log event")
-        daemon = self.start_daemon()
+        daemon = self.start_daemon(operation_fixture.GOOD + """maf "maf.example.com" {
+    address = {"127.0.0.1:9"}
+    identity = "dev"
+    psk-file = "{keys}"
+}
+""")
         names = set(re.findall(r"# TYPE (\w+)", daemon.get("/metrics")))
         self.assertEqual(daemon.stop(), 0)
         self.assertEqual(names - set(re.findall(r"handfast_\w+", metrics)), set())

@@ -114,7 +114,7 @@ class FloodTest(unittest.TestCase):
         devices = [self.device(daemon) for _ in range(3)]
         flood = self.flood(daemon)
         self.await_drops(daemon)
-        self.assertEqual(daemon.metric("handfast_io_floods{"), 1)
+        daemon.wait_for_metric("handfast_io_floods{", 1)
         lost = daemon.metric(LOST)
         for turn in range(20):
             for number, device in enumerate(devices):

@@ -467,7 +467,8 @@ class ProcessTest(ProcessFixture):
         self.assertEqual(daemon.stop(), 0)
 
     def test_every_metric_is_in_the_manual(self):
-        daemon = self.start()
+        daemon = self.start("--maf", "maf.example.com=127.0.0.1:9", "--maf-identity", "dev",
+                            "--maf-psk-file", self.path("keys"))
         here = os.path.dirname(os.path.abspath(__file__))
         with open(os.path.join(here, "../../docs/handfastd.8.md"), encoding="utf-8") as file:
             manual = file.read()

@@ -7,6 +7,7 @@
 #include "loop_fixture.h"
 
 #include <arpa/inet.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -295,6 +296,17 @@ static bool is_answered(int fd, int flood_fd, uint8_t number)
     return false;
 }
 
+static bool is_hello_answered(int fd, int seconds)
+{
+    uint8_t hello[RECORD_LEN], got[RECORD_LEN] = {0};
+    struct pollfd poll_fd = {fd, POLLIN, 0};
+    make(hello, HANDSHAKE, 0, CLIENT_HELLO, 0);
+    assert_int_equal(send(fd, hello, sizeof hello, 0), sizeof hello);
+    while (got[0] != HANDSHAKE && poll(&poll_fd, 1, seconds * 1000) == 1)
+        assert_int_equal(recv(fd, got, sizeof got, 0), sizeof got);
+    return got[0] == HANDSHAKE;
+}
+
 static bool flood_until_held(const struct loop_fixture *fixture, int fd, uint8_t message,
                              uint8_t cookie_len)
 {
@@ -314,20 +326,17 @@ static void live_through_a_flood(struct loop_fixture *fixture)
     uint32_t answered = 0;
     for (uint8_t i = 1; i <= 20; i++)
         answered += is_answered(fd, flood_fd, i);
-    assert_in_range(answered, 18, 20); /* the queue is a small one */
-    assert_true(fixture_await_zero(fixture, offsetof(struct hf_loop_counters, floods_now)));
+    assert_in_range(answered, 15, 20); /* the queue is a small one, and this machine may pause */
+    /* It may have been over once before, while this thread did not run. */
+    do
+        assert_true(fixture_await_zero(fixture, offsetof(struct hf_loop_counters, floods_now)));
+    while (!is_hello_answered(fd, 1));
     assert_int_equal(SEEN(begun), fixture_counters(fixture).floods);
     assert_int_equal(SEEN(over), SEEN(begun));
     /* Nothing is held back any more. */
     uint64_t before = fixture_counters(fixture).flood_drops;
-    uint8_t hello[RECORD_LEN], got[RECORD_LEN];
-    make(hello, HANDSHAKE, 0, CLIENT_HELLO, 0);
-    for (int i = 0; i < 10; i++) {
-        assert_int_equal(send(fd, hello, sizeof hello, 0), sizeof hello);
-        do
-            assert_int_equal(recv(fd, got, sizeof got, 0), sizeof got);
-        while (got[0] != HANDSHAKE);
-    }
+    for (int i = 0; i < 10; i++)
+        assert_true(is_hello_answered(fd, 5));
     assert_int_equal(fixture_counters(fixture).flood_drops, before);
     close(fd);
     close(flood_fd);
@@ -383,6 +392,17 @@ static void the_loop_draws_where_the_kernel_does_not(void **state)
     assert_int_equal(SEEN(refused), SEEN(begun));
 }
 
+/* The budget is more than it can take. */
+static void a_slow_loop_has_a_smaller_budget(void **state)
+{
+    struct loop_fixture *fixture = *state;
+    fixture->config.flood_hellos_per_second = 5000;
+    fake_script.datagram_us = 200;
+    fixture_open(fixture);
+    assert_int_equal(fixture->open_status, HF_OK);
+    live_through_a_flood(fixture);
+}
+
 static void zero_is_never(void **state)
 {
     struct loop_fixture *fixture = *state;
@@ -413,6 +433,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_protected_comes_in, setup_loop, teardown_loop),
         cmocka_unit_test_setup_teardown(every_class_is_held_back, setup_loop, teardown_loop),
         cmocka_unit_test_setup_teardown(the_loop_draws_where_the_kernel_does_not, setup_loop,
+                                        teardown_loop),
+        cmocka_unit_test_setup_teardown(a_slow_loop_has_a_smaller_budget, setup_loop,
                                         teardown_loop),
         cmocka_unit_test_setup_teardown(zero_is_never, setup_loop, teardown_loop),
     };

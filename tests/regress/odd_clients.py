@@ -19,7 +19,6 @@ from odd_tls import (ALERT, CBC, CCM_8, CCS, DATA, EMS, ETM, HANDSHAKE, PATIENCE
 KEY = bytes.fromhex("8f1d2c3b4a5968778695a4b3c2d1e0f1")
 UNEXPECTED, DECODE, ILLEGAL, HANDSHAKE_FAILURE, VERSION = 10, 50, 47, 40, 70
 BAD_MAC, DECRYPT, CLOSE, NO_RENEGOTIATION = 20, 51, 0, 100
-DAEMON = None
 GREASE = (0x0A0A, 0x1A1A, 0x2A2A, 0xFAFA)
 
 # What a browser of 2026 says, more or less; as bodies of extensions.
@@ -38,7 +37,7 @@ BROWSER = (
 class Daemon:
     """A handfastd that gives back what it is told."""
 
-    def __init__(self, binary, directory):
+    def __init__(self, binary, directory, *options):
         keys = os.path.join(directory, "keys")
         with open(keys, "wb") as file:
             file.write(b"device:" + KEY.hex().encode() + b":/in-cse/Cdevice\n")
@@ -46,27 +45,34 @@ class Daemon:
         self.process = Process([binary, "--psk-file", keys, "--log-format", "logfmt", "--dtls",
                                 "127.0.0.1:0", "--tls", "127.0.0.1:0", "--shards=1",
                                 "--respond=echo", "--session-tickets", "--session-cache=1000",
-                                *IO])
+                                *IO, *options])
         self.process.expect(rb"event=ready[^\n]*\n", PATIENCE, "the daemon to be ready")
         found = re.findall(rb"event=listening transport=(\w+) address=\S+?:(\d+)\s",
                            self.process.output)
         self.ports = {transport.decode(): int(port) for transport, port in found}
 
-    def stop(self):
+    def is_stopped_well(self):
         self.process.process.terminate()
-        return self.process.wait(PATIENCE)
+        status = self.process.wait(PATIENCE)
+        text = self.process.output.decode(errors="replace")
+        is_clean = status == 0 and "Sanitizer" not in text and "runtime error" not in text
+        if not is_clean:
+            print(f"handfastd ended with {status}:\n{text[-4000:]}")
+        return is_clean
 
 
 class Case(unittest.TestCase):
     """What both transports need."""
 
+    daemon = None
+
     def stream(self, key=KEY, identity=b"device"):
-        client = Stream(DAEMON.ports["tls"], key, identity)
+        client = Stream(self.daemon.ports["tls"], key, identity)
         self.addCleanup(client.close)
         return client
 
     def datagram(self, key=KEY, identity=b"device"):
-        client = Datagram(DAEMON.ports["dtls"], key, identity)
+        client = Datagram(self.daemon.ports["dtls"], key, identity)
         self.addCleanup(client.close)
         return client
 
@@ -223,6 +229,13 @@ class StreamTest(Case):
         self.echo(client, data)
         client.record(DATA, bytes(16385))
         self.refused(client, 22)
+
+    def test_any_padding(self):
+        for extensions in ((EMS,), (EMS, ETM)):
+            client = self.opened(suites=(CBC,), extensions=extensions)
+            for client.padding in range(16):
+                for length in (1, 15, 16):
+                    self.echo(client, os.urandom(length))
 
     def test_close_notify(self):
         client = self.opened()
@@ -519,18 +532,13 @@ class DatagramTest(Case):
 
 
 def main():
-    global DAEMON  # pylint: disable=global-statement
     parser = argparse.ArgumentParser()
     parser.add_argument("--binary", required=True)
     options, rest = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as directory:
-        DAEMON = Daemon(options.binary, directory)
+        Case.daemon = Daemon(options.binary, directory)
         result = unittest.main(argv=[sys.argv[0], *rest], exit=False).result
-        status = DAEMON.stop()
-        text = DAEMON.process.output.decode(errors="replace")
-        is_clean = status == 0 and "Sanitizer" not in text and "runtime error" not in text
-        if not is_clean:
-            print(f"handfastd ended with {status}:\n{text[-4000:]}")
+        is_clean = Case.daemon.is_stopped_well()
     sys.exit(0 if result.wasSuccessful() and is_clean else 1)
 
 

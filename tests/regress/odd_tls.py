@@ -1,15 +1,20 @@
-"""odd_tls.py - TLS 1.2 and DTLS 1.2 with pre-shared keys, by hand: hellos, records and messages in
-whatever shape a case wants. Shares nothing with the engine, nor with any library: hashes are the
-interpreter's, AES is here. Slow, small, and only for tests."""
+"""odd_tls.py - TLS 1.2 and DTLS 1.2 by hand, with pre-shared keys and with certificates: hellos,
+records and messages in whatever shape a case wants. Shares nothing with the engine, nor with any
+library: hashes are the interpreter's, AES is here, P-256 in odd_p256.py. Small, and only for tests.
+"""
 import hashlib
 import hmac
 import os
 import socket
 import struct
 
+import odd_p256
+
 PATIENCE = 20
 CCS, ALERT, HANDSHAKE, DATA = 20, 21, 22, 23
 CBC, CCM_8 = 0x00AE, 0xC0A8
+EC_CBC, EC_CCM_8 = 0xC023, 0xC0AE
+CBC_SUITES = (CBC, EC_CBC)
 
 
 class Fail(Exception):
@@ -142,20 +147,20 @@ class Protection:
     def _mac(self, seq, head, data):
         return hmac.digest(self.mac_key, seq + head + struct.pack(">H", len(data)) + data, "sha256")
 
-    def seal(self, seq, head, data):
-        """seq: 8 bytes; head: type and version."""
-        if self.suite == CCM_8:
+    def seal(self, seq, head, data, padding=0):
+        """seq: 8 bytes; head: type and version; padding: whole blocks of CBC beyond need."""
+        if self.suite not in CBC_SUITES:
             aad = seq + head + struct.pack(">H", len(data))
             return seq + b"".join(ccm(self.aes, self.fixed_iv + seq, aad, data, False))
         iv = os.urandom(16)
         if not self.is_etm:
             data += self._mac(seq, head, data)
-        pad = 15 - len(data) % 16
+        pad = 15 - len(data) % 16 + 16 * padding
         sealed = iv + cbc_encrypt(self.aes, iv, data + bytes([pad]) * (pad + 1))
         return sealed + self._mac(seq, head, sealed) if self.is_etm else sealed
 
     def open(self, seq, head, data):
-        if self.suite == CCM_8:
+        if self.suite not in CBC_SUITES:
             aad = seq + head + struct.pack(">H", len(data) - 16)
             plain, tag = ccm(self.aes, self.fixed_iv + data[:8], aad, data[8:-8], True)
             _check(tag == data[-8:], "a tag is wrong")
@@ -197,8 +202,9 @@ class Client:
 
     def __init__(self, key, identity):
         self.key, self.identity = key, identity
+        self.padding = 0
         self.random = os.urandom(32)
-        self.transcript = b""
+        self.transcript = self.exchanged = b""
         self.suite = self.is_ems = self.is_etm = self.server_random = None
         self.write = self.read = None
         self.extensions = {}
@@ -227,20 +233,42 @@ class Client:
             rest = rest[4 + length:]
         self.is_ems, self.is_etm = 23 in self.extensions, 22 in self.extensions
 
+    def note(self, kind, data):
+        """A message of ours enters the transcript."""
+        self.transcript += data
+        if kind == 16:  # what the session hash is over (RFC 7627 3)
+            self.exchanged = self.transcript
+
     def exchange_body(self):
         return vector(2, self.identity)
 
+    def take_share(self, certificate, exchange):
+        """The server's Certificate and ServerKeyExchange; gives our share."""
+        _check(exchange[:4] == b"\3\0\x17\x41" and exchange[69:71] == b"\4\3", "what share")
+        _check(odd_p256.verify(odd_p256.public_key(certificate),
+                               self.random + self.server_random + exchange[:69], exchange[73:]),
+               "the server's signature")
+        secret = odd_p256.scalar()
+        self.key = odd_p256.times(secret, odd_p256.decode(exchange[4:69]))[0]
+        return vector(1, odd_p256.encode(odd_p256.times(secret)))
+
+    def signature(self, key):
+        """CertificateVerify, over all that was said."""
+        return b"\4\3" + vector(2, odd_p256.sign(key, self.transcript))
+
     def make_keys(self):
-        """After ClientKeyExchange has entered the transcript."""
-        premaster = vector(2, bytes(len(self.key))) + vector(2, self.key)
+        if isinstance(self.key, int):  # what an exchange of shares has come to
+            premaster = self.key.to_bytes(32, "big")
+        else:
+            premaster = vector(2, bytes(len(self.key))) + vector(2, self.key)
         seed, label = self.random + self.server_random, b"master secret"
         if self.is_ems:
-            seed, label = hashlib.sha256(self.transcript).digest(), b"extended master secret"
+            seed, label = hashlib.sha256(self.exchanged).digest(), b"extended master secret"
         self.use_master(prf(premaster, label, seed, 48))
 
     def use_master(self, master):
         self.master = master
-        mac_len, iv_len = (32, 0) if self.suite == CBC else (0, 4)
+        mac_len, iv_len = (32, 0) if self.suite in CBC_SUITES else (0, 4)
         block = prf(self.master, b"key expansion", self.server_random + self.random, 104)
         parts = []
         for length in (mac_len, mac_len, 16, 16, iv_len, iv_len):
@@ -276,14 +304,19 @@ class Stream(Client):
     def record(self, kind, data, version=None):
         head = bytes([kind]) + (version or self.version)
         if self.is_sealing:
-            data = self.write.seal(struct.pack(">Q", self.write_seq), head, data)
+            data = self.write.seal(struct.pack(">Q", self.write_seq), head, data, self.padding)
             self.write_seq += 1
         self.send(head + vector(2, data))
 
+    def said(self, kind, body):
+        """A message that counts as sent."""
+        data = bytes([kind]) + vector(3, body)
+        self.note(kind, data)
+        return data
+
     def message(self, kind, body, part=None, version=None):
         """In records of at most `part` bytes."""
-        data = bytes([kind]) + vector(3, body)
-        self.transcript += data
+        data = self.said(kind, body)
         for i in range(0, len(data), part or len(data)):
             self.record(HANDSHAKE, data[i:i + (part or len(data))], version)
 
@@ -329,13 +362,26 @@ class Stream(Client):
         self.take_hello(self.expect(2))
         self.expect(14)
 
+    def greet_with_certificates(self, **hello):
+        """As far as ServerHelloDone; gives our share."""
+        self.message(1, self.hello_body(**hello))
+        self.take_hello(self.expect(2))
+        share = self.take_share(self.expect(11), self.expect(12))
+        self.expect(13)
+        self.expect(14)
+        return share
+
     def finish(self, part=None, finished_part=None):
         self.message(16, self.exchange_body(), part)
+        self.end(finished_part)
+
+    def end(self, part=None):
+        """From the keys on."""
         self.make_keys()
         self.record(CCS, b"\1")
         self.is_sealing = True
         self.is_held = False
-        self.message(20, self.verify_data(b"client"), finished_part)
+        self.message(20, self.verify_data(b"client"), part)
         self.await_finished()
 
     def await_finished(self):
@@ -387,7 +433,7 @@ class Datagram(Client):
         self.seq[epoch] += 1
         head = bytes([kind]) + (version or self.version)
         if epoch:
-            data = self.write.seal(number, head, data)
+            data = self.write.seal(number, head, data, self.padding)
         self.packet += head + number + vector(2, data)
 
     def flush(self):
@@ -404,7 +450,7 @@ class Datagram(Client):
         """In fragments [begin, end), each a record of its own."""
         seq = self.message_seq
         self.message_seq += 1
-        self.transcript += self.fragment(kind, body, seq, 0, len(body))
+        self.note(kind, self.fragment(kind, body, seq, 0, len(body)))
         for begin, end in ranges or [(0, len(body))]:
             self.record(HANDSHAKE, self.fragment(kind, body, seq, begin, end), epoch, version)
             if is_each:
@@ -450,7 +496,7 @@ class Datagram(Client):
                 self.transcript += self.fragment(kind, bytes(whole), seq, 0, length)
                 return bytes(whole)
 
-    def greet(self, ranges=None, is_each=False, version=None, **hello):
+    def say_hello(self, ranges=None, is_each=False, version=None, **hello):
         self.message(1, self.hello_body(cookie=b"", **hello), version=version)
         self.flush()
         cookie = self.expect(3)[3:]
@@ -458,7 +504,17 @@ class Datagram(Client):
         self.message(1, self.hello_body(cookie=cookie, **hello), ranges, 0, version, is_each)
         self.flush()
         self.take_hello(self.expect(2))
+
+    def greet(self, **hello):
+        self.say_hello(**hello)
         self.expect(14)
+
+    def greet_with_certificates(self, **hello):
+        self.say_hello(**hello)
+        share = self.take_share(self.expect(11), self.expect(12))
+        self.expect(13)
+        self.expect(14)
+        return share
 
     def send_exchange(self, ranges=None, is_each=False):
         self.message(16, self.exchange_body(), ranges, 0, None, is_each)

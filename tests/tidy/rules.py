@@ -381,8 +381,19 @@ def document_names(files):
                     yield path, number, f"{name} is in no public header"
 
 
+def document_settings(files):
+    """settings in documents can be pasted: a # begins a comment, a quote a text"""
+    unquoted = re.compile(r"(?:^|[^\w-])([a-z-]+ = [^\s\"{`]*['#][^\s`]*)")
+    for path, text in files.items():
+        if is_document(path) or path == "etc/handfastd.conf":
+            for number, line in lines_of(text):
+                match = unquoted.search(line)
+                if match:
+                    yield path, number, f"{match.group(1)}: wants double quotes"
+
+
 RULES = [include_public, include_engine, include_crypto, include_keysource, include_maf,
          include_keystore, include_io, include_apps, only_crypto_sees_openssl, no_memcmp,
          no_unbounded_strings, no_process_matters, no_struct_typedefs, line_length, file_length,
          function_length, file_banner, header_guard, whitespace, leftovers,
-         document_links, document_names]
+         document_links, document_names, document_settings]

@@ -57,6 +57,10 @@ CASES = [
      "[a](y.md)\n"),
     (rules.document_links, "README.md", "    [a](y.md)\n# The one idea\n", "[a](#the-two-ideas)\n"),
     (rules.document_names, "docs/EMBEDDING.md", "another function\n", "`hf_engine_nonsense()`\n"),
+    (rules.document_settings, "docs/x.md", '`key = "signer:/a#b"` # b\n',
+     "`key = signer:/a#b`\n"),
+    (rules.document_settings, "etc/handfastd.conf", "mtu = 1200  # bytes\n",
+     "# reference-point = mcc'.\n"),
     (rules.leftovers, "docs/x.md", "=> a\n", "<<<<<<< HEAD\n"),
     (rules.leftovers, "docs/x.md", "see a/home\n", "see /ho" + "me/x\n"),
 ]

@@ -19,6 +19,7 @@ from free_port import free_port  # noqa: E402
 TOOL = DAEMON = None
 PATIENCE = 60
 DEVICES = 300
+CERTIFICATES = 70
 
 
 def key_of(number):
@@ -59,20 +60,21 @@ class LoadTest(unittest.TestCase):
         cls.keys = cls.write_keys("keys", [(n, key_of(n)) for n in range(DEVICES)])
         cls.wrong = cls.write_keys("wrong", [(n, key_of(n + (n == 7))) for n in range(20)])
 
-        def pki(*words):
-            subprocess.run([TOOL, "pki", *words], cwd=cls.place.name, check=True, timeout=30,
-                           stdout=subprocess.DEVNULL)
-
+        pki = cls.pki
         pki("ca", "ca", "--name", "load", "--permit-sp", "sp.example")
         pki("cse-id", "server", "//sp.example/in-cse", "--issuer", "ca")
         pki("ca", "devices", "--name", "devices", "--permit-dns", "devices.example")
-        for number in range(3):
-            pki("device", str(number), f"0.2.481.1.100.3030.{10000 + number}", "--issuer",
-                "devices")
+        os.mkdir(cls.path("few"))
+        pki("device", "few/", "0.2.481.1.100.3031.10000", "--issuer", "devices", "--count", "3")
 
     @classmethod
     def tearDownClass(cls):
         cls.place.cleanup()
+
+    @classmethod
+    def pki(cls, *words):
+        subprocess.run([TOOL, "pki", *words], cwd=cls.place.name, check=True, timeout=60,
+                       stdout=subprocess.DEVNULL)
 
     @classmethod
     def path(cls, name):
@@ -171,12 +173,25 @@ class LoadTest(unittest.TestCase):
     def test_certificates_mixed_and_resumed(self):
         for transport in ("dtls", "tls"):
             place, _ = self.serve(transport, "--session-tickets")
-            told, _ = self.load(*place, "--psk-file", self.keys, "--certs", self.place.name, "--ca",
-                                self.path("ca.pem"), "--mix", "2:1", "--devices", "90")
+            told, _ = self.load(*place, "--psk-file", self.keys, "--certs", self.path("few"),
+                                "--ca", self.path("ca.pem"), "--mix", "2:1", "--devices", "90")
             self.assertEqual((told["completed"], told["failed"]), (90, 0))
-            told, _ = self.load(*place, "--certs", self.place.name, "--ca", self.path("ca.pem"),
+            told, _ = self.load(*place, "--certs", self.path("few"), "--ca", self.path("ca.pem"),
                                 "--resume", "--count", "60", "--warmup", "10", "--in-flight", "3")
             self.assertGreaterEqual(told["resumed"], 60)
+
+    def test_each_device_shows_a_certificate_of_its_own(self):
+        """One of many is a stranger's: exactly one device is turned away."""
+        place, _ = self.serve("dtls")
+        own = self.path("own")
+        os.mkdir(own)
+        self.pki("device", "own/", "0.2.481.1.100.3030.10000", "--issuer", "devices", "--count",
+                 str(CERTIFICATES))
+        self.pki("device", f"own/{CERTIFICATES - 2}", "0.2.481.1.100.3030.9", "--issuer", "ca",
+                 "--force", "--unchecked")
+        told, _ = self.load(*place, "--certs", own, "--ca", self.path("ca.pem"), "--devices",
+                            str(CERTIFICATES), "--timeout", "5", code=1)
+        self.assertEqual((told["completed"], told["failed"]), (CERTIFICATES - 1, 1))
 
     def test_waves_begin_together(self):
         for transport in ("dtls", "tls"):

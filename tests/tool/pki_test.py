@@ -154,6 +154,26 @@ class FlavourTest(PkiCase):
         self.pki("device", "@x", "1.3.6.1.4.1.9.7", "--issuer", "@int", status=2)
         self.pki("device", "@x", "0.2.481.1", "--issuer", "@int", status=2)
 
+    def test_devices_by_the_dozen(self):
+        self.lab("--permit-dns", SP)
+        self.pki("device", "@dev", "0.2.481.1.100.3030.98", "--issuer", "@int", "--count", "12")
+        keys = set()
+        for number in range(12):
+            facts = self.show(f"dev{number}.pem")
+            self.assertEqual(facts["name"], f"otherName 0.2.481.1.100.3030.{98 + number}")
+            keys.add(self.read(f"dev{number}.key"))
+            self.accepted(f"dev{number}.pem")
+        self.assertEqual(len(keys), 12)
+        self.assertFalse(os.path.exists(self.path("dev12.pem")))
+        self.assertFalse(os.path.exists(self.path("dev.pem")))
+        several = ["--issuer", "@int", "--count"]
+        self.pki("device", "@x", DEVICE, *several, "0", status=2)
+        self.pki("device", "@x", DEVICE, *several, "2", "--key", "@dev0.key", status=2)
+        self.pki("device", "@x", DEVICE + ".9999999999", *several, "2", status=2)
+        self.pki("device", "@x", "nothing", *several, "2", status=2)
+        self.pki("fqdn", "@x", "a." + SP, *several, "2", status=2)
+        self.pki("device", "@dev", "0.2.481.1.100.3030.98", *several, "2", status=1)  # are there
+
     def test_fqdn(self):
         self.lab()
         self.pki("fqdn", "@maf", "maf." + SP, "--issuer", "@int")

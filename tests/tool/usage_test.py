@@ -32,6 +32,8 @@ def main():
             assert err.endswith(f"Try: handfast {name} --help\n"), (name, err)
     code, out, err = run("connect", "--tls", "localhost:1")
     assert code == 2 and '"localhost:1" is not ADDR:PORT' in err, (code, err)
+    code, out, err = run("load", "--dtls", "192.0.2.1:5684", "--psk-file", "x")
+    assert code == 2 and '--dtls: "192.0.2.1:5684" is not ADDR:PORT within' in err, (code, err)
     print("tool: usage ok")
 
 

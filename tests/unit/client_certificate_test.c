@@ -170,6 +170,52 @@ static void the_wrong_client_is_refused(void **state)
     }
 }
 
+/* Many dial alike, each as himself: what the order says counts, not what the dialer would show. */
+static void an_order_may_bring_its_own_certificate(void **state)
+{
+    (void)state;
+    for (int is_dtls = 0; is_dtls < 2; is_dtls++) {
+        begin(is_dtls);
+        pair.dialers[is_dtls].x509 = world->stranger;
+        pair.connect.x509 = world->client;
+        engine_pair_open(&pair);
+        engine_pair_meet(&pair);
+        assert_string_equal(engine_pair_info(&pair.server).entity_id, PAIR_CLIENT_CSE_ID);
+        engine_pair_talk(&pair);
+        engine_pair_close(&pair);
+        begin(is_dtls);
+        pair.connect.x509 = world->stranger;
+        assert_int_equal(outcome(), HF_E_PEER_ALERT);
+    }
+}
+
+/* Its reference is the handshake's: the caller may let go of his at once. */
+static void an_orders_certificate_is_held_and_let_go(void **state)
+{
+    (void)state;
+    begin(false);
+    struct hf_credential *lent = hf_credential_share(world->client);
+    pair.dialers[0].x509 = world->stranger;
+    pair.connect.x509 = lent;
+    pair.client.is_idle = true;
+    engine_pair_open(&pair);
+    assert_int_equal(engine_pair_dial(&pair), HF_OK);
+    hf_credential_close(lent);
+    engine_pair_run(&pair);
+    pair.client.is_idle = false;
+    engine_pair_run(&pair);
+    assert_true(engine_pair_is_open(&pair));
+    engine_pair_close(&pair);
+    begin(true); /* the engine ends before its handshake does: LeakSanitizer looks on */
+    pair.connect.x509 = world->client;
+    engine_pair_open(&pair);
+    assert_int_equal(engine_pair_dial(&pair), HF_OK);
+    hf_engine_close(pair.client.engine);
+    pair.client.engine = NULL;
+    hf_engine_close(pair.server.engine);
+    pair.server.engine = NULL;
+}
+
 static void a_kind_that_was_not_agreed_on_is_refused(void **state)
 {
     (void)state;
@@ -318,6 +364,14 @@ static void bad_orders_are_refused(void **state)
     connect.dialer_index = 0; /* has neither key nor certificate */
     assert_int_equal(hf_engine_connect(&id, pair.client.engine, &connect), HF_E_ARGUMENT);
     engine_pair_close(&pair);
+    begin(true); /* a certificate of its own where the dialer shows raw keys only */
+    pair.dialers[1].raw = world->client;
+    pair.dialers[1].x509 = NULL;
+    engine_pair_open(&pair);
+    connect = pair.connect;
+    connect.x509 = world->client;
+    assert_int_equal(hf_engine_connect(&id, pair.client.engine, &connect), HF_E_ARGUMENT);
+    engine_pair_close(&pair);
 }
 
 static void a_dialer_may_change_under_way(void **state)
@@ -346,6 +400,8 @@ int main(void)
         cmocka_unit_test(a_key_or_a_certificate_the_server_chooses),
         cmocka_unit_test(the_wrong_server_is_refused),
         cmocka_unit_test(the_wrong_client_is_refused),
+        cmocka_unit_test(an_order_may_bring_its_own_certificate),
+        cmocka_unit_test(an_orders_certificate_is_held_and_let_go),
         cmocka_unit_test(a_kind_that_was_not_agreed_on_is_refused),
         cmocka_unit_test(no_byte_of_the_servers_flight_may_change),
         cmocka_unit_test(small_datagrams_are_enough),

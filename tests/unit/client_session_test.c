@@ -156,23 +156,55 @@ static void a_session_is_for_who_we_were(void **state)
 {
     const struct pair_credentials *world = pair_credentials();
     (void)state;
-    for (int is_trust = 0; is_trust < 2; is_trust++) {
+    for (int other = 0; other < 3; other++) {
         begin(false, BY_TICKET, true);
         meet_first();
         struct hf_dialer dialer = pair.dialers[0];
-        if (is_trust)
+        if (other == 0)
             dialer.trust = world->devices;
-        else
+        else if (other == 1)
             dialer.x509 = world->stranger;
+        else
+            pair.connect.x509 = world->stranger; /* of this order alone */
         assert_int_equal(hf_engine_update_dialer(pair.client.engine, 0, &dialer), HF_OK);
         assert_int_equal(engine_pair_dial(&pair), HF_OK);
         engine_pair_run(&pair);
         assert_int_equal(pair.client.established_count, 0);
         assert_int_equal(pair.server.established_count, 0);
         engine_pair_part(&pair);
+        pair.connect.x509 = NULL;
         assert_int_equal(hf_engine_update_dialer(pair.client.engine, 0, &pair.dialers[0]), HF_OK);
         engine_pair_meet(&pair);
         assert_true(engine_pair_info(&pair.client).is_resumed);
+        end();
+    }
+}
+
+/* While the server asks about the session, its authorities are replaced: none, one without a
+ * certificate, one that trusts nobody. */
+static void a_session_refused_when_the_authority_is_gone(void **state)
+{
+    const struct pair_credentials *world = pair_credentials();
+    (void)state;
+    for (int i = 0; i < 6; i++) {
+        begin(i & 1, BY_TICKET, true);
+        meet_first();
+        pair.server.answers = ENGINE_PAIR_HELD;
+        assert_int_equal(engine_pair_dial(&pair), HF_OK);
+        engine_pair_run(&pair);
+        assert_int_equal(pair.server.request.kind, HF_REQUEST_SESSION);
+        struct hf_listener_authority authority = {.x509 = i < 4 ? NULL : world->server,
+                                                  .trust = i < 4 ? world->trust : NULL};
+        struct hf_listener listener = pair.listeners[i & 1];
+        listener.authorities = &authority;
+        listener.authority_count = i < 2 ? 0 : 1;
+        assert_int_equal(hf_engine_update_listener(pair.server.engine, i & 1, &listener), HF_OK);
+        pair.server.answer.kind = HF_ANSWER_REFUSED;
+        assert_int_equal(engine_pair_answer(&pair.server), HF_OK);
+        engine_pair_run(&pair);
+        assert_int_equal(pair.server.established_count, 0);
+        assert_int_equal(pair.server.failure.status, HF_E_NO_COMMON_SUITE);
+        engine_pair_advance(&pair, 61000000);
         end();
     }
 }
@@ -363,6 +395,7 @@ int main(void)
         cmocka_unit_test(a_session_with_another_is_no_good),
         cmocka_unit_test(a_session_is_for_what_is_asked_of_peers),
         cmocka_unit_test(a_session_is_for_who_we_were),
+        cmocka_unit_test(a_session_refused_when_the_authority_is_gone),
         cmocka_unit_test(a_server_that_has_forgotten_shakes_hands),
         cmocka_unit_test(sessions_are_not_asked_for_unless_told),
         cmocka_unit_test(each_datagram_may_be_lost_once),

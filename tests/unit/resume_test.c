@@ -478,6 +478,26 @@ static void test_talks_behind_its_finished(void **state)
     }
 }
 
+/* Its first request fills a datagram, and comes right behind its Finished. */
+static void test_a_long_word_behind_its_finished(void **state)
+{
+    (void)state;
+    static const uint8_t words[1350];
+    for (size_t kind = 0; kind < KINDS; kind++) {
+        struct world *world = world_open(kind);
+        struct psk_client_session session = make_session(world);
+        struct engine_peer *peer = new_peer(world, &session);
+        peer->is_held = true;
+        engine_peer_start(peer);
+        for (int hello = 0; hello < 2 - world->is_tls; hello++)
+            engine_peer_deliver(peer, (size_t)hello, (size_t)hello + 1);
+        engine_peer_send_sealed(peer, 23, words, sizeof words);
+        engine_peer_deliver(peer, (size_t)(2 - world->is_tls), peer->sent.count);
+        assert_int_equal(peer->data_in_len, sizeof words);
+        world_close(world);
+    }
+}
+
 static void test_source_takes_its_time(void **state)
 {
     (void)state;
@@ -558,6 +578,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_resumes),
         cmocka_unit_test(test_talks_behind_its_finished),
+        cmocka_unit_test(test_a_long_word_behind_its_finished),
         cmocka_unit_test(test_encrypt_then_mac),
         cmocka_unit_test(test_fragments_agreed_anew),
         cmocka_unit_test(test_source_refuses),

@@ -189,6 +189,27 @@ static void names_expiry_and_context_survive(void **state)
     engine_peer_free(peer);
 }
 
+/* RFC 8449 4 limits what is encrypted, and with a connection ID the type of the content is: 63
+ * bytes of it are the fewest there can be, and move as well. */
+static void a_record_size_limit_holds_for_all_that_is_encrypted(void **state)
+{
+    static const uint8_t cid[8] = "whatever";
+    struct engine_fixture *fixture = *state;
+    for (size_t cid_len = 0; cid_len <= sizeof cid; cid_len += sizeof cid) {
+        struct engine_peer *peer = engine_peer_new(fixture, false);
+        struct hf_association_info info;
+        peer->config.record_size_limit = 64;
+        peer->config.connection_id = true;
+        peer->config.cid = (struct hf_bytes){cid, cid_len};
+        engine_peer_open(peer);
+        move(fixture);
+        assert_true(engine_peer_echoes(peer));
+        assert_int_equal(hf_engine_association_info(&info, fixture->engine, peer->id), HF_OK);
+        assert_int_equal(info.plaintext_len_max, cid_len > 0 ? 63 : 64);
+        end_all(&peer, 1);
+    }
+}
+
 static void replays_are_still_refused(void **state)
 {
     struct engine_fixture *fixture = *state;
@@ -420,6 +441,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(every_kind_goes_on, setup, engine_fixture_teardown),
         cmocka_unit_test_setup_teardown(names_expiry_and_context_survive, setup,
+                                        engine_fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_record_size_limit_holds_for_all_that_is_encrypted, setup,
                                         engine_fixture_teardown),
         cmocka_unit_test_setup_teardown(replays_are_still_refused, setup, engine_fixture_teardown),
         cmocka_unit_test_setup_teardown(our_numbers_are_used_once, setup, engine_fixture_teardown),
