@@ -5,6 +5,7 @@
 #include "make_corpus.h"
 
 #include "craft.h"
+#include "session.h"
 #include "transfer_item.h"
 
 #include <handfast/transfer.h>
@@ -57,8 +58,36 @@ static struct hf_transfer_item make_item(bool is_dtls, uint16_t suite, uint8_t c
     return item;
 }
 
+static void save_sessions(void)
+{
+    static uint8_t seed[HF_TRANSFER_CHUNK_MIN];
+    struct hf_session_cache *cache;
+    struct hf_session_copy *copy;
+    size_t len;
+    FUZZ_CHECK(hf_session_cache_open(&cache, 32) == HF_OK);
+    FUZZ_CHECK(hf_session_copy_open(&copy, cache) == HF_OK);
+    for (uint8_t i = 0; i < 4; i++) {
+        const struct hf_session session = {.suite = HF_SUITE_PSK_AES_128_CCM_8,
+                                           .until_s = 1760086400,
+                                           .entity_id = {(const uint8_t *)"/cse/Cdev", 9}};
+        uint8_t packed[HF_SESSION_LEN_MAX], id[HF_SESSION_ID_LEN] = {i, 7, 9};
+        FUZZ_CHECK(hf_session_pack(packed, &len, &session) == HF_OK);
+        FUZZ_CHECK(hf_session_cache_put(cache, id, (struct hf_bytes){packed, len}, 1760086400,
+                                        1760000000));
+    }
+    FUZZ_CHECK(hf_session_copy_write(seed, &len, sizeof seed, copy, 1760000000) == HF_OK);
+    fuzz_corpus_save("transfer", "sessions", (struct hf_bytes){seed, len});
+    const uint8_t gone[HF_SESSION_ID_LEN] = {1, 7, 9};
+    hf_session_cache_remove(cache, gone);
+    FUZZ_CHECK(hf_session_copy_write(seed, &len, sizeof seed, copy, 1760000000) == HF_OK);
+    fuzz_corpus_save("transfer", "sessions_gone", (struct hf_bytes){seed, len});
+    hf_session_copy_close(copy);
+    hf_session_cache_close(cache);
+}
+
 void fuzz_corpus_transfers(void)
 {
+    save_sessions();
     static const uint8_t header[4] = {'H', 'F', 'T', HF_TRANSFER_VERSION};
     uint8_t seed[4096];
     struct hf_transfer_item items[3] = {

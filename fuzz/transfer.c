@@ -1,6 +1,6 @@
 /**
- * transfer.c - fuzz target: chunks of associations from another engine. Whatever is taken over can
- * be used, ended, and given on: another engine that takes it has the same.
+ * transfer.c - fuzz target: chunks of associations or sessions from another engine. Whatever is
+ * taken over can be used, ended, and given on: another that takes it has the same.
  */
 #include "core.h"
 #include "fuzz.h"
@@ -103,12 +103,45 @@ static void use(struct hf_engine *engine, struct hf_bytes rest)
     hf_engine_end_turn(engine);
 }
 
+static struct hf_session_cache *open_cache(void)
+{
+    struct hf_session_cache *cache;
+    FUZZ_CHECK(hf_session_cache_open(&cache, 32) == HF_OK);
+    return cache;
+}
+
+/* Sessions of a cache: what is taken is given on, and another takes all of that. */
+static void take_sessions(struct hf_bytes input)
+{
+    static uint8_t chunk[HF_TRANSFER_CHUNK_MIN];
+    struct hf_session_cache *second = open_cache(), *third = open_cache();
+    struct hf_session_copy_counts taken = {0}, given = {0};
+    struct hf_session_copy *copy;
+    enum hf_status status = HF_WAITING;
+    uint8_t *exact = fuzz_copy(input);
+    (void)hf_session_copy_take(&taken, second, (struct hf_bytes){exact, input.len}, 1760000000);
+    free(exact);
+    FUZZ_CHECK(hf_session_copy_open(&copy, second) == HF_OK);
+    while (status == HF_WAITING) {
+        size_t len;
+        status = hf_session_copy_write(chunk, &len, sizeof chunk, copy, 1760000000);
+        FUZZ_CHECK(len == 0 || hf_session_copy_take(&given, third, (struct hf_bytes){chunk, len},
+                                                    1760000000) == HF_OK);
+    }
+    FUZZ_CHECK(status == HF_OK && given.left_out == 0);
+    FUZZ_CHECK(given.taken == hf_session_copy_written(copy) && given.taken <= taken.taken);
+    hf_session_copy_close(copy);
+    hf_session_cache_close(second);
+    hf_session_cache_close(third);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     fuzz_random_restart(3);
     fuzz_forge(0);
     struct hf_engine *engine = open_engine();
     struct hf_bytes input = {data, len};
+    take_sessions(input);
     uint8_t *copy = fuzz_copy(input);
     (void)hf_engine_import(engine, (struct hf_bytes){copy, len});
     free(copy);

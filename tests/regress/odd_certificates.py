@@ -6,10 +6,10 @@ import os
 import subprocess
 import sys
 import tempfile
-import unittest
 
 import odd_p256
-from odd_clients import DECODE, HANDSHAKE_FAILURE, ILLEGAL, UNEXPECTED, DECRYPT, Case, Daemon
+from odd_clients import (DECODE, DECRYPT, HANDSHAKE_FAILURE, ILLEGAL, UNEXPECTED, Case, Daemon,
+                         run_cases)
 from odd_tls import CCS, DATA, EC_CBC, EC_CCM_8, EMS, ETM, HANDSHAKE, RENEGOTIATION, TICKET, vector
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -262,12 +262,10 @@ def main():
         CertificateCase.pki = pki = os.path.join(directory, "pki")
         subprocess.run(["sh", os.path.join(HERE, "../support/pki.sh"), options.handfast, pki],
                        check=True)
-        Case.daemon = Daemon(options.binary, directory, "--cert", pki + "/in-cse.pem", "--key",
-                             pki + "/in-cse.key", "--client-ca", pki + "/anchors.pem", "--crl",
-                             pki + "/all.crl")
-        result = unittest.main(argv=[sys.argv[0], *rest], exit=False).result
-        is_clean = Case.daemon.is_stopped_well()
-    sys.exit(0 if result.wasSuccessful() and is_clean else 1)
+        daemon = Daemon(options.binary, directory, "--cert", pki + "/in-cse.pem", "--key",
+                        pki + "/in-cse.key", "--client-ca", pki + "/anchors.pem", "--crl",
+                        pki + "/all.crl")
+        sys.exit(run_cases(daemon, rest))
 
 
 if __name__ == "__main__":

@@ -531,15 +531,22 @@ class DatagramTest(Case):
         self.echo_datagram(client)
 
 
+def run_cases(daemon, arguments):
+    """The exit status, once the daemon has ended, whatever comes."""
+    Case.daemon = daemon
+    try:
+        is_good = unittest.main(argv=[sys.argv[0], *arguments], exit=False).result.wasSuccessful()
+    finally:
+        is_clean = daemon.is_stopped_well()
+    return 0 if is_good and is_clean else 1
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--binary", required=True)
     options, rest = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as directory:
-        Case.daemon = Daemon(options.binary, directory)
-        result = unittest.main(argv=[sys.argv[0], *rest], exit=False).result
-        is_clean = Case.daemon.is_stopped_well()
-    sys.exit(0 if result.wasSuccessful() and is_clean else 1)
+        sys.exit(run_cases(Daemon(options.binary, directory), rest))
 
 
 if __name__ == "__main__":
