@@ -79,7 +79,7 @@ enum {
 #define HF_RECORDS_PER_KEY_MAX (UINT64_C(1) << 36)
 
 /** Warning alerts, empty records or hellos in a row. */
-#define HF_WARNINGS_MAX 16
+#define HF_WARNINGS_MAX 40 /* what BoringSSL allows: 32 empty records, 4 alerts */
 
 #define HF_NONE UINT32_MAX
 
@@ -269,7 +269,7 @@ struct hf_terms {
     uint8_t server_name[255];
 };
 
-#define HF_RANGES_MAX 8
+#define HF_RANGES_MAX 32
 #define HF_FLIGHT_LEN_MAX 768
 
 /** A message being put together (DTLS: from fragments; TLS: from records). */

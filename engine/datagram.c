@@ -70,14 +70,19 @@ static enum hf_status take_late_fragment(struct hf_arrival *arrival,
 }
 
 /** Our flight got lost: the server, which has the last message of its own acknowledged by it, says
- *  that message again (RFC 6347 4.2.4). */
-static bool is_peer_waiting(const struct hf_association *association,
+ *  that message again (RFC 6347 4.2.4). What comes again right after the flight has left is a
+ *  duplicate of the network's, or a stranger's. */
+static bool is_peer_waiting(const struct hf_engine *engine,
+                            const struct hf_association *association,
                             const struct hf_handshake *handshake,
                             const struct hf_fragment *fragment)
 {
+    uint64_t due_us = handshake->retransmit_us;
+    uint64_t patience_us = handshake->retransmit_after * 3 / 4;
     return association->state == HF_STATE_CL_AWAIT_CCS &&
            fragment->type == HF_MESSAGE_SERVER_HELLO_DONE &&
-           (uint16_t)(fragment->message_seq + 1) == handshake->receive_seq;
+           (uint16_t)(fragment->message_seq + 1) == handshake->receive_seq &&
+           engine->now_us + patience_us >= due_us;
 }
 
 /** Puts a record aside, as it came. */
@@ -115,7 +120,7 @@ static enum hf_status take_handshake(struct hf_arrival *arrival, struct hf_assoc
         if (!handshake)
             return is_protected ? take_late_fragment(arrival, association, &fragment)
                                 : drop(engine, HF_DROP_MESSAGE_SEQ);
-        if (!arrival->is_answered && is_peer_waiting(association, handshake, &fragment)) {
+        if (!arrival->is_answered && is_peer_waiting(engine, association, handshake, &fragment)) {
             arrival->is_answered = true;
             hf_flight_again(engine, association, false);
             hf_association_arm(engine, association);

@@ -34,7 +34,7 @@ static bool fail(const char *what, const char *why)
 static bool make_room(struct hf_load *load)
 {
     size_t room = load->credential_room ? 2 * load->credential_room : 64;
-    void *grown = reallocarray(load->credentials, room, sizeof(*load->credentials));
+    void *grown = reallocarray(load->credentials, room, sizeof(void *));
     if (grown == NULL)
         return fail("certificates", "no memory");
     load->credentials = grown;

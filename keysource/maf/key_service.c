@@ -564,3 +564,8 @@ void hf_key_service_ended(struct hf_key_service *service, uint32_t maf_index, ui
     hf_maf_pool_ended(service->mafs[maf_index].pool, connection, outcome);
     collect(service, &service->mafs[maf_index]);
 }
+
+void hf_key_service_renew(struct hf_key_service *service, uint32_t maf_index)
+{
+    hf_maf_pool_renew(service->mafs[maf_index].pool);
+}

@@ -130,6 +130,8 @@ void hf_key_service_opened(struct hf_key_service *service, uint32_t maf_index,
                            uint32_t connection);
 void hf_key_service_received(struct hf_key_service *service, uint32_t maf_index,
                              uint32_t connection, struct hf_bytes bytes);
+/** hf_key_service_renew: hf_maf_pool_renew() of one MAF. */
+void hf_key_service_renew(struct hf_key_service *service, uint32_t maf_index);
 void hf_key_service_ended(struct hf_key_service *service, uint32_t maf_index, uint32_t connection,
                           enum hf_maf_outcome outcome);
 

@@ -149,6 +149,7 @@ enum hf_status hf_maf_link_set_login(struct hf_maf_link *link, uint32_t maf_inde
     }
     free((void *)old->psk_identity.data);
     *old = copy;
+    hf_key_service_renew(link->service, maf_index);
     return HF_OK;
 }
 

@@ -41,9 +41,9 @@ HF_MUST_USE enum hf_status hf_maf_link_open(struct hf_maf_link **out,
 /** hf_maf_link_close wipes and frees; NULL is allowed. */
 void hf_maf_link_close(struct hf_maf_link *link);
 
-/** hf_maf_link_set_login changes how we authenticate to one MAF, for connections not yet begun;
- *  its FQDN stays. Errors: HF_E_CONFIG, HF_E_MEMORY, and those of hf_engine_update_dialer();
- *  nothing has changed then. */
+/** hf_maf_link_set_login changes how we authenticate to one MAF; its FQDN stays. All that is asked
+ *  from now on goes over new connections; the old ones end with the answers they owe. Errors:
+ *  HF_E_CONFIG, HF_E_MEMORY, and those of hf_engine_update_dialer(); nothing has changed then. */
 HF_MUST_USE enum hf_status hf_maf_link_set_login(struct hf_maf_link *link, uint32_t maf_index,
                                                  const struct hf_maf_login *login);
 

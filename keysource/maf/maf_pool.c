@@ -305,6 +305,17 @@ void hf_maf_pool_ended(struct hf_maf_pool *pool, uint32_t connection_index,
         hf_maf_pool__address_failed(pool, address_index, outcome);
 }
 
+void hf_maf_pool_renew(struct hf_maf_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->config.connections_max; i++) {
+        struct hf_maf_connection *connection = &pool->connections[i];
+        if (connection->count > 0)
+            connection->is_retiring = true;
+        else if (connection->state != HF_MAF_CONNECTION_FREE)
+            close_connection(pool, connection, HF_MAF_OUTCOME_BROKEN, NULL, false);
+    }
+}
+
 /* ---- answers ------------------------------------------------------------------------------ */
 
 static void take_answer(struct hf_maf_pool *pool, struct hf_maf_connection *connection)
@@ -333,7 +344,7 @@ static void take_answer(struct hf_maf_pool *pool, struct hf_maf_connection *conn
         hf_maf_pool__answered(pool, outcome == HF_MAF_OUTCOME_SERVER_ERROR);
     }
     hf_maf_reader_reset(connection->reader);
-    if (!is_kept)
+    if (!is_kept || (connection->is_retiring && connection->count == 0))
         close_connection(pool, connection, HF_MAF_OUTCOME_BROKEN, NULL, false);
 }
 
@@ -418,7 +429,8 @@ uint64_t hf_maf_pool_next_us(const struct hf_maf_pool *pool)
 /* ---- what to do --------------------------------------------------------------------------- */
 
 struct view {
-    uint32_t live, dialing, free, best; /* `best`: open, fewest under way, HF_MAF_NONE: none */
+    uint32_t live, dialing, retiring;
+    uint32_t free, best; /* `best`: open, fewest under way, HF_MAF_NONE: none */
 };
 
 static struct view look(const struct hf_maf_pool *pool)
@@ -428,9 +440,10 @@ static struct view look(const struct hf_maf_pool *pool)
         const struct hf_maf_connection *connection = &pool->connections[i];
         view.live += connection->state != HF_MAF_CONNECTION_FREE;
         view.dialing += connection->state == HF_MAF_CONNECTION_DIALING;
+        view.retiring += connection->is_retiring;
         if (connection->state == HF_MAF_CONNECTION_FREE && !connection->is_close_due)
             view.free = i;
-        if (connection->state == HF_MAF_CONNECTION_OPEN &&
+        if (connection->state == HF_MAF_CONNECTION_OPEN && !connection->is_retiring &&
             connection->count < pool->config.pipeline_max &&
             (view.best == HF_MAF_NONE || connection->count < pool->connections[view.best].count))
             view.best = i;
@@ -446,7 +459,7 @@ static uint32_t wanted_address(const struct hf_maf_pool *pool, const struct view
         return HF_MAF_NONE;
     if (pool->is_circuit_open) /* to see whether it is back: one at a time */
         return view->live == 0 ? hf_maf_pool__address(pool, false) : HF_MAF_NONE;
-    if (pool->waiting.count > 0 && view->live < 1 + demand / 8)
+    if (pool->waiting.count > 0 && view->live - view->retiring < 1 + demand / 8)
         return hf_maf_pool__address(pool, false);
     if (view->dialing == 0 && view->live > 0 && pool->health.address_index > 0)
         return hf_maf_pool__address(pool, true);

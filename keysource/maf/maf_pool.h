@@ -105,6 +105,11 @@ size_t hf_maf_pool_received(struct hf_maf_pool *pool, uint32_t connection, struc
  *  BROKEN. */
 void hf_maf_pool_ended(struct hf_maf_pool *pool, uint32_t connection, enum hf_maf_outcome outcome);
 
+/** hf_maf_pool_renew has all that is asked from now on go over new connections: those that stand
+ *  end as soon as what they were asked has been answered, those being opened at once. For a change
+ *  of who we are to the MAF. */
+void hf_maf_pool_renew(struct hf_maf_pool *pool);
+
 /** hf_maf_pool_admin_fqdn views whose keys count; empty: anybody's. */
 struct hf_bytes hf_maf_pool_admin_fqdn(const struct hf_maf_pool *pool);
 

@@ -48,6 +48,7 @@ struct hf_maf_connection {
     uint8_t state;
     bool is_close_due; /* an action */
     bool has_served;   /* at least one answer came */
+    bool is_retiring;  /* takes no more requests, and ends with its last answer */
     uint32_t address_index;
     uint64_t since_us; /* of dialing; of idling */
     struct hf_maf_reader *reader;

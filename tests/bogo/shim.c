@@ -89,6 +89,8 @@ static int open_credentials(struct shim *shim)
 {
     static char texts[3][FILE_LEN_MAX];
     const struct shim_flags *flags = &shim->flags;
+    if (flags->psk != NULL) /* whatever certificates the runner has as its defaults */
+        return 0;
     struct hf_trust_source source;
     const char *why = "";
     const struct hf_credential_source ours = {
@@ -115,7 +117,7 @@ static int open_credentials(struct shim *shim)
         return SHIM_UNIMPLEMENTED;
     }
     /* There is no association here in which only one end proves who it is. */
-    if (flags->psk == NULL && (!shim->credential || !shim->trust)) {
+    if (!shim->credential || !shim->trust) {
         fprintf(stderr, "neither a key nor certificates of both ends\n");
         return SHIM_UNIMPLEMENTED;
     }
@@ -144,6 +146,14 @@ static void fill_listener(struct hf_listener *listener, const struct shim *shim,
     hf_listener_init(listener, flags->is_dtls ? HF_TRANSPORT_DTLS : HF_TRANSPORT_TLS);
     fill_suites(listener->suites, &listener->suite_count, flags);
     listener->datagram_len_max = datagram_len_max(shim);
+    if (flags->has_no_cookies) {
+        listener->cookie_free[0] = (struct hf_prefix){.bits = 0};
+        listener->cookie_free_count = 1;
+    }
+    if (flags->psk_identity != NULL) { /* a server's, to the runner, is its hint */
+        listener->psk_hint_len = (uint16_t)strnlen(flags->psk_identity, HF_PSK_HINT_MAX);
+        memcpy(listener->psk_hint, flags->psk_identity, listener->psk_hint_len);
+    }
     *authority = (struct hf_listener_authority){
         .x509 = flags->is_raw ? NULL : shim->credential,
         .raw = flags->is_raw ? shim->credential : NULL,
@@ -192,6 +202,9 @@ static bool open_engine(struct shim *shim)
     config.sessions = shim->cache;
     config.tickets = !shim->flags.has_no_ticket;
     config.secrets = shim->secrets;
+    /* A runner that knows this flag has shortened BoringSSL's default, too: from a second. */
+    if (shim->flags.is_ipv6)
+        config.retransmit_us_initial = 400000;
     if (shim->flags.initial_timeout_ms != 0)
         config.retransmit_us_initial = UINT64_C(1000) * shim->flags.initial_timeout_ms;
     enum hf_status status = hf_engine_open(&shim->engine, &config, &source);

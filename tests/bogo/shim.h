@@ -30,7 +30,7 @@ struct shim_flags {
     uint32_t export_len;
     const char *export_label, *export_context;
     bool has_export_context;
-    bool is_handshaker_asked;
+    bool is_handshaker_asked, has_no_cookies;
     uint32_t resume_count, resumption_delay_s, chain_len_max;
     bool has_no_ticket, is_session_miss_expected, is_no_session_expected;
     bool is_session_id_expected, is_no_session_id_expected;

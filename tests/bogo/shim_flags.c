@@ -34,6 +34,7 @@ static const struct flag flags[] = {
     {"-require-any-client-certificate", SWITCH, AT(is_client_certificate_required)},
     {"-verify-peer", SWITCH, AT(is_peer_verified)},
     {"-raw-public-key", SWITCH, AT(is_raw)}, /* ours: -key-file shown as a raw key (RFC 7250) */
+    {"-no-cookies", SWITCH, AT(has_no_cookies)}, /* ours: a server that believes addresses */
     {"-host-name", TEXT, AT(host_name)},
     {"-expect-server-name", TEXT, AT(expect_server_name)},
     {"-expect-no-server-name", SWITCH, AT(is_no_server_name_expected)},
@@ -84,6 +85,7 @@ static const struct flag flags[] = {
     {"-expect-resume-curve-id", IGNORED_VALUE, 0},
     {"-curves", IGNORED_VALUE, 0},
     {"-expect-curve-id", IGNORED_VALUE, 0},
+    {"-expect-no-hrr", IGNORED, 0},
 };
 
 static const struct flag *find_flag(const char *name)

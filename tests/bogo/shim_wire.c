@@ -113,7 +113,7 @@ static enum shim_read read_command(struct shim_wire *wire, uint8_t *data, size_t
     case 'T':
         if (!read_number(&value, wire->fd, 8) || !write_all(wire->fd, "t", 1))
             return end(wire, len);
-        wire->now_us += value / 1000;
+        wire->now_us += (value + 999) / 1000; /* never short of what it means */
         return SHIM_READ_CLOCK;
     case 'M':
         if (!read_number(&value, wire->fd, 4))

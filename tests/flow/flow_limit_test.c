@@ -336,11 +336,11 @@ static void nonsense_in_a_row_is_limited(void **state)
         prepare(listener_index);
         sim_open(&sim, &options);
         struct sim_client *client = sim_add_open(&sim, &plan);
-        say_nothing(client, 16);
+        say_nothing(client, 40);
         assert_false(client->is_ended);
         sim_send(client, "sense", 5);
         sim_run(&sim, sim.now_us + SECOND);
-        say_nothing(client, 16);
+        say_nothing(client, 40);
         assert_false(client->is_ended);
         say_nothing(client, 1);
         assert_true(client->is_ended);

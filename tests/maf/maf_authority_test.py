@@ -160,6 +160,17 @@ class AuthorityTest(FrontTest):
         front.control("reload")
         self.eventually_of(front, name)
 
+    def test_a_reload_comes_as_who_we_are_now(self):
+        """Without the MAF's help: its connection stands, and is ended for another one."""
+        front = self.start([("a", self.file_of_keys())])
+        self.assertEqual(self.ask(front, "a", self.register(self.maf)), SOURCE[2])
+        self.assertEqual(self.proxy.connections, 1)
+        self.assertEqual(self.ask(front, "a", self.register(self.maf)), SOURCE[2])
+        self.assertEqual(self.proxy.connections, 1)
+        front.control("reload")
+        self.assertEqual(self.ask(front, "a", self.register(self.maf)), SOURCE[2])
+        self.assertEqual(self.proxy.connections, 2)
+
     def eventually_of(self, front, name):
         self.eventually(front, name)
         self.assertEqual(self.ask(front, "a", name), SOURCE[2])

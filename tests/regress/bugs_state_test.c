@@ -391,7 +391,7 @@ static void renegotiation_on_tls(void **state)
         hello = &peer->sent.items[0];
     }
     assert_true(engine_peer_echoes(peer)); /* and the count begins anew */
-    for (uint32_t i = 0; i < 16; i++)
+    for (uint32_t i = 0; i < 40; i++)
         engine_peer_send_sealed(peer, HANDSHAKE, peer->sent.items[0].data + 5,
                                 peer->sent.items[0].len - 5);
     assert_int_equal(peer->closed_count, 0);

@@ -211,7 +211,7 @@ class StreamTest(Case):
             client.record(DATA, b"")
             client.record(ALERT, b"\1\x5a")  # user_canceled
             self.echo(client)
-        for _ in range(40):
+        for _ in range(41):
             client.record(DATA, b"")
         self.refused(client, UNEXPECTED)
 

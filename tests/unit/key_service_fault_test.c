@@ -233,6 +233,57 @@ static void test_an_abandoned_answer_is_dropped(void **state)
     assert_int_equal(reply.answer.secret.data[0], 'c');
 }
 
+/* Who we are has changed: nobody is failed, and nothing more goes over what stood before. */
+static void test_renewed_connections_take_over(void **state)
+{
+    (void)state;
+    char id[200];
+    (void)ask(&world, 1, "a@maf.example.com");
+    (void)ask(&world, 2, "b@maf.example.com");
+    settle_dials(&world, 0, true);
+    uint32_t old = open_connection(0);
+    hf_key_service_renew(world.service, 0);
+    act(&world);
+    assert_int_equal(world.closes, 0); /* it owes two answers */
+    (void)ask(&world, 3, "c@maf.example.com");
+    assert_int_equal(dialled(0), 1); /* at once, beside it */
+    assert_true(next_request(&world, 0, old, id));
+    answer_key(&world, 0, old, id, "/in-cse", EXPIRES, 32);
+    expect(&world, 1, HF_ANSWER_PSK, HF_MAF_OUTCOME_KEY);
+    assert_int_equal(world.closes, 0);
+    assert_true(next_request(&world, 0, old, id));
+    assert_string_equal(id, "b");
+    answer_key(&world, 0, old, id, "/in-cse", EXPIRES, 32);
+    expect(&world, 2, HF_ANSWER_PSK, HF_MAF_OUTCOME_KEY);
+    assert_int_equal(world.closes, 1);
+    assert_int_equal(serve(&world, 0), 1);
+    expect(&world, 3, HF_ANSWER_PSK, HF_MAF_OUTCOME_KEY);
+    assert_int_equal(world.dials, 2);
+    assert_int_equal(health(0).retries + health(0).broken, 0);
+}
+
+static void test_renewed_when_idle_or_opening(void **state)
+{
+    (void)state;
+    (void)ask(&world, 1, "a@maf.example.com");
+    (void)serve(&world, 0);
+    expect(&world, 1, HF_ANSWER_PSK, HF_MAF_OUTCOME_KEY);
+    hf_key_service_renew(world.service, 0); /* idle: closed, and no other until one is wanted */
+    act(&world);
+    assert_int_equal(world.closes, 1);
+    assert_int_equal(world.dials, 1);
+    (void)ask(&world, 2, "b@maf.example.com");
+    assert_int_equal(dialled(0), 1);
+    hf_key_service_renew(world.service, 0); /* opening, as whom we were: given up */
+    act(&world);
+    assert_int_equal(world.closes, 2);
+    assert_int_equal(world.dials, 3);
+    (void)serve(&world, 0);
+    expect(&world, 2, HF_ANSWER_PSK, HF_MAF_OUTCOME_KEY);
+    assert_int_equal(health(0).connections, 1);
+    assert_int_equal(health(0).under_way, 0);
+}
+
 /* ---- addresses ---------------------------------------------------------------------------- */
 
 static void two_addresses(void)
@@ -507,6 +558,8 @@ int main(int argc, char **argv)
         T(test_a_slow_drip_ends_in_time),
         T(test_pipelining_is_bounded),
         T(test_an_abandoned_answer_is_dropped),
+        T(test_renewed_connections_take_over),
+        T(test_renewed_when_idle_or_opening),
         T(test_first_address_is_dead),
         T(test_a_black_hole_does_not_hold_up_what_has_another_way),
         T(test_gone_for_a_minute),
