@@ -19,7 +19,7 @@ struct hf_chain_link {
     uint8_t public_key[HF_P256_POINT_LEN];
     uint8_t digest[HF_SHA256_LEN];
     uint8_t signature[HF_P256_SIGNATURE_LEN]; /**< r || s */
-    const struct hf_p256_prepared *prepared; /**< the issuer's, if it is an anchor that has one */
+    const struct hf_p256_prepared *prepared;  /**< the issuer's, if it is an anchor that has one */
     bool is_leaf;        /**< the peer's own: never cached, a device comes once */
     int64_t not_after_s; /**< of what is signed: what a cache may keep it for */
 };

@@ -93,17 +93,16 @@ HF_MUST_USE enum hf_status hf_psk_premaster(struct hf_secret *out, struct hf_byt
 /** hf_master_secret derives 48 bytes. `session_hash` NULL: RFC 5246 8.1; else RFC 7627 4. */
 void hf_master_secret(uint8_t out[HF_MASTER_SECRET_LEN], const struct hf_secret *premaster,
                       const uint8_t client_random[HF_RANDOM_LEN],
-                      const uint8_t server_random[HF_RANDOM_LEN],
-                      const uint8_t *session_hash);
+                      const uint8_t server_random[HF_RANDOM_LEN], const uint8_t *session_hash);
 
 /* ---- record protection -------------------------------------------------------------------- */
 
 enum hf_cipher {
     HF_CIPHER_NONE = 0,
-    HF_CIPHER_AES_128_CCM_8,     /**< RFC 6655: L = 3, M = 8 */
-    HF_CIPHER_AES_128_CCM,       /**< RFC 6655: L = 3, M = 16 */
-    HF_CIPHER_AES_128_GCM,       /**< RFC 5288 */
-    HF_CIPHER_AES_128_CBC_SHA256, /**< RFC 5246 6.2.3.2, MAC then encrypt */
+    HF_CIPHER_AES_128_CCM_8,          /**< RFC 6655: L = 3, M = 8 */
+    HF_CIPHER_AES_128_CCM,            /**< RFC 6655: L = 3, M = 16 */
+    HF_CIPHER_AES_128_GCM,            /**< RFC 5288 */
+    HF_CIPHER_AES_128_CBC_SHA256,     /**< RFC 5246 6.2.3.2, MAC then encrypt */
     HF_CIPHER_AES_128_CBC_SHA256_ETM, /**< RFC 7366 */
 };
 
@@ -153,8 +152,8 @@ size_t hf_record_front(enum hf_cipher cipher);
  *  HF_E_ARGUMENT for HF_CIPHER_NONE: a wiped key protects nothing. */
 HF_MUST_USE enum hf_status hf_record_seal(uint8_t *out, size_t *out_len, size_t out_max,
                                           const struct hf_record_key *key,
-                                          const struct hf_record_header *header,
-                                          const uint8_t *in, size_t in_len);
+                                          const struct hf_record_header *header, const uint8_t *in,
+                                          size_t in_len);
 
 /** hf_record_open checks and decrypts `data` in place. Out: the plaintext is
  *  data[*plain_offset .. + *plain_len). On HF_E_BAD_RECORD_MAC - the one answer to bad padding, a

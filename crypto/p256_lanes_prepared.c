@@ -25,8 +25,8 @@ static void prepared_put(void *table, unsigned k, unsigned index,
 
 struct hf_p256_prepared *hf__prepared_open(const struct hf__affine *key)
 {
-    struct hf_p256_prepared *made = mmap(NULL, sizeof *made, PROT_READ | PROT_WRITE,
-                                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct hf_p256_prepared *made =
+        mmap(NULL, sizeof *made, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (made == MAP_FAILED)
         return NULL;

@@ -23,8 +23,8 @@ static void record_put_u64(uint8_t *out, uint64_t value)
 
 /* seq_num_placeholder || tls12_cid || cid_length || tls12_cid || version || epoch and number || cid
  * || length (RFC 9146 5.1, 5.2, 5.3: the same for all three kinds of ciphers). */
-static size_t record_aad_cid(uint8_t out[HF__RECORD_AAD_MAX],
-                             const struct hf_record_header *header, uint32_t len)
+static size_t record_aad_cid(uint8_t out[HF__RECORD_AAD_MAX], const struct hf_record_header *header,
+                             uint32_t len)
 {
     size_t cid_len = header->cid.len;
 

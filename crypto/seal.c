@@ -54,8 +54,7 @@ void hf_seal(uint8_t *out, const struct hf_seal_key *key, struct hf_bytes aad, c
     derive(derived, key, out);
     const struct hf__aead aead = {
         .key = derived, .nonce = derived + HF__AES_KEY_LEN, .aad = aad, .tag_len = TAG_LEN};
-    bool is_sealed =
-        hf__gcm_seal(out + NONCE_LEN, out + NONCE_LEN + in_len, &aead, in, in_len);
+    bool is_sealed = hf__gcm_seal(out + NONCE_LEN, out + NONCE_LEN + in_len, &aead, in, in_len);
     HF__CRYPTO_ASSERT(is_sealed);
     hf_wipe(derived, sizeof derived);
 }

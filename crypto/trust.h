@@ -45,7 +45,7 @@ struct hf_trust {
     uint32_t chain_len_max;
     uint64_t epoch;
     uint8_t policy[HF_TRUST_POLICY_LEN]; /**< hf_trust_policy() */
-    struct hf__pin *pins; /**< by the first 8 bytes of the digest */
+    struct hf__pin *pins;                /**< by the first 8 bytes of the digest */
     size_t pin_count;
     struct hf__anchor *anchors; /**< by certificate.subject.hash */
     size_t anchor_count;

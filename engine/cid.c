@@ -87,8 +87,7 @@ static void mask_place(struct base *base, const struct hf_cid_key *key)
         base->place[i] ^= (uint8_t)(mask >> (8 * i));
 }
 
-static struct base base_of(const struct hf_engine *engine,
-                           const struct hf_association *association,
+static struct base base_of(const struct hf_engine *engine, const struct hf_association *association,
                            const struct hf_cid_key *key)
 {
     uint32_t index = hf_association_index(engine, association);

@@ -76,8 +76,7 @@ struct hf_cid_slot *hf_cid_slot_of(const struct hf_engine *engine,
                                    const struct hf_association *association);
 
 /** hf_cid_slot_take gives the association a slot, if it has none; NULL: there is no more. */
-struct hf_cid_slot *hf_cid_slot_take(struct hf_engine *engine,
-                                     struct hf_association *association);
+struct hf_cid_slot *hf_cid_slot_take(struct hf_engine *engine, struct hf_association *association);
 
 /** hf_cid_slot_rest gives the slot back when nothing is in it. */
 void hf_cid_slot_rest(struct hf_engine *engine, struct hf_association *association);

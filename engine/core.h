@@ -102,10 +102,10 @@ enum hf_state {
     HF_STATE_SV_RESUMED_AWAIT_CCS, /**< a session is resumed: our Finished is out already */
     HF_STATE_SV_AWAIT_CCS,
     HF_STATE_SV_AWAIT_FINISHED,
-    HF_STATE_SV_AWAIT_IDENTITY, /**< Finished verified; who is it? */
-    HF_STATE_CL_START,          /**< created; nothing sent */
-    HF_STATE_CL_AWAIT_HELLO,    /**< our hello is out, with or without cookie */
-    HF_STATE_CL_AWAIT_EXCHANGE, /**< the server's hello is here */
+    HF_STATE_SV_AWAIT_IDENTITY,    /**< Finished verified; who is it? */
+    HF_STATE_CL_START,             /**< created; nothing sent */
+    HF_STATE_CL_AWAIT_HELLO,       /**< our hello is out, with or without cookie */
+    HF_STATE_CL_AWAIT_EXCHANGE,    /**< the server's hello is here */
     HF_STATE_CL_AWAIT_CERTIFICATE, /**< likewise, and certificates were agreed on */
     HF_STATE_CL_AWAIT_SHARE,       /**< the server's Certificate is here */
     HF_STATE_CL_AWAIT_REQUEST,     /**< its ServerKeyExchange too */
@@ -114,7 +114,7 @@ enum hf_state {
     HF_STATE_CL_AWAIT_PROOF,       /**< parked: the server's chain, signature, our share */
     HF_STATE_CL_AWAIT_SIGN,        /**< parked: our signature over all messages so far */
     HF_STATE_CL_RESUMED_AWAIT_CCS, /**< the server takes up the session we have offered */
-    HF_STATE_CL_AWAIT_CCS,      /**< our Finished is out */
+    HF_STATE_CL_AWAIT_CCS,         /**< our Finished is out */
     HF_STATE_CL_AWAIT_FINISHED,
     HF_STATE_CL_AWAIT_IDENTITY, /**< the server's Finished verified */
     HF_STATE_OPEN,
@@ -134,10 +134,10 @@ enum hf_way {
 static inline bool hf_state_is_parked(enum hf_state state)
 {
     return state == HF_STATE_SV_AWAIT_SESSION || state == HF_STATE_SV_AWAIT_OFFER ||
-           state == HF_STATE_SV_AWAIT_KEY ||
-           state == HF_STATE_SV_AWAIT_PROOF || state == HF_STATE_SV_AWAIT_IDENTITY ||
-           state == HF_STATE_CL_AWAIT_KEY || state == HF_STATE_CL_AWAIT_PROOF ||
-           state == HF_STATE_CL_AWAIT_SIGN || state == HF_STATE_CL_AWAIT_IDENTITY;
+           state == HF_STATE_SV_AWAIT_KEY || state == HF_STATE_SV_AWAIT_PROOF ||
+           state == HF_STATE_SV_AWAIT_IDENTITY || state == HF_STATE_CL_AWAIT_KEY ||
+           state == HF_STATE_CL_AWAIT_PROOF || state == HF_STATE_CL_AWAIT_SIGN ||
+           state == HF_STATE_CL_AWAIT_IDENTITY;
 }
 
 /** hf_state_is_flight_out tells whether our first flight is out and nothing has come back yet. */
@@ -251,19 +251,19 @@ struct hf_terms {
     uint16_t record_size_limit; /**< RFC 8449, 0: none */
     uint8_t authority_index;
     bool is_ticket_following; /**< RFC 5077: a NewSessionTicket will be sent */
-    bool is_name_known;     /**< an authority has it: RFC 6066 3 has us say so */
-    bool has_point_formats; /**< offered with a suite that uses curves (RFC 8422 5.2) */
-    bool has_server_type;   /**< RFC 7250: negotiated, and so is what follows */
+    bool is_name_known;       /**< an authority has it: RFC 6066 3 has us say so */
+    bool has_point_formats;   /**< offered with a suite that uses curves (RFC 8422 5.2) */
+    bool has_server_type;     /**< RFC 7250: negotiated, and so is what follows */
     bool has_client_type;
     bool is_server_raw;
     bool is_client_raw;
-    bool has_cid;             /**< RFC 9146: both hellos have the extension */
-    bool has_rrc;             /**< RFC 9853 */
-    uint8_t own_cid_len;      /**< 0: the peer's records have none */
+    bool has_cid;        /**< RFC 9146: both hellos have the extension */
+    bool has_rrc;        /**< RFC 9853 */
+    uint8_t own_cid_len; /**< 0: the peer's records have none */
     uint8_t own_cid[HF_CID_LEN_MAX];
-    uint8_t peer_cid_len;     /**< 0: ours have none */
+    uint8_t peer_cid_len; /**< 0: ours have none */
     uint8_t peer_cid[HF_CID_LEN_MAX];
-    uint8_t session_id_len;   /**< 0: a session that cannot be resumed by its ID */
+    uint8_t session_id_len; /**< 0: a session that cannot be resumed by its ID */
     uint8_t session_id[32];
     uint8_t server_name_len;
     uint8_t server_name[255];
@@ -317,10 +317,10 @@ struct hf_handshake {
     uint32_t kept_len;    /**< TLS: bytes held back; DTLS: early records */
     uint32_t prefix_cell; /**< which counter of half-open per prefix to give back */
     uint32_t spoiled_next, spoiled_prev;
-    uint32_t proof;  /**< slot of a certificate handshake, or HF_NONE */
+    uint32_t proof;                 /**< slot of a certificate handshake, or HF_NONE */
     struct hf_credential *own_x509; /**< client: shown instead of the dialer's; or NULL */
-    uint8_t way;     /**< enum hf_way */
-    uint8_t pending; /**< enum hf_pending */
+    uint8_t way;                    /**< enum hf_way */
+    uint8_t pending;                /**< enum hf_pending */
     uint16_t unproven_len; /**< the hello's length if it came without a cookie: nobody has shown yet
                                 that it receives what we send; otherwise 0 */
     bool is_cookieless;    /**< the hello came without, and was let in: greet.c */
@@ -330,14 +330,14 @@ struct hf_handshake {
     uint8_t answer_kind;
     enum hf_status refusal; /**< server: why the key is a decoy; HF_OK: it is not */
     bool is_identity_following;
-    uint16_t session_len;   /**< client: of the session offered, packed; 0: none */
-    uint16_t ticket_len;    /**< client: of the ticket offered, then of the one received */
-    uint32_t ticket_life_s; /**< client: as the server said; 0: it did not */
-    bool is_recalled;       /**< client: the server has taken up the session */
-    uint8_t flavour;      /**< client: of the server's credential, or HF_FLAVOUR_NONE */
-    bool is_named;        /**< client: it was said who must answer */
-    bool is_misnamed;     /**< client: the key is not that entity's */
-    uint8_t verify_count; /**< client: HelloVerifyRequests taken */
+    uint16_t session_len;    /**< client: of the session offered, packed; 0: none */
+    uint16_t ticket_len;     /**< client: of the ticket offered, then of the one received */
+    uint32_t ticket_life_s;  /**< client: as the server said; 0: it did not */
+    bool is_recalled;        /**< client: the server has taken up the session */
+    uint8_t flavour;         /**< client: of the server's credential, or HF_FLAVOUR_NONE */
+    bool is_named;           /**< client: it was said who must answer */
+    bool is_misnamed;        /**< client: the key is not that entity's */
+    uint8_t verify_count;    /**< client: HelloVerifyRequests taken */
     struct hf_secret secret; /**< as answered */
     uint8_t flight[HF_FLIGHT_LEN_MAX];
 };
@@ -353,7 +353,7 @@ struct hf_slot_layout {
 };
 
 #define HF_PREFIX_CELLS 4096
-#define HF_SMALL_IDENTITIES 2 /* pools of blocks that hold one identity each */
+#define HF_SMALL_IDENTITIES 2  /* pools of blocks that hold one identity each */
 #define HF_SERVER_NAME_MAX 256 /* with its NUL */
 
 /** What is left of a quota's rate. */

@@ -276,9 +276,9 @@ static enum hf_status take_epoch1(struct hf_arrival *arrival, struct hf_associat
     if (!is_named && association->flags & HF_ASSOCIATION_CID)
         return drop(engine, HF_DROP_CID_MISSING);
     if (association->flags & HF_ASSOCIATION_READ_PROTECTED) {
-        bool is_kept = is_before_open(association, record) &&
-                       (record->type != HF_TYPE_ALERT ||
-                        hf_handshake_of(engine, association)->kept_len > 0);
+        bool is_kept =
+            is_before_open(association, record) &&
+            (record->type != HF_TYPE_ALERT || hf_handshake_of(engine, association)->kept_len > 0);
         return is_kept ? keep(engine, association, record)
                        : take_protected(arrival, association, record);
     }
@@ -427,8 +427,7 @@ static void take_early(struct hf_arrival *arrival, struct hf_association *associ
     for (size_t at = 0, left = engine->early_len; left > 0;) {
         size_t len = (size_t)(early[at] << 8 | early[at + 1]);
         struct hf_record record;
-        bool is_read =
-            hf_record_datagram_read(&record, early + at + 2, len, hf_cid_len(engine));
+        bool is_read = hf_record_datagram_read(&record, early + at + 2, len, hf_cid_len(engine));
         HF_ASSERT(is_read);
         at += 2 + len;
         left -= 2 + len;

@@ -362,8 +362,8 @@ enum hf_status hf_engine_send(struct hf_engine *engine, hf_association_id id, st
     engine->counters.data_out_len += data.len;
     if (!hf_is_datagram(association))
         return send_stream(engine, association, data);
-    struct hf_packet packet = hf_packet_open(
-        engine, association, data.len + hf_packet_expansion(engine, association));
+    struct hf_packet packet =
+        hf_packet_open(engine, association, data.len + hf_packet_expansion(engine, association));
     HF_TRY(hf_packet_add(&packet, HF_TYPE_APPLICATION_DATA, true, data));
     hf_packet_close(&packet);
     return HF_OK;

@@ -152,8 +152,7 @@ static bool make_way(struct hf_engine *engine, struct hf_association *former)
 /** A hello with a good cookie, or one that needs none: the peer gets a handshake slot. */
 static struct hf_association *admit(struct hf_arrival *arrival, struct hf_association *former,
                                     const struct hf_record *record,
-                                    const struct hf_fragment *fragment,
-                                    const struct waiver *waiver)
+                                    const struct hf_fragment *fragment, const struct waiver *waiver)
 {
     struct hf_engine *engine = arrival->engine;
     struct hf_association *association;

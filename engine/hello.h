@@ -11,11 +11,11 @@
 
 /** Numbers of a hello's extensions. */
 enum {
-    HF_EXTENSION_SERVER_NAME = 0,             /* RFC 6066 3 */
-    HF_EXTENSION_MAX_FRAGMENT_LENGTH = 1,     /* RFC 6066 4 */
-    HF_EXTENSION_SUPPORTED_GROUPS = 10,       /* RFC 8422 5.1.1 */
-    HF_EXTENSION_EC_POINT_FORMATS = 11,       /* RFC 8422 5.1.2 */
-    HF_EXTENSION_SIGNATURE_ALGORITHMS = 13,   /* RFC 5246 7.4.1.4.1 */
+    HF_EXTENSION_SERVER_NAME = 0,              /* RFC 6066 3 */
+    HF_EXTENSION_MAX_FRAGMENT_LENGTH = 1,      /* RFC 6066 4 */
+    HF_EXTENSION_SUPPORTED_GROUPS = 10,        /* RFC 8422 5.1.1 */
+    HF_EXTENSION_EC_POINT_FORMATS = 11,        /* RFC 8422 5.1.2 */
+    HF_EXTENSION_SIGNATURE_ALGORITHMS = 13,    /* RFC 5246 7.4.1.4.1 */
     HF_EXTENSION_CLIENT_CERTIFICATE_TYPE = 19, /* RFC 7250 3 */
     HF_EXTENSION_SERVER_CERTIFICATE_TYPE = 20,
     HF_EXTENSION_ENCRYPT_THEN_MAC = 22,       /* RFC 7366 */
@@ -54,7 +54,7 @@ struct hf_hello {
     bool has_connection_id;
     struct hf_bytes connection_id; /**< to be put into what we send; may be empty */
     bool has_return_routability;
-    uint8_t max_fragment_code;          /**< 0: none */
+    uint8_t max_fragment_code; /**< 0: none */
     bool has_record_size_limit;
     uint16_t record_size_limit;
     struct hf_offered groups, point_formats, signature_algorithms; /**< not yet judged */

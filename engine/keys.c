@@ -118,5 +118,5 @@ enum hf_status hf_keys_check_finished(const struct hf_handshake *handshake, cons
         return HF_E_DECODE;
     hf_keys_verify_data(expected, handshake, label);
     return hf_ct_equal(expected, body.data, HF_VERIFY_DATA_LEN) || HF_FUZZ_ACCEPT ? HF_OK
-                                                                                 : HF_E_FINISHED;
+                                                                                  : HF_E_FINISHED;
 }

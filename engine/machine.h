@@ -35,12 +35,12 @@ enum hf_machine_event_kind {
 
 struct hf_machine_event {
     enum hf_machine_event_kind kind;
-    struct hf_bytes body;  /**< message, alert or data */
-    uint16_t message_seq;  /**< DTLS */
-    uint8_t ecn;           /**< DATA */
+    struct hf_bytes body;           /**< message, alert or data */
+    uint16_t message_seq;           /**< DTLS */
+    uint8_t ecn;                    /**< DATA */
     const struct hf_path_key *path; /**< ROUTE: where it came from */
-    enum hf_close how;     /**< CLOSE */
-    enum hf_status reason; /**< CLOSE: why */
+    enum hf_close how;              /**< CLOSE */
+    enum hf_status reason;          /**< CLOSE: why */
 };
 
 typedef enum hf_status hf_machine_step(struct hf_engine *engine, struct hf_association *association,

@@ -122,8 +122,8 @@ static void write_types(struct hf_writer *writer, uint16_t extension, bool has_x
     if (!has_raw)
         return;
     if (has_x509)
-        write_list(writer, extension, 1,
-                   HF_CERTIFICATE_TYPE_X509 << 8 | HF_CERTIFICATE_TYPE_RAW, 2);
+        write_list(writer, extension, 1, HF_CERTIFICATE_TYPE_X509 << 8 | HF_CERTIFICATE_TYPE_RAW,
+                   2);
     else
         write_list(writer, extension, 1, HF_CERTIFICATE_TYPE_RAW, 1);
 }
@@ -213,8 +213,9 @@ static enum hf_status take_type(bool *has_type, bool *is_raw, struct hf_bytes bo
         return HF_E_DECODE;
     *has_type = true;
     *is_raw = body.data[0] == HF_CERTIFICATE_TYPE_RAW;
-    return *is_raw || (body.data[0] == HF_CERTIFICATE_TYPE_X509 && has_x509) ? HF_OK
-                                                                          : HF_E_ILLEGAL_PARAMETER;
+    return *is_raw || (body.data[0] == HF_CERTIFICATE_TYPE_X509 && has_x509)
+               ? HF_OK
+               : HF_E_ILLEGAL_PARAMETER;
 }
 
 /** RFC 8422 5.1.2: uncompressed points are always among them. */

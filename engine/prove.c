@@ -18,9 +18,8 @@ enum hf_status hf_prove_begin(struct hf_engine *engine, struct hf_association *a
     const struct hf_dialer *dialer = hf_dialer_of(engine, association);
     struct hf_association_info named = {0};
     HF_TRY(hf_proof_take(engine, association,
-                         handshake->terms.is_client_raw
-                             ? dialer->raw
-                             : hf_shown_x509(handshake, dialer),
+                         handshake->terms.is_client_raw ? dialer->raw
+                                                        : hf_shown_x509(handshake, dialer),
                          dialer->trust));
     struct hf_proof *proof = hf_proof_of(engine, handshake);
     proof->job.credential = proof->credential;

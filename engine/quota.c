@@ -8,8 +8,9 @@
 #include "association.h"
 
 #define HF_TICKS_PER_SECOND (1000000 / HF_TICK_US)
-#define HF_GENERATION_MASK 3u /* what the embedder tells tenants apart by: hf_config.reuse_us_min  \
-                               */
+#define HF_GENERATION_MASK                                                                         \
+    3u /* what the embedder tells tenants apart by: hf_config.reuse_us_min                         \
+        */
 
 static uint32_t burst_of(const struct hf_quota *quota)
 {

@@ -89,8 +89,8 @@ static bool is_fitting(const struct hf_session *session, const struct hf_engine 
     const struct hf_dialer *dialer = hf_dialer_of(engine, association);
     uint8_t binding[HF_SESSION_BINDING_LEN];
     bind_to(binding, engine, association, handshake);
-    return hf_session_is_standing(session, dialer->trust, engine->wall_s) &&
-           session->is_ems && (!session->is_etm || dialer->encrypt_then_mac) &&
+    return hf_session_is_standing(session, dialer->trust, engine->wall_s) && session->is_ems &&
+           (!session->is_etm || dialer->encrypt_then_mac) &&
            hf_offer_is_offered(dialer, handshake, session->suite) &&
            is_with(session, engine, association, handshake) &&
            hf_bytes_equal_public(binding, session->binding, sizeof binding);
@@ -190,8 +190,7 @@ static enum hf_status pack(uint8_t out[HF_SESSION_LEN_MAX], size_t *out_len,
     struct hf_association_info info = {0};
     uint8_t binding[HF_SESSION_BINDING_LEN];
     uint32_t life_s = handshake->ticket_life_s ? handshake->ticket_life_s : LIFE_S;
-    uint32_t until_s =
-        (uint32_t)engine->wall_s + (life_s < LIFE_S_MAX ? life_s : LIFE_S_MAX);
+    uint32_t until_s = (uint32_t)engine->wall_s + (life_s < LIFE_S_MAX ? life_s : LIFE_S_MAX);
     hf_identity_copy(&info, engine, association->identity);
     bind_to(binding, engine, association, handshake);
     return hf_session_save(out, out_len, engine, association, &info, binding, until_s);

@@ -119,8 +119,7 @@ enum hf_status hf_record_unprotect(struct hf_record *record, const struct hf_eng
     size_t offset, len;
     struct hf_record_key key;
     hf_record_key_of(&key, engine, association, false);
-    enum hf_status status =
-        hf_record_open(&offset, &len, &key, &header, record->body, record->len);
+    enum hf_status status = hf_record_open(&offset, &len, &key, &header, record->body, record->len);
     hf_wipe(&key, sizeof key);
     HF_TRY(status);
     record->body += offset;
@@ -142,12 +141,10 @@ struct hf_packet hf_packet_open(struct hf_engine *engine, struct hf_association 
     return (struct hf_packet){engine, association, data, 0, data ? max : 0, NULL};
 }
 
-size_t hf_packet_expansion(const struct hf_engine *engine,
-                           const struct hf_association *association)
+size_t hf_packet_expansion(const struct hf_engine *engine, const struct hf_association *association)
 {
     size_t cid_len = hf_cid_peer(engine, association).len;
-    return header_len(association) +
-           hf_record_expansion((enum hf_cipher)association->cipher) +
+    return header_len(association) + hf_record_expansion((enum hf_cipher)association->cipher) +
            (cid_len > 0 ? cid_len + 1 : 0); /* and the type of the content */
 }
 
@@ -221,8 +218,8 @@ enum hf_status hf_packet_add(struct hf_packet *packet, uint8_t type, bool is_pro
     uint8_t *body = packet->data + packet->len + front;
     size_t body_len = plaintext.len;
     if (is_protected)
-        HF_TRY(seal(body, &body_len, packet->max - packet->len - front, packet, &header,
-                    plaintext));
+        HF_TRY(
+            seal(body, &body_len, packet->max - packet->len - front, packet, &header, plaintext));
     else if (plaintext.len > 0)
         memcpy(body, plaintext.data, plaintext.len);
     struct hf_writer writer = hf_writer_of(packet->data + packet->len, front);

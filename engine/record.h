@@ -10,8 +10,8 @@
 struct hf_record {
     uint8_t type;
     uint16_t version;
-    uint16_t epoch; /**< DTLS */
-    uint64_t seq;   /**< DTLS: 48 bits */
+    uint16_t epoch;      /**< DTLS */
+    uint64_t seq;        /**< DTLS: 48 bits */
     struct hf_bytes cid; /**< of a tls12_cid record of an epoch above 0; else empty. `type` is that
                               of its content once it is opened */
     uint8_t *body;

@@ -67,8 +67,7 @@ static bool fetch(uint8_t packed[HF_SESSION_LEN_MAX], size_t *len, struct hf_eng
         *len = sealed.len - HF_TICKET_NAME_LEN - HF_SEAL_EXPANSION;
         return keys && hf_unseal(packed, &keys->ticket_key,
                                  (struct hf_bytes){sealed.data, HF_TICKET_NAME_LEN},
-                                 sealed.data + HF_TICKET_NAME_LEN,
-                                 sealed.len - HF_TICKET_NAME_LEN);
+                                 sealed.data + HF_TICKET_NAME_LEN, sealed.len - HF_TICKET_NAME_LEN);
     }
     return engine->config.sessions && hello->session_id.len == HF_SESSION_ID_LEN &&
            hf_session_cache_get(packed, len, engine->config.sessions, hello->session_id.data,
@@ -149,8 +148,8 @@ static void adopt(const struct hf_engine *engine, struct hf_association *associa
                   const struct hf_session *session)
 {
     struct hf_terms *terms = &hf_handshake_of(engine, association)->terms;
-    const uint32_t settled = HF_ASSOCIATION_EMS | HF_ASSOCIATION_ETM | HF_ASSOCIATION_TICKET |
-                             HF_ASSOCIATION_CACHED;
+    const uint32_t settled =
+        HF_ASSOCIATION_EMS | HF_ASSOCIATION_ETM | HF_ASSOCIATION_TICKET | HF_ASSOCIATION_CACHED;
     association->flags &= ~settled;
     association->flags |= (uint32_t)((session->is_ems ? HF_ASSOCIATION_EMS : 0) |
                                      (session->is_etm ? HF_ASSOCIATION_ETM : 0));
@@ -270,8 +269,7 @@ static uint32_t until_of(const struct hf_engine *engine, const struct hf_associa
 }
 
 static enum hf_status pack(uint8_t out[HF_SESSION_LEN_MAX], size_t *out_len,
-                           const struct hf_engine *engine,
-                           const struct hf_association *association)
+                           const struct hf_engine *engine, const struct hf_association *association)
 {
     struct hf_association_info info = {0};
     const struct hf_listener_authority *authority = NULL;
@@ -296,21 +294,20 @@ size_t hf_resume_ticket(uint8_t out[HF_TICKET_BODY_MAX], const struct hf_engine 
     size_t len = 0;
     struct hf_writer writer = hf_writer_of(out, HF_TICKET_BODY_MAX);
     int64_t until_s = until_of(engine, association);
-    bool is_resumable = until_s > engine->wall_s &&
-                        pack(packed, &len, engine, association) == HF_OK;
+    bool is_resumable =
+        until_s > engine->wall_s && pack(packed, &len, engine, association) == HF_OK;
     /* RFC 5077 3.3: no lifetime and no ticket where the ServerHello has promised too much. The
      * key is the one of the session's beginning, so that a repeated flight is the same. */
     hf_writer_uint(&writer, is_resumable ? engine->config.session_s_max : 0, 4);
     size_t mark = hf_writer_open(&writer, 2);
     if (is_resumable) {
-        uint32_t at =
-            hf_secrets_active(&engine->secrets, until_s - engine->config.session_s_max);
+        uint32_t at = hf_secrets_active(&engine->secrets, until_s - engine->config.session_s_max);
         const struct hf_secret_keys *keys = &engine->secrets.entries[at];
         hf_writer_bytes(&writer, keys->ticket_name, HF_TICKET_NAME_LEN);
         uint8_t *sealed = hf_writer_room(&writer, len + HF_SEAL_EXPANSION);
         HF_ASSERT(sealed);
-        hf_seal(sealed, &keys->ticket_key,
-                (struct hf_bytes){keys->ticket_name, HF_TICKET_NAME_LEN}, packed, len);
+        hf_seal(sealed, &keys->ticket_key, (struct hf_bytes){keys->ticket_name, HF_TICKET_NAME_LEN},
+                packed, len);
     }
     hf_writer_close(&writer, mark, 2);
     hf_wipe(packed, sizeof packed);

@@ -14,7 +14,7 @@
 struct hf_secret_keys {
     int64_t from_s;
     uint8_t ticket_name[HF_TICKET_NAME_LEN]; /**< public: says which key sealed a ticket */
-    uint8_t cid_key[HF_SHA256_LEN]; /**< of connection IDs */
+    uint8_t cid_key[HF_SHA256_LEN];          /**< of connection IDs */
     struct hf_hmac_key cookie_key;
     struct hf_seal_key ticket_key;
 };

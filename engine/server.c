@@ -45,8 +45,7 @@ static void apply_terms(struct hf_engine *engine, struct hf_association *associa
     }
     if (terms->record_size_limit && terms->record_size_limit < HF_PLAINTEXT_LEN_MAX)
         association->plaintext_len_max = terms->record_size_limit;
-    if (terms->has_cid &&
-        hf_listener_of(engine, association)->connection_id == HF_CONNECTION_ID_ON)
+    if (terms->has_cid && hf_listener_of(engine, association)->connection_id == HF_CONNECTION_ID_ON)
         hf_cid_begin(engine, association, &handshake->terms);
     hf_cid_settle(engine, association, &handshake->terms);
 }
@@ -79,9 +78,9 @@ enum hf_status hf_server_hello(struct hf_engine *engine, struct hf_association *
     HF_TRY(hf_hello_read(&hello, event->body, hf_is_datagram(association)));
     HF_TRY(hf_hello_agree(&terms, hf_listener_of(engine, association), &hello));
     if (hf_listener_of(engine, association)->authority_count > 0)
-        HF_TRY(hf_quota_move(engine, association,
-                             hf_listener_of(engine, association)
-                                 ->authorities[terms.authority_index].quota_index));
+        HF_TRY(hf_quota_move(
+            engine, association,
+            hf_listener_of(engine, association)->authorities[terms.authority_index].quota_index));
     memcpy(association->client_random, hello.random.data, HF_RANDOM_LEN);
     hf_random(association->server_random, HF_RANDOM_LEN);
     apply_terms(engine, association, handshake, &terms);
@@ -180,8 +179,8 @@ static void send_last_flight(struct hf_engine *engine, struct hf_association *as
     hf_resume_date(engine, association);
     if (association->flags & HF_ASSOCIATION_TICKET) {
         size_t len = hf_resume_ticket(ticket, engine, association);
-        hf_flight_hash(association, handshake, HF_MESSAGE_NEW_SESSION_TICKET,
-                       handshake->send_seq++, (struct hf_bytes){ticket, len});
+        hf_flight_hash(association, handshake, HF_MESSAGE_NEW_SESSION_TICKET, handshake->send_seq++,
+                       (struct hf_bytes){ticket, len});
     }
     hf_keys_verify_data(association->verify_data, handshake, "server finished");
     if (hf_is_datagram(association))

@@ -19,8 +19,8 @@ enum hf_status hf_session_pack(uint8_t out[HF_SESSION_LEN_MAX], size_t *out_len,
 {
     struct hf_writer writer = hf_writer_of(out, HF_SESSION_LEN_MAX);
     hf_writer_u8(&writer, VERSION);
-    hf_writer_u8(&writer, (uint8_t)((session->is_ems ? IS_EMS : 0) |
-                                    (session->is_etm ? IS_ETM : 0)));
+    hf_writer_u8(&writer,
+                 (uint8_t)((session->is_ems ? IS_EMS : 0) | (session->is_etm ? IS_ETM : 0)));
     hf_writer_u16(&writer, session->suite);
     hf_writer_u16(&writer, session->suid);
     hf_writer_u8(&writer, session->framework);
@@ -79,8 +79,7 @@ bool hf_session_is_standing(const struct hf_session *session, const struct hf_tr
 {
     bool is_certificate = session->framework == HF_FRAMEWORK_CERTIFICATE;
     if (wall_s >= (int64_t)session->until_s ||
-        (session->expires_s && wall_s >= (int64_t)session->expires_s) ||
-        (is_certificate && !trust))
+        (session->expires_s && wall_s >= (int64_t)session->expires_s) || (is_certificate && !trust))
         return false;
     for (size_t at = 0; is_certificate && at + HF_REVOCATION_HANDLE_LEN <= session->revocation.len;
          at += HF_REVOCATION_HANDLE_LEN) {

@@ -25,8 +25,8 @@ struct hf_session {
     uint16_t suid;
     uint8_t framework;
     uint8_t entity_kind;
-    bool is_ems; /**< RFC 7627 5.3: as negotiated then, or no resumption */
-    bool is_etm; /**< RFC 7366 3.1 */
+    bool is_ems;        /**< RFC 7627 5.3: as negotiated then, or no resumption */
+    bool is_etm;        /**< RFC 7366 3.1 */
     uint32_t until_s;   /**< the session's own end */
     uint32_t expires_s; /**< the credential's, 0: none */
     uint64_t context;
@@ -58,12 +58,10 @@ void hf_session_adopt(struct hf_association *association, const struct hf_sessio
 
 /** hf_session_save packs what an association leaves to resume; `info` holds its names. Errors:
  *  HF_E_TOO_LONG. Secret: wipe `out`. */
-HF_MUST_USE enum hf_status hf_session_save(uint8_t out[HF_SESSION_LEN_MAX], size_t *out_len,
-                                           const struct hf_engine *engine,
-                                           const struct hf_association *association,
-                                           const struct hf_association_info *info,
-                                           const uint8_t binding[HF_SESSION_BINDING_LEN],
-                                           uint32_t until_s);
+HF_MUST_USE enum hf_status
+hf_session_save(uint8_t out[HF_SESSION_LEN_MAX], size_t *out_len, const struct hf_engine *engine,
+                const struct hf_association *association, const struct hf_association_info *info,
+                const uint8_t binding[HF_SESSION_BINDING_LEN], uint32_t until_s);
 
 /** hf_session_cache_put stores a packed session under `id`, in place of one with that id. False:
  *  too long, or every place for it is being written to. Thread: any. */

@@ -166,14 +166,12 @@ static bool has_id(const struct entry *entry, const struct place *place)
 {
     bool is_equal = true;
     for (size_t i = 0; i < ID_WORDS; i++)
-        is_equal &=
-            atomic_load_explicit(&entry->id[i], memory_order_acquire) == place->id[i];
+        is_equal &= atomic_load_explicit(&entry->id[i], memory_order_acquire) == place->id[i];
     return is_equal;
 }
 
 /** The way that holds the ID, or WAYS. */
-static size_t way_of(const struct hf_session_cache *cache, size_t bucket,
-                     const struct place *place)
+static size_t way_of(const struct hf_session_cache *cache, size_t bucket, const struct place *place)
 {
     for (size_t way = 0; way < WAYS; way++) {
         uint64_t tag =

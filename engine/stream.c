@@ -144,8 +144,8 @@ static enum hf_status take_record(struct hf_engine *engine, struct hf_associatio
 /** Tells whether the peer's hello was had, and with it the version (RFC 5246 E.1). */
 static bool is_version_settled(const struct hf_association *association)
 {
-    return association->state > (hf_is_client(association) ? HF_STATE_CL_AWAIT_HELLO
-                                                           : HF_STATE_SV_AWAIT_HELLO);
+    return association->state >
+           (hf_is_client(association) ? HF_STATE_CL_AWAIT_HELLO : HF_STATE_SV_AWAIT_HELLO);
 }
 
 /** Reads and judges a header: `*len` is the whole record's, header included. */

@@ -29,13 +29,13 @@ struct hf_transfer_item {
     struct hf_identity identity;
     struct hf_bytes partial; /* TLS: a record under way, or what has not been looked at yet */
     struct hf_bytes peer_cid;
-    struct hf_cid_key cid_key; /* ours was made with it */
-    uint8_t is_aside;          /* its path leads to another: found by its CID alone */
-    uint8_t is_unchecked;      /* route.h: what is sent is bounded, */
+    struct hf_cid_key cid_key;         /* ours was made with it */
+    uint8_t is_aside;                  /* its path leads to another: found by its CID alone */
+    uint8_t is_unchecked;              /* route.h: what is sent is bounded, */
     uint32_t path_received, path_sent; /* by this */
-    uint64_t silent_us;      /* since the peer was last heard */
-    uint64_t age_us;         /* since it was established */
-    uint64_t partial_us;     /* since the partial record began */
+    uint64_t silent_us;                /* since the peer was last heard */
+    uint64_t age_us;                   /* since it was established */
+    uint64_t partial_us;               /* since the partial record began */
 };
 
 /** hf_transfer_item_live writes or reads all fields of an association, _free those of a free

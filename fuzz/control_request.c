@@ -28,8 +28,8 @@ static size_t write_request(char *out, size_t out_max, const struct hf_control_r
                                  ",\"cursor\":\"%016" PRIx64 "\",\"limit\":%" PRIu32,
                                  request->cursor, request->limit);
     if (request->command == HF_CONTROL_DRAIN)
-        used += (size_t)snprintf(out + used, out_max - used, ",\"seconds\":%" PRIu32,
-                                 request->seconds);
+        used +=
+            (size_t)snprintf(out + used, out_max - used, ",\"seconds\":%" PRIu32, request->seconds);
     if (request->command == HF_CONTROL_WHY || request->command == HF_CONTROL_HASH ||
         request->command == HF_CONTROL_REVOKE) {
         used += (size_t)snprintf(out + used, out_max - used, ",\"subject_hex\":\"");

@@ -40,8 +40,7 @@ static bool check_line(const struct hf_entitymap *map, struct hf_bytes line)
     FUZZ_CHECK(answer.kind == HF_ANSWER_IDENTITY && answer.context >> 63);
     FUZZ_CHECK(answer.entity_id.len == entities.len);
     FUZZ_CHECK(memcmp(answer.entity_id.data, expected, entities.len) == 0);
-    FUZZ_CHECK(answer.entity_kind ==
-               (is_list ? HF_ENTITY_AE_LIST : hf_entity_kind_of(entities)));
+    FUZZ_CHECK(answer.entity_kind == (is_list ? HF_ENTITY_AE_LIST : hf_entity_kind_of(entities)));
     FUZZ_CHECK(hf_entitymap_is_standing(map, credential_id, answer.context));
     return true;
 }

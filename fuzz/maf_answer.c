@@ -46,9 +46,9 @@ static struct hf_key_service *open_service(void)
 /* Each question is asked, and sent on connection 0. */
 static void ask_all(struct hf_key_service *service)
 {
-    static const char *const names[QUESTIONS] = {
-        "b35ee1b3fda6fbe0ca3e84527d2706d8@maf.example.com", "k1@maf.example.com",
-        "k2@maf.example.com", "k3@maf.example.com"};
+    static const char *const names[QUESTIONS] = {"b35ee1b3fda6fbe0ca3e84527d2706d8@maf.example.com",
+                                                 "k1@maf.example.com", "k2@maf.example.com",
+                                                 "k3@maf.example.com"};
     struct hf_maf_action action;
     uint32_t maf = 0;
     for (uint32_t i = 0; i < QUESTIONS; i++) {

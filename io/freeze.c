@@ -26,8 +26,7 @@ static bool call_off_sockets(struct hf_loop *loop)
         const struct hf_socket *socket = &loop->sockets[i];
         enum hf_operation operation =
             socket->transport == HF_TRANSPORT_DTLS ? HF_OPERATION_DATAGRAM : HF_OPERATION_ACCEPT;
-        is_any |= call_off(loop, socket->is_armed,
-                           (struct hf_target){socket->fd, operation, i, 0});
+        is_any |= call_off(loop, socket->is_armed, (struct hf_target){socket->fd, operation, i, 0});
     }
     return is_any;
 }

@@ -37,10 +37,10 @@
 #define FILL_LOW 1
 #define SHUT_US_MAX 200000u /* and as long not again */
 #define SMOOTH_US 80000u
-#define BEST_FADES 64   /* halved in 440 ms */
+#define BEST_FADES 64 /* halved in 440 ms */
 #define FILL_FAIR 4
 #define CUT_MAX 6
-#define CUT_US 500000u /* so long it goes well before more is tried */
+#define CUT_US 500000u   /* so long it goes well before more is tried */
 #define CALM_US 1000000u /* with nothing held back, before a flood counts as over */
 #define CHANGE_MIN 8     /* an eighth more or less is not worth a new program */
 
@@ -69,7 +69,7 @@ struct gate_seen {
 #define OTHER 25
 #define PASS 27
 #define DROP 28
-#define TO(here, there) (uint8_t)((there) - (here) - 1)
+#define TO(here, there) (uint8_t)((there) - (here)-1)
 #define JUMP(here, how, value, yes, no)                                                            \
     BPF_JUMP(BPF_JMP | (how) | BPF_K, value, TO(here, yes), TO(here, no))
 
@@ -151,8 +151,7 @@ enum hf_gate_class hf_gate_class_of(const uint8_t *data, size_t len)
 
 /* ---- how much ----------------------------------------------------------------------------- */
 
-uint64_t hf_gate_allowance(enum hf_gate_class class, uint64_t hellos_max,
-                           uint64_t established_rate)
+uint64_t hf_gate_allowance(enum hf_gate_class class, uint64_t hellos_max, uint64_t established_rate)
 {
     switch (class) {
     case HF_GATE_HELLO:

@@ -31,10 +31,10 @@ enum hf_gate_class {
 /** The state of a socket's gate. */
 struct hf_gate {
     uint64_t looked_us;
-    uint64_t calm_since_us; /* pressed, but nothing held back */
-    uint64_t pressed_us;    /* since when */
-    uint64_t held_back;     /* since then */
-    uint64_t established_rate; /* a second: the best of late */
+    uint64_t calm_since_us;        /* pressed, but nothing held back */
+    uint64_t pressed_us;           /* since when */
+    uint64_t held_back;            /* since then */
+    uint64_t established_rate;     /* a second: the best of late */
     uint32_t taken[HF_GATE_COUNT]; /* since it was looked at */
     uint32_t share[HF_GATE_COUNT]; /* of HF_GATE_ALL */
     uint32_t lot[HF_GATE_COUNT];   /* where the kernel refuses: see hf_gate_take() */
@@ -45,7 +45,7 @@ struct hf_gate {
     uint64_t shut_us;                /* is_shut: since when; otherwise: until when it was */
     uint64_t shut_held_back;         /* held_back by then */
     bool is_pressed;
-    bool is_shut; /* until the queue is short again */
+    bool is_shut;    /* until the queue is short again */
     bool is_refused; /* the kernel does not take the program: the loop draws the lots */
 };
 
@@ -80,8 +80,8 @@ void hf_gate_established(struct hf_loop *loop, uint32_t listener_index);
 static inline bool hf_gate_is_drawing(const struct hf_gate *gate)
 {
     return gate->is_pressed && !gate->is_refused &&
-           (gate->share[HF_GATE_HELLO] < HF_GATE_ALL ||
-            gate->share[HF_GATE_COOKIE] < HF_GATE_ALL || gate->share[HF_GATE_OTHER] < HF_GATE_ALL);
+           (gate->share[HF_GATE_HELLO] < HF_GATE_ALL || gate->share[HF_GATE_COOKIE] < HF_GATE_ALL ||
+            gate->share[HF_GATE_OTHER] < HF_GATE_ALL);
 }
 
 /** hf_gate_look adjusts the gates, if it is time: at the end of a turn. */

@@ -319,8 +319,8 @@ static enum hf_status take_stream(struct hf_loop *loop, struct hf_connection *co
     uint64_t listener = number(parcel, FIELD_STREAM_LISTENER, UINT64_MAX);
     uint64_t flags = number(parcel, FIELD_STREAM_FLAGS, 0);
     if (!loop->upstreams || !loop->upstreams->streams ||
-        listener >= HF_LISTENERS_MAX + HF_DIALERS_MAX ||
-        !loop->upstreams->of[listener].is_there || !loop->upstreams->of[listener].is_stream)
+        listener >= HF_LISTENERS_MAX + HF_DIALERS_MAX || !loop->upstreams->of[listener].is_there ||
+        !loop->upstreams->of[listener].is_stream)
         return HF_E_ARGUMENT;
     struct hf_upstream_stream *stream = hf_upstream_stream_take(loop);
     if (!stream)

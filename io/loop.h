@@ -116,8 +116,9 @@ struct hf_loop_config {
     uint32_t upstream_count;
     struct hf_address upstream_prefix; /**< /64 of the associations' addresses towards IPv6
                                             upstreams of datagrams, a local route; port 0: none */
-    const int *upstream_fds; /**< sockets to adopt towards upstreams of datagrams, as
-                                  hf_loop_descriptors() gives them; duplicated; NULL: none */
+    /** Sockets to adopt towards upstreams of datagrams, as hf_loop_descriptors() gives them;
+     *  duplicated; NULL: none. */
+    const int *upstream_fds;
     struct hf_loop_handlers handlers;
     uint32_t receive_buffers;     /**< datagram buffers, 2 KiB each; power of two; 1,024 */
     uint32_t connections_max;     /**< TLS connections; 4,096 */
@@ -131,11 +132,11 @@ struct hf_loop_config {
     uint32_t flood_hellos_per_second;
     uint64_t batch_linger_us; /**< after a turn with half a batch of crypto jobs: wait so long for 8
                                    completions; at most a second; 0, off */
-    uint64_t stop_us_max;         /**< from hf_loop_stop() to the return of hf_loop_run(); 5 s */
-    bool is_ecn_read; /**< ECN bits of datagrams for HF_EVENT_DATA: 0.1 us each; off */
+    uint64_t stop_us_max;     /**< from hf_loop_stop() to the return of hf_loop_run(); 5 s */
+    bool is_ecn_read;         /**< ECN bits of datagrams for HF_EVENT_DATA: 0.1 us each; off */
     bool is_dtls_notified_on_stop; /**< close_notify to DTLS peers too: wakes every device */
-    bool is_unfiltered;       /**< let the engine see, and count by cause, datagrams that cannot be
-                                   DTLS; otherwise the kernel drops them (receive_queue_drops) */
+    bool is_unfiltered;   /**< let the engine see, and count by cause, datagrams that cannot be
+                               DTLS; otherwise the kernel drops them (receive_queue_drops) */
     uint32_t shard_count; /**< loops that share the sockets, opened in the order of their shards:
                                datagrams with a connection ID go to the one it names; 1 */
     bool is_unsteered; /**< leave that to the loops alone: they hand over what the kernel gives to
@@ -239,18 +240,18 @@ struct hf_loop_counters {
     uint64_t turns;
     uint64_t batch_lingers; /**< turns that waited for a fuller batch */
     uint64_t datagrams_in, datagrams_out;
-    uint64_t datagrams_truncated;   /**< longer than a receive buffer: dropped */
-    uint64_t datagrams_unsendable;  /**< the kernel refused (no route, full buffer ...) */
-    uint64_t strays_out, strays_in; /**< handed over to, or by, the shard they are for */
-    uint64_t strays_dropped;        /**< no such shard, or it has no room */
-    uint64_t receive_rearms;        /**< receives that ended and were armed again */
-    uint64_t receive_buffers_empty; /**< times all receive buffers were in use */
-    uint64_t receive_queue_drops;   /**< dropped by the kernel: queue full, or cannot be DTLS */
+    uint64_t datagrams_truncated;    /**< longer than a receive buffer: dropped */
+    uint64_t datagrams_unsendable;   /**< the kernel refused (no route, full buffer ...) */
+    uint64_t strays_out, strays_in;  /**< handed over to, or by, the shard they are for */
+    uint64_t strays_dropped;         /**< no such shard, or it has no room */
+    uint64_t receive_rearms;         /**< receives that ended and were armed again */
+    uint64_t receive_buffers_empty;  /**< times all receive buffers were in use */
+    uint64_t receive_queue_drops;    /**< dropped by the kernel: queue full, or cannot be DTLS */
     uint64_t floods;                 /**< begun */
     uint64_t floods_now;             /**< gauge: sockets under one */
     uint64_t flood_drops;            /**< datagrams dropped by lot */
     uint64_t completions_overflowed; /**< turns that found the completion queue overflown */
-    uint64_t dials, dials_failed; /**< hf_loop_connect(): handshakes begun; connections failed */
+    uint64_t dials, dials_failed;    /**< hf_loop_connect(): handshakes begun; connections failed */
     uint64_t accepts, accept_errors; /**< EMFILE and the like; accepting pauses for 100 ms */
     uint64_t connections_full;       /**< closed at once: over connections_max */
     uint64_t connections_refused;    /**< by the engine; a balancer's without its header */
@@ -261,21 +262,21 @@ struct hf_loop_counters {
     uint64_t memory_len;             /**< gauge: bytes of buffers and queues */
     uint64_t upstream_datagrams_out, upstream_datagrams_in; /**< to and from upstreams */
     uint64_t upstream_out_len, upstream_in_len; /**< their bytes and streams', headers excluded */
-    uint64_t upstream_drops_unsendable; /**< the kernel refused */
-    uint64_t upstream_drops_stranger;   /**< not from the upstream, or to no address of ours */
-    uint64_t upstream_drops_stale;      /**< for an association that has ended */
-    uint64_t upstream_drops_too_long;   /**< longer than a record or a receive buffer */
-    uint64_t upstream_drops_full;       /**< more than a turn's output holds */
-    uint64_t entrance_connections;      /**< plaintext connections that came to dialers */
+    uint64_t upstream_drops_unsendable;         /**< the kernel refused */
+    uint64_t upstream_drops_stranger; /**< not from the upstream, or to no address of ours */
+    uint64_t upstream_drops_stale;    /**< for an association that has ended */
+    uint64_t upstream_drops_too_long; /**< longer than a record or a receive buffer */
+    uint64_t upstream_drops_full;     /**< more than a turn's output holds */
+    uint64_t entrance_connections;    /**< plaintext connections that came to dialers */
     uint64_t entrance_datagrams_in, entrance_datagrams_out; /**< from and to who brings them */
-    uint64_t entrance_drops; /**< datagrams that found no association, or did not fit a record */
-    uint64_t upstream_connects;         /**< connections to upstreams made */
-    uint64_t upstream_kept;             /**< ends and refusals that the association outlived */
-    uint64_t upstream_retries;          /**< connecting again, for what a device has said */
-    uint64_t upstream_refusals;         /**< refused, or no descriptor: the association ended */
-    uint64_t upstream_timeouts;         /**< not connected in 5 s: the association ended */
-    uint64_t upstream_resets;           /**< broken by the upstream: the association ended */
-    uint64_t upstream_connections;      /**< gauge: open or opening now, entrances' too */
+    uint64_t entrance_drops;    /**< datagrams that found no association, or did not fit a record */
+    uint64_t upstream_connects; /**< connections to upstreams made */
+    uint64_t upstream_kept;     /**< ends and refusals that the association outlived */
+    uint64_t upstream_retries;  /**< connecting again, for what a device has said */
+    uint64_t upstream_refusals; /**< refused, or no descriptor: the association ended */
+    uint64_t upstream_timeouts; /**< not connected in 5 s: the association ended */
+    uint64_t upstream_resets;   /**< broken by the upstream: the association ended */
+    uint64_t upstream_connections; /**< gauge: open or opening now, entrances' too */
 };
 
 /** hf_loop_counters_get copies them out with relaxed atomic loads. Thread: any. */

@@ -27,7 +27,7 @@
 #define HF_NONE UINT32_MAX
 
 #define HF_DATAGRAM_BUFFER_LEN 2048u /* 1,500-byte networks, plus the kernel's header and cmsgs */
-#define HF_STREAM_BUFFER_LEN 16384u /* most records whole; touched as far as it is used */
+#define HF_STREAM_BUFFER_LEN 16384u  /* most records whole; touched as far as it is used */
 #define HF_STREAM_BUFFERS 256u
 #define HF_SEND_BATCH 64u
 
@@ -89,28 +89,28 @@ struct hf_connection {
     uint32_t view_next; /* those with a view */
     uint32_t hash_next; /* links the free ones, too */
     uint32_t generation;
-    uint32_t upstream; /* its connection to the upstream, counted from 1; 0: none */
+    uint32_t upstream;    /* its connection to the upstream, counted from 1; 0: none */
     struct hf_dial *dial; /* what is to be dialled once it is connected, otherwise NULL */
     int fd;
     uint8_t socket_index;
     uint8_t end_how; /* enum hf_close, when is_ending */
     bool is_used : 1;
     bool is_masked : 1; /* a balancer's, and its PROXY header has yet to come */
-    bool is_new : 1; /* the engine has not had room for it yet */
+    bool is_new : 1;    /* the engine has not had room for it yet */
     bool is_receive_armed : 1;
-    bool is_more_there : 1;  /* a receive will find bytes at once */
+    bool is_more_there : 1; /* a receive will find bytes at once */
     bool is_writable_armed : 1;
-    bool is_paused : 1;     /* not read from because its peer does not read */
-    bool is_blocked : 1;    /* the engine takes nothing until HF_EVENT_READABLE */
-    bool is_peer_done : 1;  /* close_notify came */
-    bool is_at_end : 1;     /* the peer sends no more */
-    bool is_end_told : 1;   /* and the engine knows */
-    bool is_broken : 1;     /* reset: nothing can be sent */
-    bool is_ending : 1;     /* hf_loop_end() waits for `plain` */
-    bool is_closing : 1;    /* the engine has let go; flush, linger, close */
+    bool is_paused : 1;    /* not read from because its peer does not read */
+    bool is_blocked : 1;   /* the engine takes nothing until HF_EVENT_READABLE */
+    bool is_peer_done : 1; /* close_notify came */
+    bool is_at_end : 1;    /* the peer sends no more */
+    bool is_end_told : 1;  /* and the engine knows */
+    bool is_broken : 1;    /* reset: nothing can be sent */
+    bool is_ending : 1;    /* hf_loop_end() waits for `plain` */
+    bool is_closing : 1;   /* the engine has let go; flush, linger, close */
     bool is_lingering : 1;
-    bool is_shut : 1;       /* our FIN is out */
-    bool is_doomed : 1;     /* close as soon as the kernel has ended its requests */
+    bool is_shut : 1;   /* our FIN is out */
+    bool is_doomed : 1; /* close as soon as the kernel has ended its requests */
     bool is_cancel_sent : 1;
     bool is_touched : 1;
     bool is_resuming : 1;
@@ -148,28 +148,28 @@ struct hf_loop {
     struct hf_epoll *epoll;
     char io_reason[HF_LOOP_ERROR_MAX]; /* why this back end */
     struct hf_engine *engine;
-    struct hf_loop_config config; /* `engine`, `sockets`, `upstreams` are not kept */
+    struct hf_loop_config config;   /* `engine`, `sockets`, `upstreams` are not kept */
     struct hf_upstreams *upstreams; /* NULL: nothing is forwarded */
     struct hf_entrance *entrances;  /* by dialer; NULL: nobody brings datagrams for one */
     struct hf_buffers datagrams;
     struct hf_buffers streams;
     uint64_t now_us;
-    uint64_t second_us; /* the next */
+    uint64_t second_us;      /* the next */
     uint64_t batches_filled; /* half or more, ever */
     uint64_t jobs_noted;     /* of jobs_run, at the end of the last turn */
     uint64_t jobs_run;
     uint32_t batching_turns; /* so many more count as busy with jobs */
     bool is_linger_due;
-    bool is_turn_due;  /* something waits for nothing but the next turn */
+    bool is_turn_due; /* something waits for nothing but the next turn */
     bool is_in_turn;
     bool is_wake_armed;
     bool is_stopping;
-    bool is_freezing;     /* nothing is asked of the kernel any more */
-    bool is_calling_off;  /* and what was asked is called off in this turn, not just counted */
+    bool is_freezing;        /* nothing is asked of the kernel any more */
+    bool is_calling_off;     /* and what was asked is called off in this turn, not just counted */
     uint64_t call_off_at_us; /* when that is due again */
-    bool is_draining;     /* nobody is accepted */
-    bool is_closing_idle; /* and TLS connections end one by one */
-    int freeze_requested; /* atomic */
+    bool is_draining;        /* nobody is accepted */
+    bool is_closing_idle;    /* and TLS connections end one by one */
+    int freeze_requested;    /* atomic */
     uint64_t stop_until_us;
     uint32_t stop_cursor; /* connections below have been told */
     int wake_fd;

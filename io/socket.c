@@ -294,8 +294,7 @@ enum hf_status hf_socket_open(struct hf_socket *out, char error[HF_LOOP_ERROR_MA
     };
     for (uint32_t i = 0; i < what->trusted_proxy_count; ++i)
         out->trusted[i] = what->trusted_proxies[i];
-    int code =
-        what->is_adopted ? socket_adopt(out, what, config) : socket_bind(out, what, config);
+    int code = what->is_adopted ? socket_adopt(out, what, config) : socket_bind(out, what, config);
     const char *step = what->is_adopted ? "cannot take over" : "cannot bind";
     if (code == 0 && !what->is_adopted && what->transport == HF_TRANSPORT_TLS &&
         listen(out->fd, BACKLOG) != 0) {

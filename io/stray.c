@@ -53,8 +53,7 @@ static void stray_take(struct hf_loop *loop, void *arg)
 {
     struct hf_stray *stray = arg;
     __atomic_fetch_sub(&loop->stray_count, 1, __ATOMIC_RELAXED);
-    if (loop->is_in_turn &&
-        hf_engine_receive_datagram(loop->engine, &stray->datagram) == HF_OK) {
+    if (loop->is_in_turn && hf_engine_receive_datagram(loop->engine, &stray->datagram) == HF_OK) {
         HF_COUNT(loop, strays_in, 1);
         stray->next = loop->strays;
         loop->strays = stray;

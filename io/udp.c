@@ -99,8 +99,7 @@ static struct hf_socket *udp_sender(struct hf_loop *loop, const struct hf_output
 {
     const struct hf_address *local = &output->path.local;
     struct hf_socket *last = loop->last_sender;
-    if (last && !last->is_wildcard &&
-        memcmp(&last->address, local, sizeof *local) == 0)
+    if (last && !last->is_wildcard && memcmp(&last->address, local, sizeof *local) == 0)
         return last;
     static const uint8_t v4_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
     bool is_v4 = memcmp(local->ip, v4_prefix, sizeof v4_prefix) == 0;

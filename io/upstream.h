@@ -30,7 +30,7 @@
 #define HF_UPSTREAM_DATAGRAM_BATCH 64u
 #define HF_UPSTREAM_TIMEOUT_US 5000000u
 #define HF_UPSTREAM_RETRY_US 1000000u
-#define HF_UPSTREAM_RETRIES_MAX 1024u /* of a second and shard */
+#define HF_UPSTREAM_RETRIES_MAX 1024u  /* of a second and shard */
 #define HF_UPSTREAM_ANSWER_US 1000000u /* an end so soon after a word belongs to it */
 
 /** The longest header: 16 bytes, addresses, and every TLV at its longest. */
@@ -79,7 +79,7 @@ struct hf_upstream_stream {
     int fd;
     uint8_t upstream; /* hf_upstream_index() */
     bool is_used : 1;
-    uint8_t list; /* enum hf_upstream_list, or 0 */
+    uint8_t list;           /* enum hf_upstream_list, or 0 */
     bool is_connecting : 1; /* with the kernel; otherwise: connected */
     bool is_waiting : 1;    /* came by an entrance: not read before hf_loop_join() */
     bool is_retrying : 1;   /* not with the kernel: connects again soon. It has no socket */

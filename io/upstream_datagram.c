@@ -245,9 +245,8 @@ static size_t datagram_put_header(uint8_t out[HF_UPSTREAM_PROXY_MAX], const stru
     struct hf_association_info info;
     if (hf_engine_association_info(&info, loop->engine, event->association) != HF_OK)
         return 0;
-    return hf_upstream_proxy_encode(
-        out, HF_UPSTREAM_PROXY_MAX, event->association, &info,
-        loop->upstreams->of[event->listener_index].is_entity_told);
+    return hf_upstream_proxy_encode(out, HF_UPSTREAM_PROXY_MAX, event->association, &info,
+                                    loop->upstreams->of[event->listener_index].is_entity_told);
 }
 
 void hf_upstream_datagram_send(struct hf_loop *loop, const struct hf_event *event)

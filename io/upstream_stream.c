@@ -110,11 +110,11 @@ static void stream_break(struct hf_loop *loop, struct hf_upstream_stream *stream
  * the end of. */
 static bool stream_is_kept(const struct hf_loop *loop, const struct hf_upstream_stream *stream)
 {
-    bool is_answer = stream->heard_us != 0 &&
-                     loop->now_us - stream->heard_us < HF_UPSTREAM_ANSWER_US;
-    return loop->upstreams->of[stream->upstream].keep_us_max > 0 &&
-           stream->association != 0 && !stream->is_doomed && !stream->is_device_done &&
-           !stream->is_owed && !is_answer && !loop->is_stopping;
+    bool is_answer =
+        stream->heard_us != 0 && loop->now_us - stream->heard_us < HF_UPSTREAM_ANSWER_US;
+    return loop->upstreams->of[stream->upstream].keep_us_max > 0 && stream->association != 0 &&
+           !stream->is_doomed && !stream->is_device_done && !stream->is_owed && !is_answer &&
+           !loop->is_stopping;
 }
 
 /* The association goes on without a connection until the device speaks. */
@@ -218,9 +218,8 @@ static void stream_introduce(struct hf_loop *loop, struct hf_upstream_stream *st
     struct hf_association_info info;
     if (hf_engine_association_info(&info, loop->engine, stream->association) != HF_OK)
         return; /* its end is on its way */
-    size_t len =
-        hf_upstream_proxy_encode(header, sizeof header, stream->association, &info,
-                                 loop->upstreams->of[info.listener_index].is_entity_told);
+    size_t len = hf_upstream_proxy_encode(header, sizeof header, stream->association, &info,
+                                          loop->upstreams->of[info.listener_index].is_entity_told);
     stream_send(loop, stream, (struct hf_bytes){header, len});
 }
 
@@ -230,9 +229,9 @@ static bool stream_connect(struct hf_loop *loop, struct hf_upstream_stream *stre
     stream->fd = stream_socket(upstream);
     stream->is_connecting =
         stream->fd >= 0 &&
-        loop->backend->connect(
-            loop, stream_target(loop, stream, HF_OPERATION_UPSTREAM_CONNECT),
-            (const struct sockaddr *)(const void *)&upstream->peer, upstream->peer_len);
+        loop->backend->connect(loop, stream_target(loop, stream, HF_OPERATION_UPSTREAM_CONNECT),
+                               (const struct sockaddr *)(const void *)&upstream->peer,
+                               upstream->peer_len);
     if (stream->is_connecting)
         stream_time(loop, stream);
     else
@@ -514,8 +513,7 @@ static void stream_late(struct hf_loop *loop, struct hf_upstream_stream *stream)
                        loop->upstreams->of[stream->upstream].keep_us_max > 0 &&
                        stream->association != 0;
     if (is_worth_it) { /* its completion says that it was refused */
-        stream->is_cancel_sent =
-            stream_cancel(loop, stream, HF_OPERATION_UPSTREAM_CONNECT, true);
+        stream->is_cancel_sent = stream_cancel(loop, stream, HF_OPERATION_UPSTREAM_CONNECT, true);
         if (!stream->is_cancel_sent)
             stream_time(loop, stream);
         return;

@@ -252,7 +252,7 @@ static void uring_read_datagram(struct hf_completion *out, uint8_t *buffer, int 
     out->data = io_uring_recvmsg_payload(received, &datagram_header);
     out->len = io_uring_recvmsg_payload_length(received, result, &datagram_header);
     out->is_truncated = received->flags & MSG_TRUNC;
-    }
+}
 
 static void uring_read(struct hf_completion *out, struct hf_loop *loop,
                        const struct io_uring_cqe *cqe)
@@ -274,7 +274,7 @@ static void uring_read(struct hf_completion *out, struct hf_loop *loop,
         uring_read_datagram(out, uring_hold(&loop->datagrams, &uring->datagrams, cqe->flags),
                             cqe->res);
         return;
-}
+    }
     uint8_t *buffer = uring_hold(&loop->streams, &uring->streams, cqe->flags);
     if (cqe->res > 0) {
         out->data = buffer;

@@ -17,7 +17,7 @@
 #define KEY_LEN_MIN 16
 #define IDENTITY_LEN_MAX 1024
 #define SUID_PROVISIONED_KEY_FOR_SAEF 12 /* TS-0004 6.3.4.2.39 */
-#define CREDENTIAL_PREFIX "12-" /* TS-0003 10.4: a provisioned key for SAEF */
+#define CREDENTIAL_PREFIX "12-"          /* TS-0003 10.4: a provisioned key for SAEF */
 
 /* A record's name is the identity; its value the key, then the entity-id. */
 enum tag { TAG_KEY_LEN = 0, TAG_ENTITY_KIND };
@@ -188,8 +188,7 @@ static enum hf_status add_record(struct parse *parse, const struct fields *field
 static bool is_comment(struct hf_bytes line)
 {
     return hf_texttable_is_blank(line) ||
-           (line.data[0] == '#' &&
-            (line.len == 1 || line.data[1] == ' ' || line.data[1] == '\t'));
+           (line.data[0] == '#' && (line.len == 1 || line.data[1] == ' ' || line.data[1] == '\t'));
 }
 
 static enum hf_status parse_line(struct hf_bytes line, size_t number, void *arg)
@@ -261,8 +260,8 @@ static uint64_t context_of(const struct hf_keyfile *keyfile, const struct hf_tex
         return 0;
     const uint64_t key[2] = {keyfile->context_key[0],
                              hf_siphash(keyfile->context_key, lens, sizeof(lens))};
-    uint64_t context = hf_siphash(key, hf_texttable_name(record),
-                                  (size_t)record->name_len + record->value_len);
+    uint64_t context =
+        hf_siphash(key, hf_texttable_name(record), (size_t)record->name_len + record->value_len);
     return context != 0 ? context : 1;
 }
 

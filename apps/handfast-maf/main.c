@@ -115,16 +115,15 @@ static bool open_loop(struct process *process)
     engine.listener_count = 1;
     hf_loop_config_init(&config);
     for (uint32_t i = 0; i < options->listen_count; i++)
-        sockets[i] = (struct hf_loop_socket){.address = options->listens[i],
-                                             .transport = HF_TRANSPORT_TLS,
-                                             .is_v6_only = true};
+        sockets[i] = (struct hf_loop_socket){
+            .address = options->listens[i], .transport = HF_TRANSPORT_TLS, .is_v6_only = true};
     config.engine = &engine;
     config.source = &source;
     config.sockets = sockets;
     config.socket_count = options->listen_count;
     config.connections_max = (uint32_t)options->associations_max;
-    config.handlers = (struct hf_loop_handlers){
-        .event = handle_event, .second = handle_second, .arg = process};
+    config.handlers =
+        (struct hf_loop_handlers){.event = handle_event, .second = handle_second, .arg = process};
     return hf_loop_open(&process->loop, process->error, &config) == HF_OK;
 }
 
@@ -236,8 +235,7 @@ static void log_ready(struct process *process)
     snprintf(text, sizeof(text), "version=%s clients=%zu registrations=%llu keys=%llu",
              hf_version(),
              process->keys.current == NULL ? 0 : hf_keyfile_count(process->keys.current),
-             (unsigned long long)clients,
-             (unsigned long long)keys);
+             (unsigned long long)clients, (unsigned long long)keys);
     log_line("ready", text, NULL);
 }
 

@@ -253,9 +253,9 @@ static void retrieve(struct hf_operation *operation, struct hf_store *store,
     if (!find(operation, store, operation->target, wall_s))
         return;
     bool is_key = answer->kind == HF_MAF_KEY_REGISTRATION;
-    bool is_allowed = is_key ? hf_maf_list_has(&answer->target_ids,
-                                               hf_maf_text_view(operation->client_id))
-                             : is_self(operation);
+    bool is_allowed =
+        is_key ? hf_maf_list_has(&answer->target_ids, hf_maf_text_view(operation->client_id))
+               : is_self(operation);
     if (is_allowed)
         tell(operation, HF_MAF_RSC_OK, HF_MAF_HAS(TARGET_IDS));
     else

@@ -61,8 +61,8 @@ static bool read_address(struct hf_address *out, const char *text)
     uint64_t port = 0;
     const char *colon = strrchr(text, ':');
     size_t len = colon != NULL ? (size_t)(colon - text) : 0;
-    if (len == 0 || len >= sizeof(host) || (strcmp(colon + 1, "0") != 0 &&
-                                            !read_number(&port, colon + 1, UINT16_MAX)))
+    if (len == 0 || len >= sizeof(host) ||
+        (strcmp(colon + 1, "0") != 0 && !read_number(&port, colon + 1, UINT16_MAX)))
         return false;
     bool is_bracketed = text[0] == '[' && text[len - 1] == ']' && len > 2;
     snprintf(host, sizeof(host), "%.*s", (int)(is_bracketed ? len - 2 : len),

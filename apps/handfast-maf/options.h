@@ -15,7 +15,7 @@ struct hf_options {
     bool is_help, is_version;
     struct hf_address listens[HF_LISTENS_MAX];
     uint32_t listen_count;
-    const char *psk_file; /**< NULL: certificates only */
+    const char *psk_file;                            /**< NULL: certificates only */
     const char *cert, *key, *client_ca, *client_crl; /**< NULL: pre-shared keys only */
     const char *store;
     const char *client_config; /**< NULL: none */

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define BUCKETS 4096 /* power of two */
+#define BUCKETS 4096                                /* power of two */
 #define EXPORTER_LABEL "EXPORTER-oneM2M-Connection" /* TS-0003 10.3.1 */
 #define KC_ID_LEN 16
 #define KC_LEN 32
@@ -247,8 +247,8 @@ static bool take_message(struct hf_serve *serve, struct hf_loop *loop,
     return queue(serve, loop, connection, job);
 }
 
-static void take_broken(struct hf_serve *serve, struct hf_loop *loop,
-                        struct connection *connection, unsigned status, const char *why)
+static void take_broken(struct hf_serve *serve, struct hf_loop *loop, struct connection *connection,
+                        unsigned status, const char *why)
 {
     struct hf_errand *job = hf_errand_open();
     if (job != NULL) {
@@ -318,8 +318,8 @@ static void answer(struct hf_serve *serve, struct hf_loop *loop, const struct hf
         .request_id = hf_maf_text_view(job->request_id),
         .is_kept = job->is_kept,
     };
-    response.body = (struct hf_bytes){(const uint8_t *)serve->body,
-                                      write_body(serve, &job->operation)};
+    response.body =
+        (struct hf_bytes){(const uint8_t *)serve->body, write_body(serve, &job->operation)};
     size_t len = hf_maf_http_write_response(serve->answer, sizeof(serve->answer), &response);
     if (len == 0) { /* a request identifier that cannot go back */
         response.request_id.len = 0;
@@ -359,8 +359,7 @@ static void log_failure(const struct hf_serve *serve, const struct hf_event *eve
 {
     char text[200];
     char address[HF_ADDRESS_TEXT_MAX];
-    snprintf(text, sizeof(text), "peer=%s reason=%s",
-             hf_address_print(address, &event->path.peer),
+    snprintf(text, sizeof(text), "peer=%s reason=%s", hf_address_print(address, &event->path.peer),
              hf_status_reason(event->failure.status));
     serve->config.log("handshake_failed", text, serve->config.arg);
 }

@@ -68,8 +68,8 @@ static bool open_directory(struct hf_store *store, char *error, const char *dire
     store->lock_fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     if (store->lock_fd < 0 || fcntl(store->lock_fd, F_OFD_SETLK, &lock) != 0)
-        return refuse(error, directory, errno == EAGAIN ? "another handfast-maf uses it"
-                                                        : strerror(errno));
+        return refuse(error, directory,
+                      errno == EAGAIN ? "another handfast-maf uses it" : strerror(errno));
     return true;
 }
 
@@ -270,8 +270,7 @@ static bool read_record(struct hf_maf_resource *out, MDB_val value)
     struct cursor cursor = {.data = value.mv_data, .max = value.mv_size};
     memset(out, 0, sizeof(*out));
     take(&cursor, &sum, sizeof(sum));
-    if (cursor.is_bad ||
-        sum != checksum(cursor.data + sizeof(sum), value.mv_size - sizeof(sum)))
+    if (cursor.is_bad || sum != checksum(cursor.data + sizeof(sum), value.mv_size - sizeof(sum)))
         return false;
     take(&cursor, head, sizeof(head));
     out->kind = (enum hf_maf_kind)head[1];

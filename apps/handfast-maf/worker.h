@@ -18,9 +18,9 @@ struct hf_worker;
 struct hf_errand {
     struct hf_errand *next;
     hf_association_id association;
-    bool is_settled;  /**< answered already: only its turn is waited for */
-    bool is_kept;     /**< the connection stays open */
-    unsigned status;  /**< HTTP's, when it is not that of `operation.rsc` */
+    bool is_settled; /**< answered already: only its turn is waited for */
+    bool is_kept;    /**< the connection stays open */
+    unsigned status; /**< HTTP's, when it is not that of `operation.rsc` */
     char request_id[HF_MAF_VALUE_MAX + 1];
     struct hf_operation operation;
 };

@@ -388,8 +388,8 @@ static int parse(struct hf_connect_options *options, int argc, char **argv)
         if (letter != '?' && take_option(options, letter, optarg))
             continue;
         if (letter != '?')
-            fprintf(stderr, "handfast: connect: --%s: \"%s\" is not %s\n",
-                    long_options[index].name, optarg, takes(letter));
+            fprintf(stderr, "handfast: connect: --%s: \"%s\" is not %s\n", long_options[index].name,
+                    optarg, takes(letter));
         return HF_TOOL_USAGE;
     }
     options->maf.timeout_us = options->timeout_us;

@@ -53,14 +53,14 @@ bool hf_connect_order_key(struct hf_connect_session *session)
     uint8_t supplied[32];
     if (options->maf_key_file != NULL && !hf_maf_session_read_key(supplied, options->maf_key_file))
         return false;
-    order = (struct hf_maf_key_order){.target = options->maf_target,
-                                      .admin_fqdn = options->maf_admin};
+    order =
+        (struct hf_maf_key_order){.target = options->maf_target, .admin_fqdn = options->maf_admin};
     if (options->maf_days > 0)
         order.expires_s = (int64_t)time(NULL) + (int64_t)options->maf_days * DAY_S;
     hf_maf_resource_init();
-    bool is_good = hf_maf_session_open(&maf, &options->maf) &&
-                   hf_maf_session_register_key(
-                       maf, &order, options->maf_key_file != NULL ? supplied : NULL);
+    bool is_good =
+        hf_maf_session_open(&maf, &options->maf) &&
+        hf_maf_session_register_key(maf, &order, options->maf_key_file != NULL ? supplied : NULL);
     hf_maf_session_close(maf);
     if (is_good && options->maf_save != NULL)
         is_good = hf_maf_session_save_key(options->maf_save, options->maf.fqdn, &order.given, NULL);

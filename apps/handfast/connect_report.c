@@ -60,10 +60,8 @@ static void report_json(const struct hf_connect_session *session,
                         json_boolean(info->extended_master_secret));
     json_object_set_new(report, "encrypt_then_mac", json_boolean(info->encrypt_then_mac));
     json_object_set_new(report, "connection_id", cid_json(info->own_cid, info->own_cid_len));
-    json_object_set_new(report, "peer_connection_id",
-                        cid_json(info->peer_cid, info->peer_cid_len));
-    json_object_set_new(report, "return_routability",
-                        json_boolean(info->has_return_routability));
+    json_object_set_new(report, "peer_connection_id", cid_json(info->peer_cid, info->peer_cid_len));
+    json_object_set_new(report, "return_routability", json_boolean(info->has_return_routability));
     json_object_set_new(report, "resumed", json_boolean(info->is_resumed));
     json_object_set_new(report, "record_len_max", json_integer(info->plaintext_len_max));
     json_object_set_new(report, "server_name",

@@ -144,7 +144,7 @@ struct hf_load_stats {
     uint64_t close_answered;
     /* Moves of associations, those of them answered afterwards, handshakes since the first. */
     uint64_t rebound, continued, rebind_handshakes;
-    uint64_t deaf;                                   /* datagrams to an address that was left */
+    uint64_t deaf; /* datagrams to an address that was left */
     uint64_t spoofed, spoofed_len, diverted, diverted_len; /* from and to the spoofer's */
     struct hf_load_failure failures[HF_LOAD_FAILURES_MAX];
     size_t failure_kinds;

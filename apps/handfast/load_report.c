@@ -147,8 +147,8 @@ static void print_text(const struct hf_load *load, const struct figures *figures
                "; %" PRIu64 " datagrams to addresses left\n",
                stats->rebound, stats->continued, stats->rebind_handshakes, stats->deaf);
     if (options->spoof != HF_LOAD_SPOOF_NONE)
-        printf("  spoofed %" PRIu64 " datagrams, %" PRIu64 " bytes; diverted %" PRIu64
-               ", %" PRIu64 " bytes\n",
+        printf("  spoofed %" PRIu64 " datagrams, %" PRIu64 " bytes; diverted %" PRIu64 ", %" PRIu64
+               " bytes\n",
                stats->spoofed, stats->spoofed_len, stats->diverted, stats->diverted_len);
     printf("  closing: %" PRIu64 " answered, %" PRIu64 " not\n", stats->close_answered,
            stats->close_unanswered);

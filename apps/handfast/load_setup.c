@@ -59,8 +59,7 @@ static bool open_credentials(struct hf_load *load)
         snprintf(key, sizeof(key), "%s/%zu.key", folder, load->credential_count);
         const struct hf_credential_source source = {.chain_pem = read_file(0, chain),
                                                     .key_pem = read_file(1, key),
-                                                    .is_rare =
-                                                        load->credential_count >= OFTEN_MAX};
+                                                    .is_rare = load->credential_count >= OFTEN_MAX};
         if (source.chain_pem.len == 0)
             break;
         enum hf_status status =

@@ -36,7 +36,7 @@ struct wire {
     int epoll_fd;
     int *fds; /* ports, as many again for each rebinding, and as many for the spoofer */
     uint32_t fd_count;
-    uint32_t home_count; /* without the spoofer's */
+    uint32_t home_count;  /* without the spoofer's */
     uint64_t place_count; /* combinations of source, port and server */
     uint32_t out_count;
     bool is_error_told;
@@ -98,8 +98,8 @@ static struct datagram *queue(struct hf_load *load, uint32_t place, uint32_t por
     memcpy(datagram->bytes, data.data, data.len);
     datagram->iov.iov_len = data.len;
     datagram->peer = options->server;
-    datagram->peer.sin_addr.s_addr = htonl(ntohl(options->server.sin_addr.s_addr) +
-                                           place / options->sources / options->ports);
+    datagram->peer.sin_addr.s_addr =
+        htonl(ntohl(options->server.sin_addr.s_addr) + place / options->sources / options->ports);
     struct in_pktinfo info = {.ipi_spec_dst = source_of(place % options->sources)};
     memcpy(datagram->control + CMSG_LEN(0), &info, sizeof(info));
     wire->out_fds[wire->out_count++] = wire->fds[port];
@@ -270,8 +270,7 @@ static bool open_wire(struct hf_load *load)
 {
     const struct hf_load_options *options = &load->options;
     uint32_t home_count = options->ports * (1 + options->rebinds);
-    uint32_t fd_count =
-        home_count + (options->spoof != HF_LOAD_SPOOF_NONE ? options->ports : 0);
+    uint32_t fd_count = home_count + (options->spoof != HF_LOAD_SPOOF_NONE ? options->ports : 0);
     struct wire *wire = calloc(1, sizeof(*wire));
     load->wire = wire;
     if (wire == NULL || (wire->fds = calloc(fd_count, sizeof(*wire->fds))) == NULL)

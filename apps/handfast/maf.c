@@ -125,8 +125,7 @@ static bool run_register(struct hf_maf_session *session, const struct order *ord
                HF_MAF_TYPE_CLIENT_REGISTRATION, &answer);
 }
 
-static bool change(struct hf_maf_session *session, const struct order *order,
-                   enum hf_maf_kind kind)
+static bool change(struct hf_maf_session *session, const struct order *order, enum hf_maf_kind kind)
 {
     static struct hf_maf_resource body;
     body = (struct hf_maf_resource){
@@ -184,12 +183,11 @@ static bool run_key_register(struct hf_maf_session *session, const struct order 
         return say("--admin FQDN, --target CSE-ID and --save FILE are needed");
     if (order->supplied != NULL && !hf_maf_session_read_key(supplied, order->supplied))
         return false;
-    key = (struct hf_maf_key_order){.target = order->target,
-                                    .admin_fqdn = order->admin_fqdn,
-                                    .expires_s = order->expires_s};
-    bool is_good = hf_maf_session_register_key(session, &key,
-                                               order->supplied != NULL ? supplied : NULL) &&
-                   hf_maf_session_save_key(order->save, order->dial.fqdn, &key.given, NULL);
+    key = (struct hf_maf_key_order){
+        .target = order->target, .admin_fqdn = order->admin_fqdn, .expires_s = order->expires_s};
+    bool is_good =
+        hf_maf_session_register_key(session, &key, order->supplied != NULL ? supplied : NULL) &&
+        hf_maf_session_save_key(order->save, order->dial.fqdn, &key.given, NULL);
     if (is_good) {
         print_resource(&key.given);
         printf("%-16s %s@%s\n", "identity", key.given.resource_id, order->dial.fqdn);
@@ -206,8 +204,7 @@ static bool run_key_retrieve(struct hf_maf_session *session, const struct order 
         is_good = say("no key came with it");
     if (is_good && order->save != NULL) {
         snprintf(answer.resource_id, sizeof(answer.resource_id), "%s", order->resource_id);
-        is_good = hf_maf_session_save_key(order->save, order->dial.fqdn, &answer,
-                                          answer.client_id);
+        is_good = hf_maf_session_save_key(order->save, order->dial.fqdn, &answer, answer.client_id);
     }
     return is_good;
 }
@@ -345,8 +342,8 @@ static bool parse(struct order *order, const struct verb *verb, int argc, char *
     if (optind < argc)
         return say("too many arguments");
     if (verb->has_resource && (order->resource_id == NULL ||
-                               !hf_maf_text_is_relative_key_id(
-                                   hf_maf_text_view(order->resource_id), HF_MAF_RELATIVE_ANY)))
+                               !hf_maf_text_is_relative_key_id(hf_maf_text_view(order->resource_id),
+                                                               HF_MAF_RELATIVE_ANY)))
         return say("the identifier of a registration is needed");
     if (order->dial.fqdn == NULL)
         return say("--maf FQDN=ADDR:PORT is needed");

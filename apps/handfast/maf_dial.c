@@ -70,8 +70,7 @@ bool hf_maf_session_read_key(uint8_t key[32], const char *path)
         (void)fclose(file);
     while (got > 0 && (text[got - 1] == '\n' || text[got - 1] == '\r'))
         got--;
-    bool is_good =
-        hf_maf_text_read_key(key, &len, 32, (struct hf_bytes){text, got}) && len == 32;
+    bool is_good = hf_maf_text_read_key(key, &len, 32, (struct hf_bytes){text, got}) && len == 32;
     explicit_bzero(text, sizeof(text));
     return is_good || fail(path, "32 bytes in hexadecimal or base64 are needed");
 }

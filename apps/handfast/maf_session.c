@@ -211,8 +211,7 @@ void hf_maf_session_close(struct hf_maf_session *session)
         return;
     if (session->tls.is_established && !session->tls.is_over) {
         begin_turn(session);
-        hf_engine_close_association(session->tls.engine, session->tls.association,
-                                    HF_CLOSE_NOTIFY);
+        hf_engine_close_association(session->tls.engine, session->tls.association, HF_CLOSE_NOTIFY);
         (void)end_turn(session);
     }
     hf_maf_reader_close(session->reader);
@@ -239,8 +238,7 @@ bool hf_maf_session_ask(struct hf_maf_session *session, const struct hf_maf_mess
     session->has_message = false;
     begin_turn(session);
     struct hf_bytes bytes = {(const uint8_t *)session->request, len};
-    enum hf_status status =
-        hf_engine_send(session->tls.engine, session->tls.association, bytes);
+    enum hf_status status = hf_engine_send(session->tls.engine, session->tls.association, bytes);
     explicit_bzero(session->request, len);
     if (status != HF_OK)
         return fail(session, hf_status_text(status));
@@ -257,8 +255,8 @@ bool hf_maf_session_export(struct hf_maf_session *session, uint8_t kc_id[16], ui
 {
     uint8_t material[48];
     enum hf_status status =
-        hf_engine_export(material, sizeof(material), session->tls.engine,
-                         session->tls.association, hf_maf_text_view(EXPORTER_LABEL), NULL);
+        hf_engine_export(material, sizeof(material), session->tls.engine, session->tls.association,
+                         hf_maf_text_view(EXPORTER_LABEL), NULL);
     if (status != HF_OK)
         return fail(session, hf_status_text(status));
     memcpy(kc_id, material, 16);

@@ -28,7 +28,7 @@ bool hf_maf_session_export(struct hf_maf_session *session, uint8_t kc_id[16], ui
 /** What a key registration asks for and gives. */
 struct hf_maf_key_order {
     const char *target, *admin_fqdn;
-    int64_t expires_s; /* 0: the MAF's choice */
+    int64_t expires_s;            /* 0: the MAF's choice */
     struct hf_maf_resource given; /* what the MAF answered; its key is ours or the session's */
 };
 

@@ -295,8 +295,9 @@ static bool take_options(int *out, struct call *call)
             return false;
         }
         if (strcmp(option, "--socket") != 0 || call->argc < 2) {
-            fprintf(stderr, "handfastctl: %s: no such option, or its value is missing\n"
-                            "Try: handfastctl --help\n",
+            fprintf(stderr,
+                    "handfastctl: %s: no such option, or its value is missing\n"
+                    "Try: handfastctl --help\n",
                     option);
             *out = HF_CLIENT_USAGE;
             return false;

@@ -85,17 +85,15 @@ void hf_print_status(const json_t *result)
                text_of(item, "state"), number_of(item, "associations"), number_of(item, "waiting"),
                number_of(item, "dials_ok"), number_of(item, "dials_failed"));
     printf("\n%-16s %9s  %s\n", "AUTHORITY", "KEYS", "FROM");
-    json_array_foreach(json_object_get(result, "authorities"), i, item)
-        printf("%-16s %9lld  %s%s\n", text_of(item, "name"), number_of(item, "keys"),
-               text_of(item, "path")[0] == '\0' ? "certificates alone" : text_of(item, "path"),
-               json_is_false(json_object_get(item, "serving")) ? "  (cannot be asked: see the log)"
-                                                               : "");
+    json_array_foreach(json_object_get(result, "authorities"), i, item) printf(
+        "%-16s %9lld  %s%s\n", text_of(item, "name"), number_of(item, "keys"),
+        text_of(item, "path")[0] == '\0' ? "certificates alone" : text_of(item, "path"),
+        json_is_false(json_object_get(item, "serving")) ? "  (cannot be asked: see the log)" : "");
     if (json_array_size(json_object_get(result, "mafs")) > 0)
         printf("\n%-32s %-5s %11s %7s %9s\n", "MAF", "STATE", "CONNECTIONS", "WAITING", "ASKED");
-    json_array_foreach(json_object_get(result, "mafs"), i, item)
-        printf("%-32s %-5s %11lld %7lld %9lld\n", text_of(item, "fqdn"), text_of(item, "state"),
-               number_of(item, "connections"), number_of(item, "waiting"),
-               number_of(item, "asked"));
+    json_array_foreach(json_object_get(result, "mafs"), i, item) printf(
+        "%-32s %-5s %11lld %7lld %9lld\n", text_of(item, "fqdn"), text_of(item, "state"),
+        number_of(item, "connections"), number_of(item, "waiting"), number_of(item, "asked"));
 }
 
 void hf_print_reload(const json_t *result)
@@ -103,12 +101,11 @@ void hf_print_reload(const json_t *result)
     size_t i = 0;
     json_t *item = NULL;
     puts("reloaded");
-    json_array_foreach(json_object_get(result, "authorities"), i, item)
-        printf("authority %s: %lld keys; %lld added, %lld removed, %lld changed; entity map: "
-               "%lld credentials\n",
-               text_of(item, "name"), number_of(item, "keys"), number_of(item, "added"),
-               number_of(item, "removed"), number_of(item, "changed"),
-               number_of(item, "credentials"));
+    json_array_foreach(json_object_get(result, "authorities"), i, item) printf(
+        "authority %s: %lld keys; %lld added, %lld removed, %lld changed; entity map: "
+        "%lld credentials\n",
+        text_of(item, "name"), number_of(item, "keys"), number_of(item, "added"),
+        number_of(item, "removed"), number_of(item, "changed"), number_of(item, "credentials"));
 }
 
 void hf_print_log_level(const json_t *result)

@@ -16,9 +16,9 @@ struct import {
     const struct hf_keyfile *keyfile;
     struct hf_keydb *db;
     struct hf_psk_audit *audit;
-    uint64_t total, pending;          /* pending: in the transaction under way */
+    uint64_t total, pending;             /* pending: in the transaction under way */
     uint64_t added, replaced, unchanged; /* committed */
-    uint64_t batch[3];                /* likewise, not yet */
+    uint64_t batch[3];                   /* likewise, not yet */
     uint64_t conflicts;
     char first_conflict[HF_PSK_IDENTITY_TEXT_MAX];
     bool has_failed;
@@ -98,8 +98,7 @@ static bool has_no_conflict(struct import *import, const struct hf_keyfile *empt
     snprintf(import->error, sizeof(import->error),
              "%.200s: %llu identities have another key already, the first of them %.150s; "
              "--replace overwrites, nothing was written",
-             import->options->store, (unsigned long long)import->conflicts,
-             import->first_conflict);
+             import->options->store, (unsigned long long)import->conflicts, import->first_conflict);
     return false;
 }
 

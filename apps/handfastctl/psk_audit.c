@@ -153,8 +153,9 @@ bool hf_psk_audit_write(struct hf_psk_audit *audit)
     audit->written += audit->pending;
     hf_psk_audit_forget(audit);
     if (!is_good)
-        fprintf(stderr, "handfastctl: the change was made, but " FILE_NAME
-                        " in the store could not be written: %s\n",
+        fprintf(stderr,
+                "handfastctl: the change was made, but " FILE_NAME
+                " in the store could not be written: %s\n",
                 strerror(errno));
     return is_good;
 }

@@ -46,13 +46,20 @@ static const struct subcommand subcommands[] = {
 };
 
 static const struct option long_options[] = {
-    {"store", required_argument, NULL, 's'},      {"json", no_argument, NULL, 'j'},
-    {"replace", no_argument, NULL, 'r'},          {"key-file", required_argument, NULL, 'k'},
-    {"entity", required_argument, NULL, 'e'},     {"authority", required_argument, NULL, 'a'},
-    {"not-before", required_argument, NULL, 'b'}, {"not-after", required_argument, NULL, 'n'},
-    {"progress", no_argument, NULL, 'p'},         {"limit", required_argument, NULL, 'l'},
-    {"match", required_argument, NULL, 'm'},      {"from", required_argument, NULL, 'F'},
-    {"force", no_argument, NULL, 'f'},            {NULL, 0, NULL, 0},
+    {"store", required_argument, NULL, 's'},
+    {"json", no_argument, NULL, 'j'},
+    {"replace", no_argument, NULL, 'r'},
+    {"key-file", required_argument, NULL, 'k'},
+    {"entity", required_argument, NULL, 'e'},
+    {"authority", required_argument, NULL, 'a'},
+    {"not-before", required_argument, NULL, 'b'},
+    {"not-after", required_argument, NULL, 'n'},
+    {"progress", no_argument, NULL, 'p'},
+    {"limit", required_argument, NULL, 'l'},
+    {"match", required_argument, NULL, 'm'},
+    {"from", required_argument, NULL, 'F'},
+    {"force", no_argument, NULL, 'f'},
+    {NULL, 0, NULL, 0},
 };
 
 int hf_psk_fail(const char *error)
@@ -133,8 +140,7 @@ static bool parse(struct hf_psk_options *options, const struct subcommand *subco
     while ((letter = getopt_long(argc, argv, "", long_options, &index)) != -1) {
         if (letter == '?')
             return false;
-        if (strchr(subcommand->takes, letter) == NULL ||
-            !take_option(options, letter, optarg)) {
+        if (strchr(subcommand->takes, letter) == NULL || !take_option(options, letter, optarg)) {
             fprintf(stderr, "handfastctl: psk %s: --%s does not fit\n", subcommand->name,
                     long_options[index].name);
             return false;
@@ -142,8 +148,8 @@ static bool parse(struct hf_psk_options *options, const struct subcommand *subco
     }
     options->names = argv + optind;
     options->name_count = argc - optind;
-    bool is_rm_of_nothing = subcommand->run == hf_psk_remove && options->from == NULL &&
-                            options->name_count == 0;
+    bool is_rm_of_nothing =
+        subcommand->run == hf_psk_remove && options->from == NULL && options->name_count == 0;
     return options->name_count >= subcommand->names_min &&
            options->name_count <= subcommand->names_max && !is_rm_of_nothing;
 }

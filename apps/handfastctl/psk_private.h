@@ -27,7 +27,7 @@ struct hf_psk_options {
     int64_t not_before_s, not_after_s;
     uint64_t limit;
     bool is_json, is_forced, may_replace, is_progress_shown;
-    bool is_one; /* the key was named on the command line: no limit on how many may go */
+    bool is_one;  /* the key was named on the command line: no limit on how many may go */
     char **names; /* what is left: identities, or a file */
     int name_count;
 };

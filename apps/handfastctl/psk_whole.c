@@ -29,8 +29,7 @@ int hf_psk_check(const struct hf_psk_options *options)
         return hf_keydb_check_file(&report, error, options->names[0])
                    ? tell(options, "sound", &report)
                    : hf_psk_fail(error);
-    bool is_sound =
-        hf_keydb_open_checked(&db, &report, error, options->store, HF_KEYDB_READ);
+    bool is_sound = hf_keydb_open_checked(&db, &report, error, options->store, HF_KEYDB_READ);
     hf_keydb_close(db);
     return is_sound ? tell(options, "sound", &report) : hf_psk_fail(error);
 }

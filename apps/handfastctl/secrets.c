@@ -19,8 +19,8 @@
 #include <unistd.h>
 
 #define FILE_DEFAULT "/etc/handfast/shared-secrets"
-#define AHEAD_S_DEFAULT 3600        /* time to bring the file to every node */
-#define KEEP_S_DEFAULT (2 * 86400)  /* longer than any ticket lives */
+#define AHEAD_S_DEFAULT 3600       /* time to bring the file to every node */
+#define KEEP_S_DEFAULT (2 * 86400) /* longer than any ticket lives */
 #define SECONDS_MAX (366 * 86400)
 
 struct request {
@@ -198,8 +198,10 @@ static bool parse_seconds(int64_t *out, const char *text)
 static bool parse(struct request *request, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"file", required_argument, NULL, 'f'}, {"in", required_argument, NULL, 'i'},
-        {"keep", required_argument, NULL, 'k'}, {"json", no_argument, NULL, 'j'},
+        {"file", required_argument, NULL, 'f'},
+        {"in", required_argument, NULL, 'i'},
+        {"keep", required_argument, NULL, 'k'},
+        {"json", no_argument, NULL, 'j'},
         {NULL, 0, NULL, 0},
     };
     int letter = 0;

@@ -99,8 +99,7 @@ static enum hf_authority_knows ask_store(struct hf_authority *authority,
             return HF_AUTHORITY_CANNOT_TELL;
     }
     /* Taking once more wipes the key that came with it. */
-    while (
-        hf_keystore_service_take(&got, &answer, scratch, authority->store, authority->own_shard))
+    while (hf_keystore_service_take(&got, &answer, scratch, authority->store, authority->own_shard))
         continue;
     return knows;
 }
@@ -302,8 +301,8 @@ void hf_authority_drain(struct hf_authority *authority, uint32_t shard_index,
     struct hf_ticket ticket;
     struct hf_answer answer;
     uint8_t scratch[HF_CREDENTIAL_ID_MAX];
-    while (authority->store != NULL && hf_keystore_service_take(&ticket, &answer, scratch,
-                                                                authority->store, shard_index)) {
+    while (authority->store != NULL &&
+           hf_keystore_service_take(&ticket, &answer, scratch, authority->store, shard_index)) {
         struct hf_onward_question question;
         bool is_wanted = true;
         /* A stale ticket is no error: nobody waits any more. */

@@ -25,10 +25,10 @@ struct hf_checkpoint {
     uint64_t interval_us;
     pthread_t thread;
     uint8_t *chunk;
-    uint64_t serial;            /* of the last that was begun */
+    uint64_t serial;               /* of the last that was begun */
     uint64_t bases[HF_SHARDS_MAX]; /* records sent as a shard's copy began */
-    bool is_limited;            /* engines are: there is one that may be used */
-    pthread_mutex_t lock;       /* guards the rest */
+    bool is_limited;               /* engines are: there is one that may be used */
+    pthread_mutex_t lock;          /* guards the rest */
     pthread_cond_t changed;
     struct hf_shared_secrets secrets;
     struct hf_checkpoint_counters counters;
@@ -93,8 +93,7 @@ static bool limit(struct hf_checkpoint *checkpoint, bool is_limited)
     sem_init(&errand.done, 0, 0);
     for (uint32_t i = 0; i < checkpoint->daemon->shard_count; i++) {
         errand.shard = i;
-        errand.records_max =
-            is_limited ? checkpoint->bases[i] + HF_CHECKPOINT_RECORDS : UINT64_MAX;
+        errand.records_max = is_limited ? checkpoint->bases[i] + HF_CHECKPOINT_RECORDS : UINT64_MAX;
         is_good &= run_errand(&errand, set_limit);
     }
     sem_destroy(&errand.done);
@@ -115,10 +114,9 @@ static bool is_wanted(struct hf_checkpoint *checkpoint)
 static bool add_state(struct hf_checkpoint *checkpoint, struct hf_checkpoint_writer *writer)
 {
     const struct hf_daemon *daemon = checkpoint->daemon;
-    json_t *state =
-        json_pack("{s:I,s:o,s:o}", "records", (json_int_t)HF_CHECKPOINT_RECORDS, "serves",
-                  hf_takeover_describe(&daemon->started), "authorities",
-                  hf_handover_hello_authorities(daemon));
+    json_t *state = json_pack("{s:I,s:o,s:o}", "records", (json_int_t)HF_CHECKPOINT_RECORDS,
+                              "serves", hf_takeover_describe(&daemon->started), "authorities",
+                              hf_handover_hello_authorities(daemon));
     char *text = state == NULL ? NULL : json_dumps(state, JSON_COMPACT);
     if (text != NULL) {
         hf_checkpoint_file_add(writer, HF_CHECKPOINT_STATE, 0,
@@ -133,8 +131,7 @@ static bool add_state(struct hf_checkpoint *checkpoint, struct hf_checkpoint_wri
 static bool add_shard(struct hf_checkpoint *checkpoint, struct hf_checkpoint_writer *writer,
                       uint32_t shard, struct hf_checkpoint_counters *out)
 {
-    struct errand errand = {
-        .checkpoint = checkpoint, .shard = shard, .status = HF_WAITING};
+    struct errand errand = {.checkpoint = checkpoint, .shard = shard, .status = HF_WAITING};
     struct hf_loop *loop = hf_shard_loop(checkpoint->daemon->shards[shard]);
     if (hf_transfer_open(&errand.transfer, hf_loop_engine(loop)) != HF_OK)
         return false;
@@ -210,8 +207,8 @@ static void take_turn(struct hf_checkpoint *checkpoint)
     errno = 0;
     bool is_good = write_one(checkpoint, &now);
     int code = errno;
-    bool is_failed = !is_good && is_wanted(checkpoint) &&
-                     checkpoint->daemon->state != HF_DAEMON_STOPPING;
+    bool is_failed =
+        !is_good && is_wanted(checkpoint) && checkpoint->daemon->state != HF_DAEMON_STOPPING;
     if (is_failed) {
         bool is_gone = invalidate(checkpoint);
         hf_log_message(HF_LOG_ERROR, "checkpoint_failed", "%.300s: %s%s", checkpoint->path,

@@ -165,8 +165,7 @@ void hf_checkpoint_file_add(struct hf_checkpoint_writer *writer, enum hf_checkpo
     put(frame + 3, len, 4);
     hf_checkpoint_seal(frame + FRAME_HEAD_LEN, &writer->secret,
                        place_of(place, writer->head, writer->index++, frame[0], shard), data);
-    writer->is_failed |=
-        writer->is_failed || !write_all(writer->fd, frame, FRAME_HEAD_LEN + len);
+    writer->is_failed |= writer->is_failed || !write_all(writer->fd, frame, FRAME_HEAD_LEN + len);
     writer->len += FRAME_HEAD_LEN + len;
     free(frame);
 }

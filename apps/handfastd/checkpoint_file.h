@@ -37,8 +37,8 @@ struct hf_checkpoint_writer {
 
 /** hf_checkpoint_file_begin opens a new file beside `path`. False: errno. Secret: the writer. */
 HF_MUST_USE bool hf_checkpoint_file_begin(struct hf_checkpoint_writer *writer, const char *path,
-                                          uint64_t serial,
-                                          const struct hf_shared_secrets *secrets, int64_t wall_s);
+                                          uint64_t serial, const struct hf_shared_secrets *secrets,
+                                          int64_t wall_s);
 
 /** hf_checkpoint_file_add adds a frame of at most HF_CHECKPOINT_FRAME_MAX bytes. */
 void hf_checkpoint_file_add(struct hf_checkpoint_writer *writer, enum hf_checkpoint_kind kind,

@@ -161,9 +161,8 @@ static json_t *describe_mafs(const struct hf_daemon *daemon)
         json_array_append_new(
             list, json_pack("{s:s,s:s,s:I,s:I,s:I}", "fqdn", counters->mafs[i].fqdn, "state",
                             health->is_circuit_open ? "down" : "up", "connections",
-                            (json_int_t)health->connections, "waiting",
-                            (json_int_t)health->waiting, "asked",
-                            (json_int_t)counters->mafs[i].counters.asked));
+                            (json_int_t)health->connections, "waiting", (json_int_t)health->waiting,
+                            "asked", (json_int_t)counters->mafs[i].counters.asked));
     }
     free(counters);
     return list;
@@ -405,9 +404,9 @@ static json_t *describe_knowledge(const struct hf_daemon *daemon, uint32_t index
         [HF_AUTHORITY_CANNOT_TELL] = "unknown",
     };
     enum hf_authority_knows knows = hf_authority_knows(daemon->shared.authorities[index], identity);
-    bool is_asked = knows == HF_AUTHORITY_HAS_NOT &&
-                    hf_maf_is_for(daemon->shared.maf, daemon->config.authorities[index].maf_set,
-                                  identity);
+    bool is_asked =
+        knows == HF_AUTHORITY_HAS_NOT &&
+        hf_maf_is_for(daemon->shared.maf, daemon->config.authorities[index].maf_set, identity);
     return json_string(is_asked ? "maf" : names[knows]);
 }
 

@@ -11,8 +11,8 @@
 #include <string.h>
 
 static const char *const commands[HF_CONTROL_COMMAND_COUNT] = {
-    "status", "reload", "log-level", "assoc-list", "assoc-show", "assoc-close", "why", "hash",
-    "revoke", "restart", "drain",
+    "status", "reload", "log-level", "assoc-list", "assoc-show", "assoc-close",
+    "why",    "hash",   "revoke",    "restart",    "drain",
 };
 
 typedef bool take_fn(struct hf_control_request *request, const json_t *value);

@@ -13,7 +13,7 @@
 #define HF_CONTROL_TEXT_MAX 1100
 #define HF_CONTROL_REASON_MAX 160
 #define HF_CONTROL_DRAIN_SECONDS 60 /**< by default */
-#define HF_CONTROL_LIST_MAX 200 /**< associations of one answer */
+#define HF_CONTROL_LIST_MAX 200     /**< associations of one answer */
 
 enum hf_control_command {
     HF_CONTROL_STATUS = 0,

@@ -18,8 +18,8 @@ enum hf_daemon_state {
 
 /** What was taken over from the predecessor. */
 struct hf_daemon_taken {
-    uint64_t count; /**< how often, since a process was first started; 0: this one was */
-    uint64_t us;    /**< from the first word to the predecessor until we served */
+    uint64_t count;     /**< how often, since a process was first started; 0: this one was */
+    uint64_t us;        /**< from the first word to the predecessor until we served */
     uint64_t frozen_us; /**< of that, nobody served */
     uint32_t associations, left_out, connections, connections_lost;
     uint32_t sessions, sessions_left_out; /**< of the cache */
@@ -36,21 +36,21 @@ struct hf_daemon {
     struct hf_daemon_config started; /* as of the start: what cannot change, names above all */
     struct hf_shard_shared shared;   /* .config is `started` */
     struct hf_shard *shards[HF_SHARDS_MAX];
-    uint32_t shard_count; /* started */
+    uint32_t shard_count;          /* started */
     _Atomic bool are_shards_there; /* all of them */
-    int64_t start_s;      /* UTC */
+    int64_t start_s;               /* UTC */
     _Atomic enum hf_daemon_state state;
-    uint16_t metrics_port;       /* as bound */
-    struct hf_handover *handover; /* likewise */
-    struct hf_starter *starter;  /* NULL: nobody can take over */
-    bool is_path_ours;           /* of the Unix sockets: a successor's are not */
+    uint16_t metrics_port;            /* as bound */
+    struct hf_handover *handover;     /* likewise */
+    struct hf_starter *starter;       /* NULL: nobody can take over */
+    bool is_path_ours;                /* of the Unix sockets: a successor's are not */
     struct hf_checkpoint *checkpoint; /* NULL: none is written */
-    struct hf_restore *restore; /* while it starts: of a process that crashed; NULL: nothing */
+    struct hf_restore *restore;   /* while it starts: of a process that crashed; NULL: nothing */
     struct hf_daemon_taken taken; /* settled before `state` is HF_DAEMON_SERVING */
     _Atomic uint64_t handovers_failed; /* a successor came, and did not take over */
-    _Atomic bool is_handed_over; /* for good: nothing is served here any more */
-    int wake_fd;                 /* an eventfd: has the main thread look again */
-    _Atomic uint64_t drain_until_ms; /* of the monotonic clock */
+    _Atomic bool is_handed_over;       /* for good: nothing is served here any more */
+    int wake_fd;                       /* an eventfd: has the main thread look again */
+    _Atomic uint64_t drain_until_ms;   /* of the monotonic clock */
 
     pthread_mutex_t reload_lock;    /* one reload at a time; guards the next two */
     struct hf_daemon_config config; /* in force */
@@ -76,7 +76,7 @@ void hf_daemon_log_dialers(const struct hf_daemon *daemon);
 struct hf_daemon_reload {
     bool is_forced;
     const char *who; /**< for the audit log: "signal", or the control socket's peer */
-    struct hf_keystore_change changes[HF_AUTHORITIES_MAX]; /**< .ended is not kept */
+    struct hf_keystore_change changes[HF_AUTHORITIES_MAX];  /**< .ended is not kept */
     struct hf_entities_change entities[HF_AUTHORITIES_MAX]; /**< likewise */
     char error[HF_OPTIONS_ERROR_MAX];
 };

@@ -378,8 +378,8 @@ static bool settle_listener(struct hf_daemon_config *config, char *error, uint32
             return hf_daemon_config_refuse(error, config, listener->line, text);
         }
     }
-    return settle_authority(config, error, listener) &&
-           check_frameworks(config, error, listener) && settle_upstream(config, error, listener);
+    return settle_authority(config, error, listener) && check_frameworks(config, error, listener) &&
+           settle_upstream(config, error, listener);
 }
 
 bool hf_daemon_config_settle(struct hf_daemon_config *config, char error[HF_OPTIONS_ERROR_MAX])
@@ -531,7 +531,7 @@ static uint32_t connections_max(const struct hf_daemon_config *config)
     uint64_t max = associations_max(config);
     if (getrlimit(RLIMIT_NOFILE, &descriptors) == 0) {
         uint64_t spare = descriptors.rlim_cur / 4 < DESCRIPTORS_SPARE ? descriptors.rlim_cur / 4
-                                                                       : DESCRIPTORS_SPARE;
+                                                                      : DESCRIPTORS_SPARE;
         uint64_t left = descriptors.rlim_cur - spare;
         if (hf_forward_has_streams(config))
             left /= 2; /* each has another towards the upstream */

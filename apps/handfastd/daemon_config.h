@@ -138,8 +138,8 @@ struct hf_daemon_config {
     uint8_t cid_node_len, cid_node_offset;
     enum hf_path_check path_check;   /**< of peers' new addresses */
     enum hf_path_policy path_policy; /**< where they cannot be checked */
-    uint64_t linger_us; /**< for fuller batches of crypto jobs; 0: never */
-    uint64_t flood_hellos; /**< a second and shard: hf_loop_config */
+    uint64_t linger_us;              /**< for fuller batches of crypto jobs; 0: never */
+    uint64_t flood_hellos;           /**< a second and shard: hf_loop_config */
     bool is_seccomp;
     char keylog_file[HF_PATH_TEXT_MAX];
     bool is_dtls_notified_on_stop;
@@ -148,8 +148,8 @@ struct hf_daemon_config {
     struct hf_address metrics;
     char control_socket[HF_SOCKET_TEXT_MAX];
     char control_group[HF_NAME_MAX];
-    char checkpoint[HF_PATH_TEXT_MAX]; /**< DTLS associations are kept there; "": nowhere */
-    uint64_t checkpoint_us;            /**< so often */
+    char checkpoint[HF_PATH_TEXT_MAX];        /**< DTLS associations are kept there; "": nowhere */
+    uint64_t checkpoint_us;                   /**< so often */
     char takeover_socket[HF_SOCKET_TEXT_MAX]; /**< where a successor asks; "": none can */
     bool is_takeover;                         /**< command line: be that successor */
 

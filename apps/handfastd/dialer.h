@@ -53,11 +53,11 @@ void hf_dialers_met(struct hf_dialers *dialers, const struct hf_association_info
 
 /** What there is to know of one. */
 struct hf_dialer_status {
-    struct hf_address listen;  /**< the entrance, with the port the kernel chose */
-    uint64_t address_index;    /**< of the addresses, where it dials at present */
-    uint64_t associations;     /**< established */
-    uint64_t waiting;          /**< plaintext that waits for one */
-    uint64_t backing_off_s;    /**< until the next try; 0: it is not */
+    struct hf_address listen;        /**< the entrance, with the port the kernel chose */
+    uint64_t address_index;          /**< of the addresses, where it dials at present */
+    uint64_t associations;           /**< established */
+    uint64_t waiting;                /**< plaintext that waits for one */
+    uint64_t backing_off_s;          /**< until the next try; 0: it is not */
     uint64_t dials[HF_STATUS_COUNT]; /**< ended so; HF_OK: established */
 };
 

@@ -29,7 +29,7 @@ struct hf_daemon_dialer {
     char peer[HF_ENTITY_ID_MAX + 1]; /**< who must answer: an absolute CSE-ID, once settled */
     char server_name[256];           /**< SNI; settled: the peer's public domain name by default */
     char authority[HF_DIALER_NAME_MAX];
-    uint32_t authority_index; /**< settled */
+    uint32_t authority_index;          /**< settled */
     char identity[HF_DIALER_TEXT_MAX]; /**< psk_identity; "": no pre-shared key */
     int flavour;                       /**< enum hf_dialer_flavour */
     int reference_point;
@@ -40,9 +40,9 @@ struct hf_daemon_dialer {
     bool is_encrypt_then_mac_off;
     bool is_resumption_off;
     bool has_listen;
-    struct hf_address listen; /**< the entrance */
-    bool is_plain_allowed;    /**< beyond loopback, too */
-    bool is_kept;             /**< an association is there before anybody asks */
+    struct hf_address listen;      /**< the entrance */
+    bool is_plain_allowed;         /**< beyond loopback, too */
+    bool is_kept;                  /**< an association is there before anybody asks */
     char pair[HF_DIALER_NAME_MAX]; /**< the listener whose SA1 this is the way back of; "": none */
     uint32_t pair_index;           /**< settled: the listener's, or HF_LISTENERS_MAX */
     uint64_t redial_us_min, redial_us_max;

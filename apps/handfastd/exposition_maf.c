@@ -58,8 +58,7 @@ static const struct row rows[] = {
     {"handfast_maf_requests_total", "counter", "Retrievals sent.", requests_of},
     {"handfast_maf_retries_total", "counter", "Of these, sent again after a connection broke.",
      retries_of},
-    {"handfast_maf_circuit_opens_total", "counter", "Times it was given up for a while.",
-     opens_of},
+    {"handfast_maf_circuit_opens_total", "counter", "Times it was given up for a while.", opens_of},
 };
 
 static void write_rows(FILE *out, const struct hf_maf_counters *counters)
@@ -126,8 +125,7 @@ static void write_service(FILE *out, const struct hf_maf_counters *counters)
     head(out, "handfast_maf_cancelled_total", "counter", "Handshakes that ended while parked.");
     fprintf(out, "handfast_maf_cancelled_total %" PRIu64 "\n", service->cancelled);
     head(out, "handfast_maf_overflows_total", "counter", "Questions over the limit of parked.");
-    fprintf(out, "handfast_maf_overflows_total %" PRIu64 "\n",
-            service->full + counters->overflows);
+    fprintf(out, "handfast_maf_overflows_total %" PRIu64 "\n", service->full + counters->overflows);
     head(out, "handfast_maf_revoked_total", "counter", "Identities revoked.");
     fprintf(out, "handfast_maf_revoked_total %" PRIu64 "\n", service->revoked);
     head(out, "handfast_maf_parked", "gauge", "Handshakes that wait for a MAF.");

@@ -25,8 +25,8 @@ static bool is_repeat(const struct hf_failure_record *a, const struct hf_failure
 {
     return a->failure.status == b->failure.status && a->failure.state == b->failure.state &&
            a->listener_index == b->listener_index && a->is_client == b->is_client &&
-           a->is_handshake == b->is_handshake &&
-           a->identity_len == b->identity_len && is_same_peer(&a->peer, &b->peer) &&
+           a->is_handshake == b->is_handshake && a->identity_len == b->identity_len &&
+           is_same_peer(&a->peer, &b->peer) &&
            memcmp(a->identity, b->identity, a->identity_len) == 0;
 }
 

@@ -136,10 +136,9 @@ static bool tell_state(const struct hf_daemon *daemon, int fd)
             list,
             json_pack("{s:I,s:o}", "from", (json_int_t)secrets->entries[i].from_s, "secret",
                       hex_of(secrets->entries[i].secret, sizeof(secrets->entries[i].secret))));
-    json_t *state = json_pack("{s:o,s:o,s:i,s:I}", "secrets", list, "authorities",
-                              hf_handover_hello_authorities(daemon),
-                              "metrics_port", (int)daemon->metrics_port, "takeovers",
-                              (json_int_t)daemon->taken.count);
+    json_t *state = json_pack(
+        "{s:o,s:o,s:i,s:I}", "secrets", list, "authorities", hf_handover_hello_authorities(daemon),
+        "metrics_port", (int)daemon->metrics_port, "takeovers", (json_int_t)daemon->taken.count);
     char *text = state == NULL ? NULL : json_dumps(state, JSON_COMPACT);
     bool is_sent = text != NULL && hf_handover_send_text(fd, HF_HANDOVER_STATE, text);
     if (text != NULL)

@@ -445,8 +445,8 @@ static void log_health(struct hf_maf *maf, uint32_t index, const struct hf_maf_h
     else
         snprintf(text, sizeof(text), "MAF %.200s answers again",
                  maf->config.mafs->mafs[index].fqdn);
-    maf->config.log(health->is_circuit_open, health->is_circuit_open ? "maf_down" : "maf_up",
-                    text, maf->config.arg);
+    maf->config.log(health->is_circuit_open, health->is_circuit_open ? "maf_down" : "maf_up", text,
+                    maf->config.arg);
 }
 
 static void publish(struct hf_maf *maf, uint64_t now_us)

@@ -80,8 +80,8 @@ void hf_maf_cache_load(struct hf_maf_cache *cache, struct hf_key_service *servic
         return;
     }
     if (hf_key_image_open(service, &report, hf_file_view(&file), &cache->secrets)) {
-        snprintf(text, sizeof(text), "%u keys and revocations are back, %u are over",
-                 report.kept, report.dropped);
+        snprintf(text, sizeof(text), "%u keys and revocations are back, %u are over", report.kept,
+                 report.dropped);
         say(cache, false, "maf_cache_loaded", text, "");
     } else {
         say(cache, true, "maf_cache_damaged",

@@ -30,7 +30,7 @@ static bool add(struct hf_daemon_mafs *mafs, const char **why, const char *value
     const char *equals = strchr(value, '=');
     size_t len = equals != NULL ? (size_t)(equals - value) : 0;
     *why = "FQDN=ADDR:PORT";
-    if (!hf_maf_text_is_fqdn((struct hf_bytes){ (const uint8_t *)value, len }))
+    if (!hf_maf_text_is_fqdn((struct hf_bytes){(const uint8_t *)value, len}))
         return false;
     struct hf_daemon_maf *maf = find(mafs, value, len);
     if (maf == NULL && mafs->count == HF_MAF_CONFIG_MAX) {
@@ -86,8 +86,8 @@ bool hf_maf_config_take_name(void *base, char *reason, const struct hf_setting *
     (void)setting;
     if (authority->maf_count == HF_MAF_CONFIG_MAX)
         return hf_setting_refuse(reason, value, "one of at most 16 MAFs");
-    if (strcmp(value, NO_MAF) != 0 && (len >= sizeof(authority->mafs[0]) ||
-                                       !hf_maf_text_is_fqdn(hf_maf_text_view(value))))
+    if (strcmp(value, NO_MAF) != 0 &&
+        (len >= sizeof(authority->mafs[0]) || !hf_maf_text_is_fqdn(hf_maf_text_view(value))))
         return hf_setting_refuse(reason, value, "the FQDN of a MAF, or none");
     memcpy(authority->mafs[authority->maf_count++], value, len + 1);
     return true;
@@ -132,8 +132,7 @@ static const char *fault_of(const struct hf_daemon_maf *maf)
     if (maf->address_count == 0)
         return "no address";
     bool has_certificate = maf->certificate[0] != '\0';
-    if (has_certificate != (maf->private_key[0] != '\0') ||
-        has_certificate != (maf->ca[0] != '\0'))
+    if (has_certificate != (maf->private_key[0] != '\0') || has_certificate != (maf->ca[0] != '\0'))
         return "certificate, private-key and ca go together";
     if (maf->identity[0] == '\0' && !has_certificate)
         return "no identity: the KmID we have with this MAF; and no certificate";
@@ -152,8 +151,9 @@ bool hf_maf_config_settle(struct hf_daemon_mafs *mafs, char *error, size_t error
     if (mafs->cache_key[0] == '\0')
         snprintf(mafs->cache_key, sizeof(mafs->cache_key), "%s", shared_secrets);
     if (mafs->cache[0] != '\0' && mafs->cache_key[0] == '\0') {
-        snprintf(error, error_max, "maf-cache: no secret to seal it with: maf-cache-key, or "
-                                   "shared-secrets");
+        snprintf(error, error_max,
+                 "maf-cache: no secret to seal it with: maf-cache-key, or "
+                 "shared-secrets");
         return false;
     }
     for (uint32_t i = 0; i < mafs->count; i++) {
@@ -167,8 +167,9 @@ bool hf_maf_config_settle(struct hf_daemon_mafs *mafs, char *error, size_t error
         if (find(mafs, maf->fqdn, strlen(maf->fqdn)) != maf)
             return refuse(error, error_max, maf, "given twice");
         if (maf->part != mafs->mafs[0].part || maf->syntax != mafs->mafs[0].syntax)
-            return refuse(error, error_max, maf, "psk-part and key-id-syntax must be the same for "
-                                                 "all MAFs");
+            return refuse(error, error_max, maf,
+                          "psk-part and key-id-syntax must be the same for "
+                          "all MAFs");
     }
     return true;
 }

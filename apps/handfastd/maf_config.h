@@ -19,7 +19,7 @@ struct hf_daemon_maf {
     char psk_file[HF_MAF_CONFIG_TEXT_MAX]; /**< where its Km stands */
     char certificate[HF_MAF_CONFIG_TEXT_MAX], private_key[HF_MAF_CONFIG_TEXT_MAX];
     char ca[HF_MAF_CONFIG_TEXT_MAX], crl[HF_MAF_CONFIG_TEXT_MAX];
-    char origin[HF_MAF_CONFIG_TEXT_MAX];   /**< our CSE-ID, absolute */
+    char origin[HF_MAF_CONFIG_TEXT_MAX]; /**< our CSE-ID, absolute */
     char admin_fqdn[HF_MAF_CONFIG_TEXT_MAX];
     uint64_t connections, pipeline; /**< 0: the default */
     uint64_t lookup_us;             /**< of the whole daemon: the longest of all blocks */
@@ -32,7 +32,7 @@ struct hf_daemon_maf {
 struct hf_daemon_mafs {
     uint32_t count;
     struct hf_daemon_maf mafs[HF_MAF_CONFIG_MAX];
-    struct hf_daemon_maf common; /**< the command line's options, for all of them */
+    struct hf_daemon_maf common;            /**< the command line's options, for all of them */
     char cache[HF_MAF_CONFIG_TEXT_MAX];     /**< where keys are kept across a restart */
     char cache_key[HF_MAF_CONFIG_TEXT_MAX]; /**< secrets that seal it; settled */
 };

@@ -85,8 +85,7 @@ bool hf_onward_take(struct hf_onward *onward, struct hf_onward_question *out, bo
         return false;
     struct question *question = &onward->questions[index];
     *out = (struct hf_onward_question){.ticket = onward->tickets[index],
-                                       .psk_identity = {question->identity,
-                                                        question->identity_len},
+                                       .psk_identity = {question->identity, question->identity_len},
                                        .peer = question->peer};
     *is_wanted = !is_same(out->ticket, nobody);
     onward->tickets[index] = nobody;

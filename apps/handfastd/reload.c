@@ -168,9 +168,9 @@ static void audit_reload(struct hf_daemon *daemon, const struct hf_daemon_reload
         const struct hf_keystore_change *keys = &reload->changes[i];
         const struct hf_entities_change *entities = &reload->entities[i];
         const char *name = daemon->config.authorities[i].name;
-        audit_counts("keys_changed", reload->who, name,
-                     &(struct counts){"keys", keys->keys_after, keys->added, keys->removed,
-                                      keys->changed});
+        audit_counts(
+            "keys_changed", reload->who, name,
+            &(struct counts){"keys", keys->keys_after, keys->added, keys->removed, keys->changed});
         audit_counts("entities_changed", reload->who, name,
                      &(struct counts){"credentials", entities->after, entities->added,
                                       entities->removed, entities->changed});

@@ -86,9 +86,9 @@ struct hf_restore *hf_restore_open(const struct hf_daemon_config *config)
     if (restore == NULL)
         return NULL;
     restore->config = config;
-    bool is_good = hf_sessions_read_secrets(&secrets, error, config->shared_secrets) &&
-                   hf_checkpoint_file_open(&restore->image, error, config->checkpoint, &secrets,
-                                           len_max);
+    bool is_good =
+        hf_sessions_read_secrets(&secrets, error, config->shared_secrets) &&
+        hf_checkpoint_file_open(&restore->image, error, config->checkpoint, &secrets, len_max);
     explicit_bzero(&secrets, sizeof(secrets));
     const char *why = is_good ? read_first(restore) : error;
     if (why == NULL)
@@ -114,9 +114,8 @@ static enum hf_status take_all(struct hf_restore *restore, struct hf_daemon *dae
     enum hf_status status = HF_OK;
     while (status == HF_OK && hf_checkpoint_file_next(image) && image->kind != HF_CHECKPOINT_END)
         if (image->kind == HF_CHECKPOINT_CHUNK && image->shard < daemon->shard_count)
-            status =
-                hf_engine_import(hf_loop_engine(hf_shard_loop(daemon->shards[image->shard])),
-                                 (struct hf_bytes){image->plain, image->plain_len});
+            status = hf_engine_import(hf_loop_engine(hf_shard_loop(daemon->shards[image->shard])),
+                                      (struct hf_bytes){image->plain, image->plain_len});
     return status;
 }
 
@@ -148,12 +147,12 @@ void hf_restore_run(struct hf_restore *restore, struct hf_daemon *daemon)
         restore->associations += counts.associations;
         restore->left_out += counts.left_out;
     }
-    hf_log_message(HF_LOG_WARNING, "restored",
-                   "%u associations of %lld s ago, %u left out%s%s: replays of what came since "
-                   "cannot be told",
-                   restore->associations, (long long)age_s, restore->left_out,
-                   status == HF_OK ? "" : ", then: ",
-                   status == HF_OK ? "" : hf_status_text(status));
+    hf_log_message(
+        HF_LOG_WARNING, "restored",
+        "%u associations of %lld s ago, %u left out%s%s: replays of what came since "
+        "cannot be told",
+        restore->associations, (long long)age_s, restore->left_out,
+        status == HF_OK ? "" : ", then: ", status == HF_OK ? "" : hf_status_text(status));
 }
 
 void hf_restore_close(struct hf_restore *restore)

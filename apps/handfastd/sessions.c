@@ -19,8 +19,7 @@ bool hf_sessions_read_secrets(struct hf_shared_secrets *out, char error[HF_SESSI
         snprintf(error, HF_SESSIONS_ERROR_MAX, "%s", reason);
         return false;
     }
-    bool is_good =
-        hf_shared_secrets_parse(out, &line, &why, hf_file_view(&file)) == HF_OK;
+    bool is_good = hf_shared_secrets_parse(out, &line, &why, hf_file_view(&file)) == HF_OK;
     hf_file_wipe(&file);
     if (!is_good)
         snprintf(error, HF_SESSIONS_ERROR_MAX, "%.300s:%zu: %s", path, line, why);

@@ -203,10 +203,8 @@ static const struct hf_setting_choice connection_ids[] = {{"on", HF_CONNECTION_I
                                                           {NULL, 0}};
 static const struct hf_setting_choice path_checks[] = {
     {"enhanced", HF_PATH_CHECK_ENHANCED}, {"basic", HF_PATH_CHECK_BASIC}, {NULL, 0}};
-static const struct hf_setting_choice path_policies[] = {{"bounded", HF_PATH_BOUNDED},
-                                                         {"fixed", HF_PATH_FIXED},
-                                                         {"follow", HF_PATH_FOLLOW},
-                                                         {NULL, 0}};
+static const struct hf_setting_choice path_policies[] = {
+    {"bounded", HF_PATH_BOUNDED}, {"fixed", HF_PATH_FIXED}, {"follow", HF_PATH_FOLLOW}, {NULL, 0}};
 
 #define CONFIG(name) offsetof(struct hf_daemon_config, name)
 #define LISTENER(name) offsetof(struct hf_daemon_listener, name)
@@ -370,8 +368,7 @@ static const struct hf_setting settings[] = {
      HF_PATH_TEXT_MAX - 16, NULL, false, false,
      "keep DTLS associations in FILE, sealed, for the start after a crash"},
     {HF_SECTION_PROCESS, "checkpoint-interval", "checkpoint-interval", "TIME", take_duration,
-     CONFIG(checkpoint_us), SECOND, 3600 * SECOND, NULL, false, false,
-     "how often; default 60s"},
+     CONFIG(checkpoint_us), SECOND, 3600 * SECOND, NULL, false, false, "how often; default 60s"},
     {HF_SECTION_PROCESS, "dtls-notify-on-stop", "dtls-notify-on-stop", NULL, take_bool,
      CONFIG(is_dtls_notified_on_stop), 0, 0, NULL, false, false,
      "send close_notify to DTLS peers at the end too: wakes every device"},

@@ -51,8 +51,7 @@ struct hf_setting {
 };
 
 /** hf_setting_refuse writes `"value" is not expected` as the reason, and gives false. */
-bool hf_setting_refuse(char reason[HF_SETTING_REASON_MAX], const char *value,
-                       const char *expected);
+bool hf_setting_refuse(char reason[HF_SETTING_REASON_MAX], const char *value, const char *expected);
 
 /** hf_setting_field gives the place of the setting's value in `base`. */
 void *hf_setting_field(void *base, const struct hf_setting *setting);

@@ -43,7 +43,7 @@ struct hf_shard {
     sem_t opened, may_serve, frozen, may_close;
     bool is_open;
     bool is_served; /* false: close without having run */
-    bool is_left; /* handed over */
+    bool is_left;   /* handed over */
     bool has_failed;
     _Atomic bool has_ended;
     char error[HF_LOOP_ERROR_MAX];
@@ -67,8 +67,8 @@ bool hf_shard_end_keys(struct hf_shard *shard, const uint64_t *contexts, size_t 
 bool hf_shard_end_unkept(struct hf_shard *shard, uint32_t authority_index, uint64_t newest,
                          const uint64_t *contexts, size_t count)
 {
-    return report_ending(hf_ending_unkept(shard->ending, shard->loop, authority_index, newest,
-                                          contexts, count));
+    return report_ending(
+        hf_ending_unkept(shard->ending, shard->loop, authority_index, newest, contexts, count));
 }
 
 /* ---- key stores answer later -------------------------------------------------------------- */
@@ -318,9 +318,8 @@ static void request_key(struct hf_engine *engine, const struct hf_request *reque
 {
     const struct hf_shard *shard = arg;
     const struct hf_daemon_config *config = shard->shared->config;
-    uint32_t authority =
-        hf_daemon_config_authority(config, request->listener_index, request->is_client,
-                                   request->server_name);
+    uint32_t authority = hf_daemon_config_authority(config, request->listener_index,
+                                                    request->is_client, request->server_name);
     /* Of a certificate's session the engine has seen to it that nothing of it is revoked. */
     bool is_kind = request->credential_id.len > 0 && request->credential_id.data[0] == '3';
     bool is_certificate = request->kind == HF_REQUEST_IDENTITY

@@ -22,7 +22,7 @@ struct hf_shard_shared {
     struct hf_takeover *takeover; /**< while it starts: whom we take over from; NULL: nobody */
     struct hf_loop_socket sockets[HF_LISTENERS_MAX]; /**< with the ports the kernel chose */
     int keylog_fd;                                   /**< -1: none */
-    struct hf_shard *const *shards; /**< all that were started, by index */
+    struct hf_shard *const *shards;                  /**< all that were started, by index */
     int end_fd; /**< an eventfd: counts shards whose loop has ended */
 };
 

@@ -137,6 +137,6 @@ bool hf_starter_ended(struct hf_starter *starter)
 {
     struct report report;
     ssize_t got = recv(starter->fd, &report, sizeof(report), MSG_DONTWAIT);
-    return got == 0 || (got == (ssize_t)sizeof(report) && report.is_ended &&
-                        report.pid == starter->child);
+    return got == 0 ||
+           (got == (ssize_t)sizeof(report) && report.is_ended && report.pid == starter->child);
 }

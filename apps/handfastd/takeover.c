@@ -97,7 +97,7 @@ static bool take_state(struct hf_takeover *takeover, json_t *state)
         struct hf_shared_secret *secret = &takeover->secrets.entries[i];
         if (i == HF_SHARED_SECRETS_MAX ||
             !hf_takeover_read_hex(secret->secret, sizeof(secret->secret),
-                        json_string_value(json_object_get(item, "secret"))))
+                                  json_string_value(json_object_get(item, "secret"))))
             return false;
         secret->from_s = json_integer_value(json_object_get(item, "from"));
         takeover->secrets.count = (uint32_t)i + 1;
@@ -107,13 +107,12 @@ static bool take_state(struct hf_takeover *takeover, json_t *state)
         const char *name = json_string_value(json_object_get(item, "name"));
         if (i == HF_AUTHORITIES_MAX || name == NULL ||
             !hf_takeover_read_hex(takeover->keys[i].key, KEY_LEN,
-                        json_string_value(json_object_get(item, "context_key"))))
+                                  json_string_value(json_object_get(item, "context_key"))))
             return false;
         snprintf(takeover->keys[i].name, HF_NAME_MAX, "%s", name);
         takeover->key_count = i + 1;
     }
-    takeover->taken.count =
-        (uint64_t)json_integer_value(json_object_get(state, "takeovers")) + 1;
+    takeover->taken.count = (uint64_t)json_integer_value(json_object_get(state, "takeovers")) + 1;
     takeover->metrics_port = (uint16_t)json_integer_value(json_object_get(state, "metrics_port"));
     return true;
 }

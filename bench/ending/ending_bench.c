@@ -18,7 +18,7 @@
 #include <string.h>
 #include <time.h>
 
-#define TURN_ENDS_MAX 128u      /* ending.c says so */
+#define TURN_ENDS_MAX 128u /* ending.c says so */
 #define TURN_MIDDLE_US_MAX 500
 #define TURN_STALL_US_MAX 5000 /* page faults and a neighbour's cache misses included */
 #define DATAGRAMS_MAX 16
@@ -146,8 +146,7 @@ static void turn(struct psk_client *client, const struct hf_path *path)
     up.count = 0;
     hf_engine_begin_turn(loop.engine, now_us, 1750000000);
     for (size_t i = 0; i < in.count; i++) {
-        struct hf_datagram datagram = {
-            .path = *path, .data = in.bytes[i], .len = in.lens[i]};
+        struct hf_datagram datagram = {.path = *path, .data = in.bytes[i], .len = in.lens[i]};
         (void)hf_engine_receive_datagram(loop.engine, &datagram);
     }
     hf_engine_end_turn(loop.engine);
@@ -262,8 +261,8 @@ static struct walk_figures walk(struct hf_ending *ending, uint32_t turns_max)
     return figures;
 }
 
-static void report(const char *name, struct walk_figures *figures, uint64_t keys,
-                   uint64_t expected, uint64_t associations, bool is_checked)
+static void report(const char *name, struct walk_figures *figures, uint64_t keys, uint64_t expected,
+                   uint64_t associations, bool is_checked)
 {
     double middle_us = figures->turns == 0 ? 0 : figures->each_us[figures->turns / 2];
     double high_us = figures->turns == 0 ? 0 : figures->each_us[figures->turns * 99 / 100];

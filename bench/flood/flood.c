@@ -88,10 +88,21 @@ static size_t make_hello(uint8_t *out, const uint8_t *cookie, size_t cookie_len,
     static const uint8_t tail[] = {0, 4, 0xC0, 0xA8, 0, 0xFF, 1, 0, 0, 4, 0, 0x17, 0, 0};
     size_t body = 2 + 32 + 1 + 1 + cookie_len + sizeof tail, len = 0;
     uint8_t seq = cookie_len > 0;
-    const uint8_t record[] = {22, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, seq,
-                              (uint8_t)((body + 12) >> 8), (uint8_t)(body + 12)};
-    const uint8_t message[] = {1, 0, (uint8_t)(body >> 8), (uint8_t)body, 0, seq, 0, 0, 0,
-                               0, (uint8_t)(body >> 8), (uint8_t)body};
+    const uint8_t record[] = {22,
+                              0xFE,
+                              0xFD,
+                              0,
+                              0,
+                              0,
+                              0,
+                              0,
+                              0,
+                              0,
+                              seq,
+                              (uint8_t)((body + 12) >> 8),
+                              (uint8_t)(body + 12)};
+    const uint8_t message[] = {1, 0, (uint8_t)(body >> 8), (uint8_t)body, 0, seq, 0, 0,
+                               0, 0, (uint8_t)(body >> 8), (uint8_t)body};
     put(out, &len, record, sizeof record);
     put(out, &len, message, sizeof message);
     put(out, &len, "\xFE\xFD", 2);
@@ -171,8 +182,8 @@ static size_t fill_record(struct packet *packet)
 
 static size_t fill_message(struct packet *packet)
 {
-    static const uint8_t head[] = {22, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 2, 0, 12 + 10,
-                                   16, 0, 0, 10, 0, 2, 0, 0, 0, 0, 0, 10, 0, 8};
+    static const uint8_t head[] = {22, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 2,  0, 12 + 10, 16,
+                                   0,  0,    10,   0, 2, 0, 0, 0, 0, 0, 10, 0, 8};
     uint8_t *out = payload_of(packet);
     memcpy(out, head, sizeof head);
     for (size_t i = 0; i < 8; i++)
@@ -267,8 +278,7 @@ static void half_open(uint64_t until_us)
     static struct source sources[SOURCES];
     static struct pollfd polls[SOURCES];
     for (unsigned i = 0; i < SOURCES; i++) {
-        struct sockaddr_in own = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(0x7F800001u + i)};
+        struct sockaddr_in own = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7F800001u + i)};
         sources[i].fd = socket(AF_INET, SOCK_DGRAM, 0);
         if (sources[i].fd < 0 || bind(sources[i].fd, (struct sockaddr *)&own, sizeof own) != 0 ||
             connect(sources[i].fd, (struct sockaddr *)&server, sizeof server) != 0)

@@ -69,8 +69,7 @@ static bool is_right(struct hf_bytes secret, uint64_t number)
 {
     uint8_t expected[16];
     secret_of(expected, number);
-    return secret.len == sizeof(expected) &&
-           memcmp(secret.data, expected, sizeof(expected)) == 0;
+    return secret.len == sizeof(expected) && memcmp(secret.data, expected, sizeof(expected)) == 0;
 }
 
 /* ---- the store ---------------------------------------------------------------------------- */

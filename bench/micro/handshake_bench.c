@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-#define HELLO_LEN 150        /* ClientHello, as the cookie and the transcript see it */
+#define HELLO_LEN 150         /* ClientHello, as the cookie and the transcript see it */
 #define SERVER_FLIGHT_LEN 900 /* ServerHello to ServerHelloDone, one certificate of 450 bytes */
 #define CLIENT_FLIGHT_LEN 650 /* Certificate, ClientKeyExchange, CertificateVerify */
 #define FINISHED_LEN 24       /* with a DTLS handshake header */

@@ -149,9 +149,8 @@ static void *begin_datagram(const struct sockaddr_in *from, uint8_t *data, size_
     if (gnutls_dtls_cookie_verify(&cookie_key, &client, sizeof(client.ip) + sizeof(client.port),
                                   data, len, &prestate) < 0) {
         struct sockaddr_in to = *from;
-        (void)gnutls_dtls_cookie_send(&cookie_key, &client,
-                                      sizeof(client.ip) + sizeof(client.port), &prestate, &to,
-                                      push_cookie);
+        (void)gnutls_dtls_cookie_send(&cookie_key, &client, sizeof(client.ip) + sizeof(client.port),
+                                      &prestate, &to, push_cookie);
         return NULL;
     }
     struct session *session = open_session(GNUTLS_DATAGRAM);
@@ -250,8 +249,8 @@ int main(int argc, char **argv)
                                   "+AEAD:+SHA256:+SIGN-ALL:+COMP-NULL";
     char text[256];
     peer_options_parse(&options, argc, argv);
-    snprintf(text, sizeof(text), "NONE:%s:%s",
-             options.is_dtls ? "+VERS-DTLS1.2" : "+VERS-TLS1.2", ciphers);
+    snprintf(text, sizeof(text), "NONE:%s:%s", options.is_dtls ? "+VERS-DTLS1.2" : "+VERS-TLS1.2",
+             ciphers);
     if (gnutls_global_init() < 0 || gnutls_psk_allocate_server_credentials(&credentials) < 0 ||
         gnutls_priority_init(&priority, text, NULL) < 0 ||
         gnutls_key_generate(&cookie_key, GNUTLS_COOKIE_KEY_SIZE) < 0 ||

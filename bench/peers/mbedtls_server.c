@@ -218,10 +218,9 @@ static bool open_certificates(void)
 
 static bool open_config(void)
 {
-    static const int suites[] = {MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8,
-                                 MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256,
-                                 MBEDTLS_TLS_PSK_WITH_AES_128_CCM_8,
-                                 MBEDTLS_TLS_PSK_WITH_AES_128_CBC_SHA256, 0};
+    static const int suites[] = {
+        MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8, MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256,
+        MBEDTLS_TLS_PSK_WITH_AES_128_CCM_8, MBEDTLS_TLS_PSK_WITH_AES_128_CBC_SHA256, 0};
     mbedtls_entropy_init(&entropy);
     mbedtls_ctr_drbg_init(&generator);
     mbedtls_ssl_config_init(&config);

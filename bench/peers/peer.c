@@ -234,8 +234,8 @@ void peer_datagrams_run(const struct peer_options *options, const struct peer_da
     udp.fd = socket(AF_INET, SOCK_DGRAM, 0);
     (void)setsockopt(udp.fd, SOL_SOCKET, SO_RCVBUF, &buffer_len, sizeof(buffer_len));
     (void)setsockopt(udp.fd, SOL_SOCKET, SO_SNDBUF, &buffer_len, sizeof(buffer_len));
-    if (udp.fd < 0 || bind(udp.fd, (const struct sockaddr *)&options->address,
-                           sizeof(options->address)) != 0) {
+    if (udp.fd < 0 ||
+        bind(udp.fd, (const struct sockaddr *)&options->address, sizeof(options->address)) != 0) {
         die("bind");
     }
     for (int i = 0; i < BATCH_MAX; i++) {

@@ -31,7 +31,7 @@ struct peer_options {
     bool is_reading_ahead; /**< TLS: one read for all that is there, if the library lets us */
     bool is_resumable;     /**< with certificates: sessions, by ID and by ticket */
     struct sockaddr_in address;
-    struct peer_keys keys; /**< or, if `certificate` is set, */
+    struct peer_keys keys;                     /**< or, if `certificate` is set, */
     const char *certificate, *key, *client_ca; /**< PEM files; clients must show a certificate */
 };
 

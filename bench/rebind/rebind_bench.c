@@ -126,9 +126,8 @@ static void give_server(const struct hf_address *from, const uint8_t *data, size
 {
     static uint8_t buffers[4096][2048];
     static size_t next;
-    struct hf_datagram datagram = {.path = {*from, server_address()},
-                                   .data = buffers[next++ % 4096],
-                                   .len = len};
+    struct hf_datagram datagram = {
+        .path = {*from, server_address()}, .data = buffers[next++ % 4096], .len = len};
     memcpy(datagram.data, data, len);
     must(hf_engine_receive_datagram(world.server, &datagram) == HF_OK, "the server takes it");
 }
@@ -334,9 +333,8 @@ static void report(const struct hf_counters *before, uint64_t answers)
            ",\"where_the_device_is\":%" PRIu64 ",\"us_each\":%.2f}\n",
            names[world.phase], after.associations,
            after.handshakes[HF_OK] - before->handshakes[HF_OK], answers,
-           after.paths_checked - before->paths_checked,
-           after.paths_moved - before->paths_moved, after.paths_kept - before->paths_kept,
-           after.paths_refused - before->paths_refused,
+           after.paths_checked - before->paths_checked, after.paths_moved - before->paths_moved,
+           after.paths_kept - before->paths_kept, after.paths_refused - before->paths_refused,
            after.drops[HF_DROP_REPLAY] - before->drops[HF_DROP_REPLAY], at_home(),
            (double)world.server_ns / 1e3 / world.count);
     (void)fflush(stdout);

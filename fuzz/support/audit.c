@@ -52,8 +52,7 @@ static void audit_handshake(struct totals *totals, const struct hf_engine *engin
     FUZZ_CHECK(handshake->assembly.range_count <= HF_RANGES_MAX);
     FUZZ_CHECK(association->timer.prev != 0); /* its end is certain */
     totals->half_open++;
-    totals->parked +=
-        handshake->pending != HF_PENDING_NONE && handshake->pending != HF_PENDING_JOB;
+    totals->parked += handshake->pending != HF_PENDING_NONE && handshake->pending != HF_PENDING_JOB;
     totals->spoiled += handshake->is_spoiled;
     if (handshake->proof == HF_NONE)
         return;

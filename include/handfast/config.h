@@ -64,7 +64,7 @@ struct hf_trust;
 /** Who we are at a listener, and whom we believe there: one for each name we answer to. The text is
  *  copied, and of each object a reference is taken. */
 struct hf_listener_authority {
-    const char *server_name; /**< RFC 6066 3, lower case; NULL: no name of its own */
+    const char *server_name;          /**< RFC 6066 3, lower case; NULL: no name of its own */
     const struct hf_credential *x509; /**< shown as a certificate; NULL: none */
     const struct hf_credential *raw;  /**< shown as a raw public key (RFC 7250); NULL: none */
     const struct hf_trust *trust;     /**< judges the peer; NULL: pre-shared keys only */
@@ -79,9 +79,9 @@ struct hf_listener {
     enum hf_reference_point reference_point;
     uint16_t suites[HF_SUITES_MAX]; /**< in order of preference: the server's order decides */
     uint8_t suite_count;
-    bool encrypt_then_mac;              /**< accept RFC 7366 when offered with a CBC suite */
-    bool extended_master_secret_needed; /**< refuse a peer without RFC 7627 */
-    uint16_t datagram_len_max; /**< UDP payload the handshake fragments to; 256..4096 */
+    bool encrypt_then_mac;               /**< accept RFC 7366 when offered with a CBC suite */
+    bool extended_master_secret_needed;  /**< refuse a peer without RFC 7627 */
+    uint16_t datagram_len_max;           /**< UDP payload the handshake fragments to; 256..4096 */
     enum hf_connection_id connection_id; /**< for peers that offer RFC 9146; ON */
     bool return_routability; /**< with connection IDs, for peers that offer RFC 9853; on */
     uint8_t quota_index; /**< of hf_config.quotas: whose share peers use up until their hello has
@@ -95,7 +95,7 @@ struct hf_listener {
      *  an association at their address already (RFC 6347 4.2.8). */
     struct hf_prefix cookie_free[HF_COOKIE_FREE_MAX];
     uint8_t cookie_free_count;
-    uint16_t psk_hint_len;     /**< 0: no ServerKeyExchange (RFC 4279 5.2) */
+    uint16_t psk_hint_len; /**< 0: no ServerKeyExchange (RFC 4279 5.2) */
     uint8_t psk_hint[HF_PSK_HINT_MAX];
     /** By server name. The first is also for peers that send none, and, if no authority here has
      *  a name, for those that do; otherwise an unknown name is refused. None: no certificates. */
@@ -114,12 +114,12 @@ struct hf_dialer {
     enum hf_reference_point reference_point;
     uint16_t suites[HF_SUITES_MAX]; /**< offered, in order of preference */
     uint8_t suite_count;
-    bool encrypt_then_mac;              /**< offer RFC 7366 along with a CBC suite */
-    bool extended_master_secret_needed; /**< offered in any case; refuse a server without it */
-    uint16_t max_fragment_len; /**< RFC 6066 4: 512, 1024, 2048, 4096; 0: not asked for */
-    uint16_t datagram_len_max; /**< UDP payload the handshake fragments to; 256..4096 */
+    bool encrypt_then_mac;               /**< offer RFC 7366 along with a CBC suite */
+    bool extended_master_secret_needed;  /**< offered in any case; refuse a server without it */
+    uint16_t max_fragment_len;           /**< RFC 6066 4: 512, 1024, 2048, 4096; 0: not asked for */
+    uint16_t datagram_len_max;           /**< UDP payload the handshake fragments to; 256..4096 */
     enum hf_connection_id connection_id; /**< offered; OFF */
-    bool return_routability; /**< RFC 9853, offered with connection IDs; on */
+    bool return_routability;             /**< RFC 9853, offered with connection IDs; on */
     bool sessions; /**< ask for sessions that can be resumed: HF_EVENT_SESSION, hf_connect; off */
     /** What we show and by what servers are judged; a reference is taken of each. Suites with
      *  certificates are offered if there is one of the first two, and the third. */
@@ -147,15 +147,15 @@ struct hf_config {
     uint32_t shard_index; /**< 0..255; part of every hf_association_id */
 
     /* Pools. Mapped at start, touched as they are used. */
-    uint32_t associations_max;  /**< established and half-open; 16,384; at most 2^24 */
-    uint32_t handshakes_max;    /**< half-open; 4,096; at most associations_max */
-    uint32_t identity_len_max;  /**< psk_identity, bytes; 1,024; 128 (RFC 4279 5.3) to 1,250 */
-    uint32_t proofs_max;        /**< of them with certificates; 1,024; 0: none */
-    uint32_t message_len_max;   /**< one handshake message, bytes; 4,096; 512..65,536 */
-    uint32_t deferred_len_max;  /**< early records kept per handshake, bytes; 2,048 */
-    uint32_t stream_buffers_max; /**< TLS records being received at once, 18.5 KiB each; 256 */
-    uint32_t output_len_max;     /**< bytes of output per turn; 1 MiB; at least 64 KiB */
-    uint32_t events_max;         /**< events held between two calls of take; 4,096 */
+    uint32_t associations_max;    /**< established and half-open; 16,384; at most 2^24 */
+    uint32_t handshakes_max;      /**< half-open; 4,096; at most associations_max */
+    uint32_t identity_len_max;    /**< psk_identity, bytes; 1,024; 128 (RFC 4279 5.3) to 1,250 */
+    uint32_t proofs_max;          /**< of them with certificates; 1,024; 0: none */
+    uint32_t message_len_max;     /**< one handshake message, bytes; 4,096; 512..65,536 */
+    uint32_t deferred_len_max;    /**< early records kept per handshake, bytes; 2,048 */
+    uint32_t stream_buffers_max;  /**< TLS records being received at once, 18.5 KiB each; 256 */
+    uint32_t output_len_max;      /**< bytes of output per turn; 1 MiB; at least 64 KiB */
+    uint32_t events_max;          /**< events held between two calls of take; 4,096 */
     uint32_t local_addresses_max; /**< distinct local addresses: with their ports where listeners
                                        are or DTLS is dialled from; 64 */
 
@@ -166,12 +166,12 @@ struct hf_config {
     uint8_t prefix_bits_v6;             /**< source prefix length, IPv6; 56 */
 
     /* Times, microseconds. 0 means never where it says so. */
-    uint64_t hello_us_max;          /**< TLS: accept to ClientHello; 10 s */
-    uint64_t handshake_us_max;      /**< ClientHello to established; 60 s */
-    uint64_t answer_us_max;         /**< what a key source is given; 30 s */
-    uint64_t record_us_max;         /**< TLS: first to last byte of a record; 30 s */
-    uint64_t idle_us_max;           /**< nothing received; 0 = never (the default) */
-    uint64_t age_us_max;            /**< since established; 0 = never (the default); 200 days */
+    uint64_t hello_us_max;     /**< TLS: accept to ClientHello; 10 s */
+    uint64_t handshake_us_max; /**< ClientHello to established; 60 s */
+    uint64_t answer_us_max;    /**< what a key source is given; 30 s */
+    uint64_t record_us_max;    /**< TLS: first to last byte of a record; 30 s */
+    uint64_t idle_us_max;      /**< nothing received; 0 = never (the default) */
+    uint64_t age_us_max;       /**< since established; 0 = never (the default); 200 days */
     /** When there is no room for another, or none in its authority's share, the longest silent of
      *  some hundreds makes room if nothing was heard of it for so long. 0 = never (the default). */
     uint64_t evict_us_min;

@@ -55,7 +55,7 @@ struct hf_datagram {
     struct hf_path path;
     uint32_t listener_index; /**< whose socket it came to; `is_client`: a dialer's index */
     bool is_client; /**< the socket is for dialling only: a ClientHello has no business there */
-    uint8_t ecn; /**< the two ECN bits as received; handed through to HF_EVENT_DATA */
+    uint8_t ecn;    /**< the two ECN bits as received; handed through to HF_EVENT_DATA */
     uint8_t *data;
     size_t len;
 };
@@ -88,8 +88,8 @@ struct hf_pair;
 /** An association to begin as (D)TLS client. Views are copied. */
 struct hf_connect {
     uint32_t dialer_index;
-    struct hf_path path; /**< DTLS: `local` as hf_datagram.path.local will say it */
-    uint64_t user;       /**< TLS: as for hf_engine_accept(); DTLS: not kept */
+    struct hf_path path;          /**< DTLS: `local` as hf_datagram.path.local will say it */
+    uint64_t user;                /**< TLS: as for hf_engine_accept(); DTLS: not kept */
     struct hf_bytes server_name;  /**< SNI, sent in lower case; at most 255 bytes; empty: none */
     struct hf_bytes psk_identity; /**< sent as it is; at most identity_len_max. Empty: no suites
                                        with pre-shared keys are offered */
@@ -138,9 +138,8 @@ HF_API void hf_engine_receive_end(struct hf_engine *engine, hf_association_id as
  *  Errors: HF_WAITING (output full: next turn), HF_E_STALE, HF_E_STATE (not established, or the
  *  sending side is closed), HF_E_TOO_LONG. HF_E_SEQUENCE_LIMIT, HF_E_CREDENTIAL_EXPIRED: it has
  *  ended with this, and HF_EVENT_CLOSED follows. */
-HF_API HF_MUST_USE enum hf_status hf_engine_send(struct hf_engine *engine,
-                                                 hf_association_id association,
-                                                 struct hf_bytes data);
+HF_API HF_MUST_USE enum hf_status
+hf_engine_send(struct hf_engine *engine, hf_association_id association, struct hf_bytes data);
 
 /** How to end an association. */
 enum hf_close {
@@ -195,15 +194,15 @@ HF_API bool hf_engine_take_output(struct hf_engine *engine, struct hf_output *ou
 #define HF_SESSION_MAX 2600
 
 enum hf_event_kind {
-    HF_EVENT_ESTABLISHED = 0, /**< authenticated, identity bound; data may flow both ways */
-    HF_EVENT_DATA,            /**< application bytes */
-    HF_EVENT_READABLE,        /**< TLS: hf_engine_receive_stream() will take bytes again */
-    HF_EVENT_PEER_CLOSED,     /**< TLS: close_notify came; we may still send */
-    HF_EVENT_CLOSED,          /**< the association is gone; `failure` says why. TLS: send what
-                                   output there is, then close the connection */
+    HF_EVENT_ESTABLISHED = 0,  /**< authenticated, identity bound; data may flow both ways */
+    HF_EVENT_DATA,             /**< application bytes */
+    HF_EVENT_READABLE,         /**< TLS: hf_engine_receive_stream() will take bytes again */
+    HF_EVENT_PEER_CLOSED,      /**< TLS: close_notify came; we may still send */
+    HF_EVENT_CLOSED,           /**< the association is gone; `failure` says why. TLS: send what
+                                    output there is, then close the connection */
     HF_EVENT_HANDSHAKE_FAILED, /**< as HF_EVENT_CLOSED, before it was established */
     HF_EVENT_KEYLOG,           /**< only with hf_config.keylog */
-    HF_EVENT_MOVED,   /**< DTLS: the peer's address has changed; `path` is the new one */
+    HF_EVENT_MOVED,            /**< DTLS: the peer's address has changed; `path` is the new one */
     HF_EVENT_SESSION, /**< client, right behind ESTABLISHED: `data` is a session for hf_connect, of
                            at most HF_SESSION_MAX bytes: opaque, secret, good as long as it lasts */
 };
@@ -222,15 +221,15 @@ struct hf_failure {
 struct hf_event {
     enum hf_event_kind kind;
     hf_association_id association;
-    uint64_t user;    /**< TLS: as given to hf_engine_accept() */
-    uint64_t context; /**< as given in the key source's answer */
-    uint32_t listener_index; /**< `is_client`: the dialer's index */
-    bool is_client;          /**< we dialled: hf_engine_connect() */
+    uint64_t user;               /**< TLS: as given to hf_engine_accept() */
+    uint64_t context;            /**< as given in the key source's answer */
+    uint32_t listener_index;     /**< `is_client`: the dialer's index */
+    bool is_client;              /**< we dialled: hf_engine_connect() */
     enum hf_framework framework; /**< as far as it has come: HF_FRAMEWORK_NONE before the hello */
-    uint8_t ecn;           /**< HF_EVENT_DATA on DTLS */
-    struct hf_bytes data;  /**< HF_EVENT_DATA, _SESSION: valid until the next turn begins */
-    struct hf_path path;   /**< of the association */
-    struct hf_failure failure; /**< HF_EVENT_CLOSED, HF_EVENT_HANDSHAKE_FAILED */
+    uint8_t ecn;                 /**< HF_EVENT_DATA on DTLS */
+    struct hf_bytes data;        /**< HF_EVENT_DATA, _SESSION: valid until the next turn begins */
+    struct hf_path path;         /**< of the association */
+    struct hf_failure failure;   /**< HF_EVENT_CLOSED, HF_EVENT_HANDSHAKE_FAILED */
     uint8_t psk_identity[HF_EVENT_IDENTITY_MAX]; /**< HANDSHAKE_FAILED: its first octets */
     uint16_t psk_identity_len;                   /**< octets in the field above */
     uint8_t client_random[32];                   /**< HF_EVENT_KEYLOG */
@@ -254,7 +253,7 @@ struct hf_association_info {
     enum hf_transport transport;
     bool established;
     bool is_client; /**< we are the (D)TLS client */
-    bool is_sa2; /**< false: SA1, Entity A is the (D)TLS client (TS-0003 8.2.1) */
+    bool is_sa2;    /**< false: SA1, Entity A is the (D)TLS client (TS-0003 8.2.1) */
     uint16_t suite;
     bool is_resumed; /**< the peer was authenticated in an earlier association */
     bool extended_master_secret;
@@ -262,11 +261,11 @@ struct hf_association_info {
     uint16_t suid;
     int64_t expires_s;
     uint64_t context;
-    uint32_t listener_index; /**< `is_client`: the dialer's index */
+    uint32_t listener_index;    /**< `is_client`: the dialer's index */
     uint16_t plaintext_len_max; /**< most bytes of one record we send (RFC 8449, RFC 6066 4) */
     struct hf_path path;
-    bool is_path_checked; /**< the peer is known to receive there: handshake, or RFC 9853 */
-    bool is_path_checking; /**< records come from another address, which is being checked */
+    bool is_path_checked;        /**< the peer is known to receive there: handshake, or RFC 9853 */
+    bool is_path_checking;       /**< records come from another address, which is being checked */
     bool has_return_routability; /**< RFC 9853 was agreed on */
     uint8_t own_cid_len, peer_cid_len;
     uint8_t own_cid[HF_CONNECTION_ID_MAX];  /**< in what the peer sends */
@@ -287,7 +286,7 @@ HF_API HF_MUST_USE enum hf_status hf_engine_association_info(struct hf_associati
 /** One live association, in brief: what a walk over all of them needs. */
 struct hf_association_entry {
     hf_association_id association;
-    uint64_t context; /**< as given in the key source's answer; 0 before it */
+    uint64_t context;        /**< as given in the key source's answer; 0 before it */
     uint32_t listener_index; /**< `is_client`: the dialer's index */
     bool is_client;
     bool established;
@@ -309,8 +308,8 @@ HF_API bool hf_engine_next_association(struct hf_association_entry *out, uint32_
  *  hf_engine_next_association() does, records below `cursor_end`, and stops after `ends_max`: so
  *  many a call is as fast as peers come back. Returns how many it has ended; `*cursor` is below
  *  `cursor_end` when there is more to do. Cost: 5 ns a record, 0.2 us one with a certificate. */
-HF_API uint32_t hf_engine_end_unfit(struct hf_engine *engine, uint32_t *cursor,
-                                    uint32_t cursor_end, uint32_t ends_max);
+HF_API uint32_t hf_engine_end_unfit(struct hf_engine *engine, uint32_t *cursor, uint32_t cursor_end,
+                                    uint32_t ends_max);
 
 /** hf_engine_drain, with true, has the engine begin no new association with whoever comes: a
  *  ClientHello with a good cookie is dropped, a rebooted client's too; for TLS the embedder accepts
@@ -386,7 +385,7 @@ enum hf_drop {
 #define HF_DROP_ENUM(name, label, text) HF_DROP_##name,
     HF_DROP_MAP(HF_DROP_ENUM)
 #undef HF_DROP_ENUM
-    HF_DROP_COUNT,
+        HF_DROP_COUNT,
 };
 
 /** hf_drop_label gives the metric label, never NULL. */
@@ -411,28 +410,28 @@ struct hf_counters {
     uint64_t data_in_len, data_out_len;   /**< application bytes */
     uint64_t datagrams_in, datagrams_out;
     uint64_t requests, answers, answers_stale;
-    uint64_t jobs, jobs_stale; /**< crypto jobs taken, and given back too late */
-    uint64_t cids;     /**< established with connection IDs (RFC 9146) */
-    uint64_t paths_seen;      /**< newest records from an address that is not the peer's */
-    uint64_t paths_checked;   /**< checks begun (RFC 9853) */
-    uint64_t paths_moved;     /**< addresses changed */
-    uint64_t paths_kept;      /**< checks that found the peer where it was */
-    uint64_t paths_failed;    /**< checks nobody answered: the address stays */
-    uint64_t paths_refused;   /**< addresses not taken: not the newest record, or by policy */
-    uint64_t paths_displaced; /**< CID associations whose address another has been found at */
-    uint64_t paths_aside;     /**< addresses changed to one where somebody without CID is */
+    uint64_t jobs, jobs_stale;   /**< crypto jobs taken, and given back too late */
+    uint64_t cids;               /**< established with connection IDs (RFC 9146) */
+    uint64_t paths_seen;         /**< newest records from an address that is not the peer's */
+    uint64_t paths_checked;      /**< checks begun (RFC 9853) */
+    uint64_t paths_moved;        /**< addresses changed */
+    uint64_t paths_kept;         /**< checks that found the peer where it was */
+    uint64_t paths_failed;       /**< checks nobody answered: the address stays */
+    uint64_t paths_refused;      /**< addresses not taken: not the newest record, or by policy */
+    uint64_t paths_displaced;    /**< CID associations whose address another has been found at */
+    uint64_t paths_aside;        /**< addresses changed to one where somebody without CID is */
     uint64_t datagrams_withheld; /**< beyond what an unchecked address is sent */
-    uint64_t resumed;  /**< of the handshakes that ended with HF_OK */
-    uint64_t restarts; /**< associations replaced by a rebooted client (RFC 6347 4.2.8) */
+    uint64_t resumed;            /**< of the handshakes that ended with HF_OK */
+    uint64_t restarts;           /**< associations replaced by a rebooted client (RFC 6347 4.2.8) */
     struct hf_quota_counters quotas[HF_QUOTAS_MAX];
     /* Gauges */
-    uint32_t associations;     /**< established */
-    uint32_t handshakes_open;  /**< half-open slots in use */
-    uint32_t parked;           /**< waiting for a key source */
-    uint32_t proofs_open;      /**< slots of certificate handshakes in use */
+    uint32_t associations;    /**< established */
+    uint32_t handshakes_open; /**< half-open slots in use */
+    uint32_t parked;          /**< waiting for a key source */
+    uint32_t proofs_open;     /**< slots of certificate handshakes in use */
     uint32_t events_pending;
-    uint32_t stream_buffers;   /**< in use */
-    uint64_t memory_len;       /**< bytes mapped */
+    uint32_t stream_buffers; /**< in use */
+    uint64_t memory_len;     /**< bytes mapped */
 };
 
 /** hf_engine_counters copies the counters out. Thread: the engine's own. */

@@ -22,9 +22,8 @@ struct hf_keyfile;
 /** hf_keyfile_open parses `text`. On failure `*out` is NULL and `error` holds "line N: reason",
  *  never key material. Errors: HF_E_DECODE, HF_E_MEMORY. Owns: a copy of all it needs; the caller
  *  should wipe `text`. In: keys of 16..64 bytes (fewer than 16 bytes is refused as guessable). */
-HF_API HF_MUST_USE enum hf_status hf_keyfile_open(struct hf_keyfile **out,
-                                                  char error[HF_KEYFILE_ERROR_MAX],
-                                                  struct hf_bytes text);
+HF_API HF_MUST_USE enum hf_status
+hf_keyfile_open(struct hf_keyfile **out, char error[HF_KEYFILE_ERROR_MAX], struct hf_bytes text);
 
 /** hf_keyfile_close wipes and frees; NULL is allowed. */
 HF_API void hf_keyfile_close(struct hf_keyfile *keyfile);

@@ -15,8 +15,8 @@ HF_BEGIN_DECLS
 
 struct hf_engine;
 
-#define HF_PSK_MAX 64       /**< bytes; RFC 4279 5.3 demands 64 */
-#define HF_SECRET_MAX 132   /**< the longest premaster built from such a key */
+#define HF_PSK_MAX 64     /**< bytes; RFC 4279 5.3 demands 64 */
+#define HF_SECRET_MAX 132 /**< the longest premaster built from such a key */
 #define HF_ENTITY_ID_MAX 512
 #define HF_CREDENTIAL_ID_MAX 1280
 

@@ -97,8 +97,8 @@ void hf_maf_sockets_wait(struct hf_maf_sockets *sockets, int wake_fd, uint64_t u
         const struct tcp *tcp = &sockets->sockets[i];
         bool is_writing = tcp->is_connecting || tcp->queue_len > 0;
         is_broken |= tcp->is_broken;
-        sockets->polls[i] = (struct pollfd){
-            .fd = tcp->fd, .events = (short)(POLLIN | (is_writing ? POLLOUT : 0))};
+        sockets->polls[i] =
+            (struct pollfd){.fd = tcp->fd, .events = (short)(POLLIN | (is_writing ? POLLOUT : 0))};
     }
     sockets->polls[sockets->count] = (struct pollfd){.fd = wake_fd, .events = POLLIN};
     (void)poll(sockets->polls, sockets->count + 1, is_broken ? 0 : timeout_ms(until_us));

@@ -143,10 +143,10 @@ static bool create_missing(struct hf_keydb *db, char *error)
         return true;
     if (flock(db->lock_fd, LOCK_EX) != 0)
         return hf_keydb__fail(error, db->path, strerror(errno));
-    is_there = hf_keydb__read_current(db->dir_fd) != 0 ||
-               hf_keydb__create(error, db->dir_fd, db->path);
-    return is_there && (flock(db->lock_fd, LOCK_SH) == 0 ||
-                        hf_keydb__fail(error, db->path, strerror(errno)));
+    is_there =
+        hf_keydb__read_current(db->dir_fd) != 0 || hf_keydb__create(error, db->dir_fd, db->path);
+    return is_there &&
+           (flock(db->lock_fd, LOCK_SH) == 0 || hf_keydb__fail(error, db->path, strerror(errno)));
 }
 
 static bool open_current(struct hf_keydb *db, struct hf_keydb_report *report, char *error,

@@ -24,7 +24,7 @@ struct hf_keydb;
 #define HF_KEYDB_ERROR_MAX 512
 #define HF_KEYDB_IDENTITY_MAX 1024
 #define HF_KEYDB_AUTHORITY_MAX 64
-#define HF_KEYDB_SECRET_MIN 16 /* fewer bytes are guessable */
+#define HF_KEYDB_SECRET_MIN 16  /* fewer bytes are guessable */
 #define HF_KEYDB_PUTS_MAX 10000 /* per transaction */
 
 /** A key and what is known of it. Times are UTC seconds; 0 is "no limit". */
@@ -145,8 +145,7 @@ HF_MUST_USE enum hf_keydb_put hf_keydb_put(struct hf_keydb *db, char error[HF_KE
                                            const struct hf_keydb_key *key, bool may_replace);
 
 /** hf_keydb_remove removes one key. HF_KEYDB_FOUND: it is gone. */
-HF_MUST_USE enum hf_keydb_found hf_keydb_remove(struct hf_keydb *db,
-                                                char error[HF_KEYDB_ERROR_MAX],
+HF_MUST_USE enum hf_keydb_found hf_keydb_remove(struct hf_keydb *db, char error[HF_KEYDB_ERROR_MAX],
                                                 struct hf_bytes identity);
 
 /** hf_keydb_commit makes it durable; on true, and only then, may it be acknowledged. */
@@ -163,8 +162,8 @@ HF_MUST_USE bool hf_keydb_backup(struct hf_keydb_report *out, char error[HF_KEYD
 /** What a restore would do, or did. */
 struct hf_keydb_restore {
     struct hf_keydb_report report;
-    bool is_comparable;   /**< false: there is no store, or it is damaged */
-    uint64_t keys_before; /**< comparable only */
+    bool is_comparable;    /**< false: there is no store, or it is damaged */
+    uint64_t keys_before;  /**< comparable only */
     uint64_t keys_retired; /**< of them: gone, or another key now */
 };
 
@@ -172,8 +171,7 @@ struct hf_keydb_restore {
  *  whoever opens the store finds the old one or the new one. Refused when more than
  *  `retired_percent_max` of the keys would go. */
 HF_MUST_USE bool hf_keydb_restore(struct hf_keydb_restore *out, char error[HF_KEYDB_ERROR_MAX],
-                                  const char *path, const char *file,
-                                  uint32_t retired_percent_max);
+                                  const char *path, const char *file, uint32_t retired_percent_max);
 
 /** hf_keydb_guard runs `work` in a child and returns its result (0..125). If the child dies of what
  *  a damaged file does to LMDB, it prints one line to standard error and returns 1. */

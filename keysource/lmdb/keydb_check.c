@@ -63,9 +63,9 @@ struct tree {
 struct walk {
     int fd;
     struct meta meta;
-    uint8_t *used;   /* a bit for each page */
-    uint8_t *pages;  /* one page for each level */
-    uint8_t *big;    /* a value from overflow pages */
+    uint8_t *used;  /* a bit for each page */
+    uint8_t *pages; /* one page for each level */
+    uint8_t *big;   /* a value from overflow pages */
     size_t big_len_max;
     uint64_t used_count, free_count;
     char *reason;
@@ -345,8 +345,7 @@ static bool walk_table(struct walk *walk, struct tree *tree, uint32_t level);
 
 static bool walk_named(struct walk *walk, const struct node *node, uint64_t page, uint32_t level)
 {
-    if ((node->flags & NODE_TABLE) == 0 || (node->flags & NODE_BIG) != 0 ||
-        node->size != TABLE_LEN)
+    if ((node->flags & NODE_TABLE) == 0 || (node->flags & NODE_BIG) != 0 || node->size != TABLE_LEN)
         return broken(walk->reason, page, "something that is no table among the tables");
     struct tree tree = {.claimed = table_read(node->data), .kind = TREE_NAMED, .name = node->name};
     if (tree.claimed.flags != 0)

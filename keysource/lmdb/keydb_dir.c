@@ -182,9 +182,9 @@ bool hf_keydb__acknowledge(char error[HF_KEYDB_ERROR_MAX], const struct hf_keydb
     /* Another writer may have gone further meanwhile. */
     if (is_done && before < transaction) {
         hf_keydb_number_write(data, committed_name(), db->generation, transaction);
-        is_done = (pwrite(fd, data, sizeof(data), 0) == (ssize_t)sizeof(data) &&
-                   fdatasync(fd) == 0) ||
-                  hf_keydb__fail(error, db->path, strerror(errno));
+        is_done =
+            (pwrite(fd, data, sizeof(data), 0) == (ssize_t)sizeof(data) && fdatasync(fd) == 0) ||
+            hf_keydb__fail(error, db->path, strerror(errno));
     }
     close(fd);
     return is_done;

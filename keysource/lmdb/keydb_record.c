@@ -55,8 +55,7 @@ static bool is_key_valid(const struct hf_keydb_key *key)
 {
     return key->identity.len >= 1 && key->identity.len <= HF_KEYDB_IDENTITY_MAX &&
            key->secret.len >= HF_KEYDB_SECRET_MIN && key->secret.len <= HF_PSK_MAX &&
-           key->entity_id.len <= HF_ENTITY_ID_MAX &&
-           key->authority.len <= HF_KEYDB_AUTHORITY_MAX &&
+           key->entity_id.len <= HF_ENTITY_ID_MAX && key->authority.len <= HF_KEYDB_AUTHORITY_MAX &&
            (unsigned)key->entity_kind <= HF_ENTITY_AE_LIST && key->not_before_s >= 0 &&
            key->not_after_s >= 0 && key->not_after_s <= UINT32_MAX && key->created_s >= 0;
 }

@@ -76,9 +76,9 @@ static bool compare(uint64_t *out, char *error, struct side sides[2], struct hf_
                     void (*visit)(uint64_t revision, void *arg), void *arg)
 {
     while (!sides[0].is_at_end) {
-        int order = sides[1].is_at_end ? -1
-                                       : mdb_cmp(dbs[0]->reader, dbs[0]->keys, &sides[0].name,
-                                                 &sides[1].name);
+        int order = sides[1].is_at_end
+                        ? -1
+                        : mdb_cmp(dbs[0]->reader, dbs[0]->keys, &sides[0].name, &sides[1].name);
         if (order < 0 || (order == 0 && sides[0].key.revision != sides[1].key.revision)) {
             (*out)++;
             if (visit != NULL)
@@ -185,9 +185,10 @@ static bool copy_in(char *error, int dir_fd, const char *target, const char *fil
         return hf_keydb__fail(error, file, strerror(errno));
     if (!S_ISREG(st.st_mode) || (st.st_mode & 077) != 0) {
         close(in);
-        return hf_keydb__fail(error, file, S_ISREG(st.st_mode)
-                                               ? "others than its owner may read it: chmod 600 it"
-                                               : "not a regular file");
+        return hf_keydb__fail(error, file,
+                              S_ISREG(st.st_mode)
+                                  ? "others than its owner may read it: chmod 600 it"
+                                  : "not a regular file");
     }
     int out = open(target, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     bool is_done = out >= 0 || hf_keydb__fail(error, target, strerror(errno));
@@ -323,9 +324,10 @@ int hf_keydb_guard(int (*work)(void *arg), void *arg)
     int number = WTERMSIG(status);
     bool is_damage = number == SIGSEGV || number == SIGBUS || number == SIGABRT ||
                      number == SIGFPE || number == SIGILL;
-    fprintf(stderr, is_damage ? "handfastctl: the key store is damaged: reading it ended in %s; "
-                                "restore a backup (handfastctl psk restore)\n"
-                              : "handfastctl: ended by %s\n",
+    fprintf(stderr,
+            is_damage ? "handfastctl: the key store is damaged: reading it ended in %s; "
+                        "restore a backup (handfastctl psk restore)\n"
+                      : "handfastctl: ended by %s\n",
             strsignal(number));
     return 1;
 }

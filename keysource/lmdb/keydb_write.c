@@ -106,8 +106,7 @@ static int next_revision(uint64_t *out, struct hf_keydb *db)
     MDB_val key = hf_keydb__val(revision_name());
     MDB_val value;
     int code = mdb_get(db->writer, db->info, &key, &value);
-    if (code == 0 &&
-        !hf_keydb_number_read(&last, &unused, revision_name(), hf_keydb__bytes(value)))
+    if (code == 0 && !hf_keydb_number_read(&last, &unused, revision_name(), hf_keydb__bytes(value)))
         return MDB_CORRUPTED;
     if (code != 0 && code != MDB_NOTFOUND)
         return code;
@@ -162,8 +161,7 @@ static int retire(struct hf_keydb *db, uint64_t number, uint64_t revision)
     uint8_t name[8];
     uint8_t text[HF_KEYDB_NUMBER_LEN];
     change_name(name, number);
-    hf_keydb_number_write(text, (struct hf_bytes){name, sizeof(name)}, revision,
-                          (uint64_t)now_s());
+    hf_keydb_number_write(text, (struct hf_bytes){name, sizeof(name)}, revision, (uint64_t)now_s());
     MDB_val key = {sizeof(name), name};
     MDB_val value = {sizeof(text), text};
     return mdb_put(db->writer, db->changes, &key, &value, 0);
@@ -326,8 +324,9 @@ bool hf_keydb__create(char error[HF_KEYDB_ERROR_MAX], int dir_fd, const char *pa
     snprintf(db.path, sizeof(db.path), "%s", path);
     /* Nothing names this file. Left behind by a crash it is empty, otherwise somebody's keys. */
     if (hf_keydb__is_committed_to(dir_fd))
-        return hf_keydb__fail(error, path, "'current' is missing, but keys were stored here: let "
-                                           "it name the file that holds them");
+        return hf_keydb__fail(error, path,
+                              "'current' is missing, but keys were stored here: let "
+                              "it name the file that holds them");
     (void)unlink(file);
     bool is_done = hf_keydb__open_file(&db, NULL, error, file, true);
     if (db.env != NULL)

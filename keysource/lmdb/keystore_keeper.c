@@ -101,8 +101,7 @@ void hf_keystore_keeper_run(struct hf_keystore_shared *shared,
             report_death(shared, number, status);
         }
         bool is_ending = atomic_load(&shared->is_ending);
-        bool is_killed =
-            child != 0 && (is_ending || atomic_load(&shared->kill_wanted) == number);
+        bool is_killed = child != 0 && (is_ending || atomic_load(&shared->kill_wanted) == number);
         if (is_killed)
             (void)kill(child, SIGKILL);
         if (is_ending && child == 0)

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define CREDENTIAL_PREFIX "12-" /* TS-0003 10.4: a provisioned key for SAEF */
+#define CREDENTIAL_PREFIX "12-"          /* TS-0003 10.4: a provisioned key for SAEF */
 #define SUID_PROVISIONED_KEY_FOR_SAEF 12 /* TS-0004 6.3.4.2.39 */
 #define REQUESTS_MAX 65536
 
@@ -95,9 +95,8 @@ static bool set_up(struct hf_keystore_service *service,
     service->config.path = service->path = strdup(config->path);
     if (config->authority != NULL)
         service->config.authority = service->authority = strdup(config->authority);
-    service->shards =
-        aligned_alloc(_Alignof(struct hf_keystore_shard),
-                      config->shard_count * sizeof(struct hf_keystore_shard));
+    service->shards = aligned_alloc(_Alignof(struct hf_keystore_shard),
+                                    config->shard_count * sizeof(struct hf_keystore_shard));
     if (service->path == NULL || service->shards == NULL ||
         (config->authority != NULL && service->authority == NULL))
         return false;
@@ -133,8 +132,8 @@ bool hf_keystore_service_open(struct hf_keystore_service **out, char error[HF_KE
                               const struct hf_keystore_service_config *config)
 {
     *out = NULL;
-    struct hf_keystore_service *service = aligned_alloc(_Alignof(struct hf_keystore_service),
-                                                        sizeof(struct hf_keystore_service));
+    struct hf_keystore_service *service =
+        aligned_alloc(_Alignof(struct hf_keystore_service), sizeof(struct hf_keystore_service));
     if (service == NULL || config->shard_count == 0 ||
         config->shard_count > HF_KEYSTORE_SHARDS_MAX || config->requests_max == 0 ||
         config->requests_max > REQUESTS_MAX) {
@@ -210,8 +209,7 @@ static void free_taken(struct hf_keystore_shard *shard)
 }
 
 /* The other process may have written anything at all into the slot. */
-static bool is_slot_valid(const struct hf_keystore_slot *slot, size_t secret_len,
-                          size_t entity_len)
+static bool is_slot_valid(const struct hf_keystore_slot *slot, size_t secret_len, size_t entity_len)
 {
     return secret_len >= HF_KEYDB_SECRET_MIN && secret_len <= sizeof(slot->secret) &&
            entity_len <= sizeof(slot->entity_id) && slot->expires_s >= 0 &&
@@ -225,8 +223,7 @@ static void fill_answer(struct hf_answer *out, uint8_t *scratch,
     size_t entity_len = slot->entity_len;
     size_t prefix_len = sizeof(CREDENTIAL_PREFIX) - 1;
     memset(out, 0, sizeof(*out));
-    out->kind =
-        slot->outcome == HF_KEYSTORE_REFUSED ? HF_ANSWER_REFUSED : HF_ANSWER_UNAVAILABLE;
+    out->kind = slot->outcome == HF_KEYSTORE_REFUSED ? HF_ANSWER_REFUSED : HF_ANSWER_UNAVAILABLE;
     if (slot->outcome != HF_KEYSTORE_FOUND || !is_slot_valid(slot, secret_len, entity_len))
         return;
     memcpy(scratch, CREDENTIAL_PREFIX, prefix_len);

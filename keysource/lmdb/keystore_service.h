@@ -27,12 +27,12 @@ struct hf_keystore_service_config {
     const char *path;      /**< of the store's directory */
     const char *authority; /**< answer only keys of this one and of none; NULL: of all */
     uint32_t shard_count;
-    uint32_t requests_max;    /**< of a shard under way; beyond it: UNAVAILABLE; 1,024 */
-    uint32_t poll_ms;         /**< how often changes are looked for; 1,000 */
-    uint32_t hang_ms_max;     /**< a reading process silent for so long is ended; 10,000 */
-    uint32_t restart_ms_min;  /**< before one that died early is replaced, doubling; 500 */
-    uint32_t restart_ms_max;  /**< up to this; 30,000 */
-    int64_t uid, gid; /**< the processes become this user; -1: as the caller is */
+    uint32_t requests_max;   /**< of a shard under way; beyond it: UNAVAILABLE; 1,024 */
+    uint32_t poll_ms;        /**< how often changes are looked for; 1,000 */
+    uint32_t hang_ms_max;    /**< a reading process silent for so long is ended; 10,000 */
+    uint32_t restart_ms_min; /**< before one that died early is replaced, doubling; 500 */
+    uint32_t restart_ms_max; /**< up to this; 30,000 */
+    int64_t uid, gid;        /**< the processes become this user; -1: as the caller is */
     /** wake tells that answers wait for hf_keystore_service_drain() on the shard's thread. Called
      *  on the store thread, must not block. */
     void (*wake)(uint32_t shard_index, void *arg);
@@ -88,14 +88,14 @@ void hf_keystore_service_poll(struct hf_keystore_service *service);
 
 struct hf_keystore_service_counters {
     uint64_t requests, found, refused, unavailable;
-    uint64_t damaged;  /**< of the unavailable: a record or page that is not as written */
+    uint64_t damaged;   /**< of the unavailable: a record or page that is not as written */
     uint64_t overflows; /**< of the unavailable: all slots of the shard were taken */
     uint64_t batches;
     uint64_t retired;
     uint64_t starts, deaths; /**< of reading processes */
-    uint64_t keys;        /**< gauge, as of the last poll */
-    uint64_t generation;  /**< gauge: raised by a restore */
-    uint64_t transaction; /**< gauge */
+    uint64_t keys;           /**< gauge, as of the last poll */
+    uint64_t generation;     /**< gauge: raised by a restore */
+    uint64_t transaction;    /**< gauge */
     bool is_serving;
 };
 

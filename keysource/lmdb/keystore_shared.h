@@ -37,12 +37,12 @@ struct hf_keystore_slot {
 
 struct hf_keystore_shared {
     /* To and from the keeper. Reading processes are numbered from 1. */
-    _Atomic uint32_t orders;        /* futex: raised with every order and every death */
-    _Atomic uint32_t start_wanted;  /* start number so-and-so, once the one before is dead */
-    _Atomic uint32_t kill_wanted;   /* end number so-and-so */
-    _Atomic uint32_t deaths;        /* the number of the last that died */
-    _Atomic int status;             /* how, as waitpid(2) says */
-    _Atomic int process;            /* the living one, or 0 */
+    _Atomic uint32_t orders;       /* futex: raised with every order and every death */
+    _Atomic uint32_t start_wanted; /* start number so-and-so, once the one before is dead */
+    _Atomic uint32_t kill_wanted;  /* end number so-and-so */
+    _Atomic uint32_t deaths;       /* the number of the last that died */
+    _Atomic int status;            /* how, as waitpid(2) says */
+    _Atomic int process;           /* the living one, or 0 */
     _Atomic bool is_ending;
     /* To and from the reading process. */
     _Atomic uint32_t asked, answered; /* futexes; 1 is the start */
@@ -52,7 +52,7 @@ struct hf_keystore_shared {
     uint32_t batch[HF_KEYSTORE_BATCH_MAX];
     char error[HF_KEYDB_ERROR_MAX]; /* of a start that failed, of damage met; else empty */
     uint64_t keys, generation, transaction;
-    uint64_t cursor; /* in the change log; survives the process */
+    uint64_t cursor;         /* in the change log; survives the process */
     bool is_kept_owed;       /* another generation: not all of what it means was told yet */
     bool is_retired_unknown; /* and there was no memory to find out */
     bool is_kept;            /* `retired` holds what is kept, a part of it */

@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SLICE_MS 20 /* between looks whether the process is still there */
+#define SLICE_MS 20    /* between looks whether the process is still there */
 #define EARLY_MS 60000 /* one that dies before this died early */
 #define FIRST 1
 #define POLL_PATIENCE 10 /* a poll may compare two generations of a large store */
@@ -100,8 +100,8 @@ static void start_process(struct hf_keystore_service *service)
     service->started_ms = now_ms();
     if (service->keeper == 0) {
         char text[HF_KEYDB_ERROR_MAX];
-        snprintf(text, sizeof(text), "%.200s: cannot start a process to read it: %s",
-                 service->path, strerror(errno));
+        snprintf(text, sizeof(text), "%.200s: cannot start a process to read it: %s", service->path,
+                 strerror(errno));
         say_error(service, text);
         service->restart_ms = now_ms() + service->config.restart_ms_max;
         return;
@@ -319,8 +319,7 @@ static uint32_t gather(struct hf_keystore_service *service)
     if (shard_count == 0)
         return 0;
     for (uint32_t i = 0; i < shard_count && count < HF_KEYSTORE_BATCH_MAX; i++) {
-        struct hf_keystore_shard *shard =
-            &service->shards[(service->shard_next + i) % shard_count];
+        struct hf_keystore_shard *shard = &service->shards[(service->shard_next + i) % shard_count];
         uint32_t slot = 0;
         while (count < HF_KEYSTORE_BATCH_MAX &&
                hf_keystore_ring_pop(&slot, &shard->asked, service->slots_per_shard - 1))
@@ -352,8 +351,8 @@ static void serve(struct hf_keystore_service *service, uint32_t count)
     shared->batch_count = count;
     atomic_fetch_add(&service->counts.requests, count);
     atomic_fetch_add(&service->counts.batches, 1);
-    bool is_answered = service->state == PROCESS_SERVING &&
-                       exchange(service, service->config.hang_ms_max);
+    bool is_answered =
+        service->state == PROCESS_SERVING && exchange(service, service->config.hang_ms_max);
     if (is_answered)
         say_shared_error(service);
     for (uint32_t i = 0; i < count; i++) {

@@ -55,16 +55,14 @@ static bool is_answerable(const struct worker *worker, const struct hf_keydb_key
         return false;
     return !worker->has_authority || key->authority.len == 0 ||
            (key->authority.len == worker->authority.len &&
-            hf_bytes_equal_public(key->authority.data, worker->authority.data,
-                                  key->authority.len));
+            hf_bytes_equal_public(key->authority.data, worker->authority.data, key->authority.len));
 }
 
 static void look_up(struct worker *worker, struct hf_keystore_slot *slot, int64_t wall_s)
 {
     struct hf_keydb_key key;
     struct hf_bytes identity = {slot->identity, slot->identity_len};
-    enum hf_keydb_found found =
-        hf_keydb_get(&key, worker->shared->error, worker->db, identity);
+    enum hf_keydb_found found = hf_keydb_get(&key, worker->shared->error, worker->db, identity);
     if (found == HF_KEYDB_DAMAGED) {
         slot->outcome = HF_KEYSTORE_DAMAGED;
         return;
@@ -137,8 +135,7 @@ static void collect_kept(struct worker *worker)
     clock_gettime(CLOCK_REALTIME, &now);
     worker->retired_count = worker->retired_told = 0;
     worker->has_no_memory = false;
-    bool is_good =
-        hf_keydb_each(worker->db, error, keep_kept, worker) && !worker->has_no_memory;
+    bool is_good = hf_keydb_each(worker->db, error, keep_kept, worker) && !worker->has_no_memory;
     shared->newest = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
     worker->is_kept = is_good;
     if (is_good && worker->retired_count > 0) {
@@ -165,9 +162,8 @@ static void follow_restore(struct worker *worker)
     }
     shared->is_kept_owed = true;
     worker->is_kept = worker->has_no_memory = false;
-    bool is_compared =
-        hf_keydb_difference(&count, error, worker->db, next, keep_retired, worker) &&
-        !worker->has_no_memory;
+    bool is_compared = hf_keydb_difference(&count, error, worker->db, next, keep_retired, worker) &&
+                       !worker->has_no_memory;
     hf_keydb_close(worker->db);
     worker->db = next;
     if (!is_compared)
@@ -223,8 +219,7 @@ static bool start(struct worker *worker)
 {
     struct hf_keystore_shared *shared = worker->shared;
     struct hf_keydb_report report;
-    if (!hf_keydb_open_checked(&worker->db, &report, shared->error, worker->path,
-                               HF_KEYDB_READ) ||
+    if (!hf_keydb_open_checked(&worker->db, &report, shared->error, worker->path, HF_KEYDB_READ) ||
         !hf_keydb_begin_read(worker->db, shared->error))
         return false;
     uint64_t generation = hf_keydb_generation(worker->db);

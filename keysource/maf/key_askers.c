@@ -111,8 +111,8 @@ void hf_key_askers_ready(struct hf_key_service *service, uint32_t asker,
     line_put(service, &service->ready_first, &service->ready_last, asker);
 }
 
-void hf_key_askers_tell(struct hf_key_service *service, uint32_t entry,
-                        enum hf_maf_outcome outcome, bool has_key)
+void hf_key_askers_tell(struct hf_key_service *service, uint32_t entry, enum hf_maf_outcome outcome,
+                        bool has_key)
 {
     struct hf_key_entry *told = &service->entries[entry];
     while (told->waiters_first != HF_KEY_NONE) {
@@ -140,8 +140,7 @@ void hf_key_askers_spoil(struct hf_key_service *service, uint32_t entry,
         }
 }
 
-uint32_t hf_key_askers_cancel(struct hf_key_service *service, uint64_t tag,
-                              struct hf_ticket ticket)
+uint32_t hf_key_askers_cancel(struct hf_key_service *service, uint64_t tag, struct hf_ticket ticket)
 {
     uint32_t index = *bucket_of(service, tag, ticket);
     for (; index != 0; index = service->askers[index - 1].hash_next) {

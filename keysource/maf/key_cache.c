@@ -104,8 +104,7 @@ uint32_t hf_key_cache_find(const struct hf_key_service *service, struct hf_bytes
 static void unhash(struct hf_key_service *service, uint32_t index)
 {
     struct hf_key_entry *entry = &service->entries[index];
-    uint32_t *link =
-        bucket_of(service, (struct hf_bytes){entry->identity, entry->identity_len});
+    uint32_t *link = bucket_of(service, (struct hf_bytes){entry->identity, entry->identity_len});
     while (*link != index + 1)
         link = &service->entries[*link - 1].hash_next;
     *link = entry->hash_next;

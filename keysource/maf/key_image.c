@@ -20,7 +20,7 @@
 #define MAGIC_LEN 8
 #define AAD_LEN (HF_KEY_IMAGE_HEAD_LEN + 4)
 #define RECORD_HEAD_LEN 25
-#define RECORD_LEN_MAX                                                                            \
+#define RECORD_LEN_MAX                                                                             \
     (RECORD_HEAD_LEN + HF_PSK_MAX + HF_MAF_IDENTITY_MAX + HF_ENTITY_ID_MAX + HF_MAF_FQDN_MAX)
 #define LABEL "handfast keys of MAFs"
 
@@ -51,7 +51,7 @@ static uint64_t get(const uint8_t **in, size_t len)
 {
     uint64_t value = 0;
     for (size_t i = 0; i < len; i++)
-        value |= (uint64_t)*(*in)++ << (8 * i);
+        value |= (uint64_t) * (*in)++ << (8 * i);
     return value;
 }
 
@@ -309,8 +309,8 @@ static void take_all(struct hf_key_service *service, struct hf_key_image_report 
     for (uint32_t i = 0; i + 1 < image->count; i++) {
         struct record record;
         size_t len = (size_t)get(&at, 2);
-        bool is_kept = record_parse(&record, (struct hf_bytes){at, len}) &&
-                       take_record(service, &record);
+        bool is_kept =
+            record_parse(&record, (struct hf_bytes){at, len}) && take_record(service, &record);
         *(is_kept ? &report->kept : &report->dropped) += 1;
         at += len;
     }

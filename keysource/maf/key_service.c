@@ -57,10 +57,9 @@ static bool is_usable(const struct hf_key_service_config *config)
 {
     const uint32_t most = 1U << 22;
     return config->maf_count <= HF_KEY_SERVICE_MAFS_MAX && config->keys_max >= 1 &&
-           config->keys_max <= most && config->refusals_max >= 1 &&
-           config->refusals_max <= most && config->lookups_max >= 1 &&
-           config->lookups_max <= most && config->askers_max >= 1 && config->askers_max <= most &&
-           config->revoked_max >= 1 && config->revoked_max <= most &&
+           config->keys_max <= most && config->refusals_max >= 1 && config->refusals_max <= most &&
+           config->lookups_max >= 1 && config->lookups_max <= most && config->askers_max >= 1 &&
+           config->askers_max <= most && config->revoked_max >= 1 && config->revoked_max <= most &&
            config->lookups_per_prefix_max >= 1 && config->lookups_per_prefix_max < UINT16_MAX &&
            config->prefix_bits_v4 <= 32 && config->prefix_bits_v6 <= 128;
 }
@@ -227,9 +226,9 @@ void hf_key_service__fill(struct hf_key_service *service, uint32_t index,
     memcpy(entry->key, key->secret.data, key->secret.len);
     entry->source_len = (uint16_t)key->source_id.len;
     memcpy(entry->source_id, key->source_id.data, key->source_id.len);
-    entry->entity_kind = (uint8_t)(hf_maf_text_is_identifier(key->source_id)
-                                       ? hf_entity_kind_of(key->source_id)
-                                       : HF_ENTITY_PENDING);
+    entry->entity_kind =
+        (uint8_t)(hf_maf_text_is_identifier(key->source_id) ? hf_entity_kind_of(key->source_id)
+                                                            : HF_ENTITY_PENDING);
     entry->expires_s = key->expires_s;
     entry->context = key->context;
 }
@@ -330,11 +329,9 @@ static void begin_lookup(struct hf_key_service *service, uint32_t asker, uint32_
 {
     struct hf_key_maf *maf = &service->mafs[maf_index];
     bool is_over = is_over_prefix(service, peer);
-    uint32_t index =
-        is_over ? HF_KEY_NONE : hf_key_cache_add(service, folded, HF_KEY_STATE_LOOKUP);
+    uint32_t index = is_over ? HF_KEY_NONE : hf_key_cache_add(service, folded, HF_KEY_STATE_LOOKUP);
     if (index == HF_KEY_NONE) {
-        enum hf_maf_outcome outcome =
-            is_over ? HF_MAF_OUTCOME_PREFIX_LIMIT : HF_MAF_OUTCOME_LIMIT;
+        enum hf_maf_outcome outcome = is_over ? HF_MAF_OUTCOME_PREFIX_LIMIT : HF_MAF_OUTCOME_LIMIT;
         maf->counters.outcomes[outcome]++;
         hf_key_askers_ready(service, asker, outcome, HF_KEY_NONE);
         return;
@@ -517,8 +514,7 @@ void hf_key_service_begin(struct hf_key_service *service, uint64_t now_us, int64
 uint64_t hf_key_service_next_us(const struct hf_key_service *service)
 {
     const struct hf_key_list *lookups = &service->lists[HF_KEY_STATE_LOOKUP];
-    uint64_t next_us =
-        lookups->count > 0 ? service->entries[lookups->first].until_us : UINT64_MAX;
+    uint64_t next_us = lookups->count > 0 ? service->entries[lookups->first].until_us : UINT64_MAX;
     for (uint32_t i = 0; i < service->config.maf_count; i++) {
         const struct hf_key_maf *maf = &service->mafs[i];
         uint64_t us = hf_maf_pool_next_us(maf->pool);

@@ -30,16 +30,16 @@ enum hf_key_part {
 struct hf_key_service_config {
     const struct hf_maf_pool_config *mafs; /**< copied; their lookups_max is set by the service */
     uint32_t maf_count;
-    uint32_t keys_max;     /**< kept; 16,384 */
-    uint32_t refusals_max; /**< remembered; 4,096 */
-    uint32_t lookups_max;  /**< under way; 16,384 */
-    uint32_t askers_max;   /**< parked handshakes; 65,536 */
-    uint32_t revoked_max;  /**< remembered; 1,024 */
-    uint64_t refusal_us_max; /**< 2 s */
-    uint64_t lookup_us_max;  /**< from the first asker to the last answer; 25 s */
-    uint64_t revoked_us_max; /**< a revoked identity is refused so long; 24 h */
-    uint32_t lookups_per_second; /**< of each MAF, burst a second's worth; 0: no limit; 5,000 */
-    uint32_t lookups_pressure;   /**< from so many under way on, the next limit bites; 8,192 */
+    uint32_t keys_max;               /**< kept; 16,384 */
+    uint32_t refusals_max;           /**< remembered; 4,096 */
+    uint32_t lookups_max;            /**< under way; 16,384 */
+    uint32_t askers_max;             /**< parked handshakes; 65,536 */
+    uint32_t revoked_max;            /**< remembered; 1,024 */
+    uint64_t refusal_us_max;         /**< 2 s */
+    uint64_t lookup_us_max;          /**< from the first asker to the last answer; 25 s */
+    uint64_t revoked_us_max;         /**< a revoked identity is refused so long; 24 h */
+    uint32_t lookups_per_second;     /**< of each MAF, burst a second's worth; 0: no limit; 5,000 */
+    uint32_t lookups_pressure;       /**< from so many under way on, the next limit bites; 8,192 */
     uint32_t lookups_per_prefix_max; /**< under way for one source prefix; 64 */
     uint8_t prefix_bits_v4, prefix_bits_v6; /**< 32 and 56 */
     enum hf_key_part part;                  /**< whole */
@@ -126,8 +126,7 @@ HF_MUST_USE bool hf_key_service_revoke(struct hf_key_service *service, uint64_t 
  *  _received takes all bytes. */
 HF_MUST_USE bool hf_key_service_take_action(struct hf_key_service *service, uint32_t *maf_index,
                                             struct hf_maf_action *out);
-void hf_key_service_opened(struct hf_key_service *service, uint32_t maf_index,
-                           uint32_t connection);
+void hf_key_service_opened(struct hf_key_service *service, uint32_t maf_index, uint32_t connection);
 void hf_key_service_received(struct hf_key_service *service, uint32_t maf_index,
                              uint32_t connection, struct hf_bytes bytes);
 /** hf_key_service_renew: hf_maf_pool_renew() of one MAF. */
@@ -154,8 +153,7 @@ void hf_key_service_each(const struct hf_key_service *service, hf_key_service_vi
 
 /** hf_key_service_keep puts a key in as if it had been retrieved. False: not ours, expired, of no
  *  good length, or there already. */
-HF_MUST_USE bool hf_key_service_keep(struct hf_key_service *service,
-                                     const struct hf_key_kept *key);
+HF_MUST_USE bool hf_key_service_keep(struct hf_key_service *service, const struct hf_key_kept *key);
 
 /* ---- counters ----------------------------------------------------------------------------- */
 

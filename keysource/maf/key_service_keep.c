@@ -10,8 +10,7 @@
 
 /* ---- one engine on the same thread -------------------------------------------------------- */
 
-static void answer_with(struct hf_engine *engine, struct hf_ticket ticket,
-                        enum hf_answer_kind kind)
+static void answer_with(struct hf_engine *engine, struct hf_ticket ticket, enum hf_answer_kind kind)
 {
     const struct hf_answer answer = {.kind = kind};
     (void)hf_engine_answer(engine, ticket, &answer);
@@ -20,12 +19,10 @@ static void answer_with(struct hf_engine *engine, struct hf_ticket ticket,
 static void request(struct hf_engine *engine, const struct hf_request *asked, void *arg)
 {
     struct hf_key_service *service = arg;
-    const struct hf_key_question question = {.ticket = asked->ticket,
-                                             .psk_identity = asked->psk_identity,
-                                             .peer = &asked->path->peer};
-    enum hf_key_asked result = asked->kind == HF_REQUEST_KEY
-                                   ? hf_key_service_ask(service, &question)
-                                   : HF_KEY_NOT_OURS;
+    const struct hf_key_question question = {
+        .ticket = asked->ticket, .psk_identity = asked->psk_identity, .peer = &asked->path->peer};
+    enum hf_key_asked result =
+        asked->kind == HF_REQUEST_KEY ? hf_key_service_ask(service, &question) : HF_KEY_NOT_OURS;
     if (result == HF_KEY_FULL)
         answer_with(engine, asked->ticket, HF_ANSWER_UNAVAILABLE);
     else if (result == HF_KEY_NOT_OURS && service->other != NULL)
@@ -130,9 +127,9 @@ bool hf_key_service__keep_revoked(struct hf_key_service *service, struct hf_byte
 
 uint64_t hf_key_service_bucket_us(size_t bucket)
 {
-    static const uint64_t bounds[HF_KEY_BUCKETS] = {
-        1000,   5000,    10000,   50000,   100000,   250000,
-        500000, 1000000, 2500000, 5000000, 10000000, UINT64_MAX};
+    static const uint64_t bounds[HF_KEY_BUCKETS] = {1000,    5000,    10000,    50000,
+                                                    100000,  250000,  500000,   1000000,
+                                                    2500000, 5000000, 10000000, UINT64_MAX};
     return bounds[bucket < HF_KEY_BUCKETS ? bucket : HF_KEY_BUCKETS - 1];
 }
 

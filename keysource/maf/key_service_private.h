@@ -38,7 +38,7 @@ struct hf_key_entry {
     uint8_t outcome; /* REFUSED */
     uint8_t key_len;
     uint8_t entity_kind;
-    bool is_sent;   /* LOOKUP: with the pool */
+    bool is_sent; /* LOOKUP: with the pool */
     bool has_prefix;
     uint64_t until_us; /* LOOKUP: deadline. REFUSED, REVOKED: forgotten */
     uint64_t context;
@@ -149,8 +149,8 @@ void hf_key_askers_ready(struct hf_key_service *service, uint32_t asker,
                          enum hf_maf_outcome outcome, uint32_t entry);
 
 /** hf_key_askers_tell has all who wait for an entry told. */
-void hf_key_askers_tell(struct hf_key_service *service, uint32_t entry,
-                        enum hf_maf_outcome outcome, bool has_key);
+void hf_key_askers_tell(struct hf_key_service *service, uint32_t entry, enum hf_maf_outcome outcome,
+                        bool has_key);
 
 /** hf_key_askers_spoil turns the replies not taken that point to an entry into refusals. */
 void hf_key_askers_spoil(struct hf_key_service *service, uint32_t entry,

@@ -36,7 +36,7 @@ enum hf_maf_outcome {
 #define HF_MAF_OUTCOME_ENUM(name, class_, label, text) HF_MAF_OUTCOME_##name,
     HF_MAF_OUTCOME_MAP(HF_MAF_OUTCOME_ENUM)
 #undef HF_MAF_OUTCOME_ENUM
-    HF_MAF_OUTCOME_COUNT,
+        HF_MAF_OUTCOME_COUNT,
 };
 
 enum hf_maf_class {

@@ -335,8 +335,8 @@ enum hf_maf_read hf_maf_reader_take(struct hf_maf_reader *reader, size_t *consum
         wipe_message(reader);
     if (bytes.len == 0)
         return HF_MAF_READ_MORE;
-    *consumed = http_parser_execute(&reader->parser, &settings, (const char *)bytes.data,
-                                    bytes.len);
+    *consumed =
+        http_parser_execute(&reader->parser, &settings, (const char *)bytes.data, bytes.len);
     enum http_errno error = HTTP_PARSER_ERRNO(&reader->parser);
     if (error == HPE_PAUSED && reader->is_complete) {
         http_parser_pause(&reader->parser, 0);
@@ -378,8 +378,8 @@ struct text {
     bool is_bad;
 };
 
-__attribute__((format(__printf__, 2, 3))) static void put(struct text *text,
-                                                          const char *format, ...)
+__attribute__((format(__printf__, 2, 3))) static void put(struct text *text, const char *format,
+                                                          ...)
 {
     va_list list;
     if (text->is_bad)
@@ -447,8 +447,7 @@ size_t hf_maf_http_write_request(char *out, size_t out_max, const struct hf_maf_
     return finish(&text, request->body);
 }
 
-size_t hf_maf_http_write_response(char *out, size_t out_max,
-                                  const struct hf_maf_response *response)
+size_t hf_maf_http_write_response(char *out, size_t out_max, const struct hf_maf_response *response)
 {
     struct text text = {.out = out, .max = out_max};
     unsigned status = response->status != 0 ? response->status : hf_maf_http_status(response->rsc);

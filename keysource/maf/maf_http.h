@@ -12,10 +12,10 @@
 #include <handfast/keysource.h>
 
 #define HF_MAF_BODY_MAX 16384
-#define HF_MAF_HEAD_MAX 8192   /**< line and headers of one message */
-#define HF_MAF_HEADERS_MAX 64  /**< how many */
-#define HF_MAF_TARGET_MAX 512  /**< path of a request */
-#define HF_MAF_VALUE_MAX 640   /**< a header that is kept: the longest is X-M2M-Origin */
+#define HF_MAF_HEAD_MAX 8192  /**< line and headers of one message */
+#define HF_MAF_HEADERS_MAX 64 /**< how many */
+#define HF_MAF_TARGET_MAX 512 /**< path of a request */
+#define HF_MAF_VALUE_MAX 640  /**< a header that is kept: the longest is X-M2M-Origin */
 
 enum hf_maf_method {
     HF_MAF_CREATE = 0, /**< POST */
@@ -50,16 +50,16 @@ unsigned hf_maf_http_status(unsigned rsc);
 
 /** One message, read. Views hold until the reader is fed or closed. */
 struct hf_maf_message {
-    enum hf_maf_method method; /**< requests */
-    struct hf_bytes target;    /**< requests: the path, percent-encoding and all */
-    unsigned status;           /**< responses */
-    unsigned rsc;              /**< responses: X-M2M-RSC, 0 without or if it is no number */
-    unsigned type;             /**< `ty` of Content-Type, 0 without */
-    bool is_json;              /**< Content-Type is one of JSON, with or without ty; or absent */
-    bool is_kept;              /**< the connection is to stay open */
-    struct hf_bytes origin;    /**< X-M2M-Origin */
+    enum hf_maf_method method;  /**< requests */
+    struct hf_bytes target;     /**< requests: the path, percent-encoding and all */
+    unsigned status;            /**< responses */
+    unsigned rsc;               /**< responses: X-M2M-RSC, 0 without or if it is no number */
+    unsigned type;              /**< `ty` of Content-Type, 0 without */
+    bool is_json;               /**< Content-Type is one of JSON, with or without ty; or absent */
+    bool is_kept;               /**< the connection is to stay open */
+    struct hf_bytes origin;     /**< X-M2M-Origin */
     struct hf_bytes request_id; /**< X-M2M-RI */
-    struct hf_bytes body;      /**< may hold a key: the reader wipes it */
+    struct hf_bytes body;       /**< may hold a key: the reader wipes it */
 };
 
 struct hf_maf_reader;

@@ -74,8 +74,7 @@ static void fill_dialer(struct hf_dialer *dialer, const struct login *copy,
 }
 
 /* A dialer for each MAF: what we show, and what we believe, may differ. */
-static enum hf_status open_engine(struct hf_maf_link *link,
-                                  const struct hf_maf_link_config *wanted)
+static enum hf_status open_engine(struct hf_maf_link *link, const struct hf_maf_link_config *wanted)
 {
     struct hf_config config;
     struct hf_dialer dialers[HF_KEY_SERVICE_MAFS_MAX];
@@ -189,8 +188,7 @@ static void lose(struct hf_maf_link *link, uint32_t number, enum hf_maf_outcome 
     if (slot->is_close_due || slot->state == SOCKET_FREE)
         return;
     slot->is_close_due = true;
-    hf_key_service_ended(link->service, maf_of(link, number), connection_of(link, number),
-                         outcome);
+    hf_key_service_ended(link->service, maf_of(link, number), connection_of(link, number), outcome);
 }
 
 static void take_event(struct hf_maf_link *link, const struct hf_event *event)
@@ -244,16 +242,14 @@ static void send_bytes(struct hf_maf_link *link, uint32_t number, struct hf_byte
 {
     struct link_socket *slot = &link->sockets[number];
     /* No room: a turn's output is much more than all connections' requests; something hangs. */
-    if (slot->association == 0 ||
-        hf_engine_send(link->engine, slot->association, bytes) != HF_OK) {
+    if (slot->association == 0 || hf_engine_send(link->engine, slot->association, bytes) != HF_OK) {
         hf_engine_close_association(link->engine, slot->association, HF_CLOSE_NOTIFY);
         lose(link, number, HF_MAF_OUTCOME_BROKEN);
     }
 }
 
 /* Its CLOSE, if one is due, comes first: see hf_maf_link_take_wish(). */
-static void connect_to(struct hf_maf_link *link, uint32_t number,
-                       const struct hf_address *address)
+static void connect_to(struct hf_maf_link *link, uint32_t number, const struct hf_address *address)
 {
     struct link_socket *slot = &link->sockets[number];
     slot->uses++;
@@ -324,8 +320,8 @@ void hf_maf_link_received(struct hf_maf_link *link, uint32_t number, uint8_t *da
     struct link_socket *slot = &link->sockets[number];
     for (int tries = 0; len > 0 && slot->association != 0 && tries < TRIES_MAX; tries++) {
         size_t consumed = 0;
-        enum hf_status status = hf_engine_receive_stream(link->engine, &consumed,
-                                                         slot->association, data, len);
+        enum hf_status status =
+            hf_engine_receive_stream(link->engine, &consumed, slot->association, data, len);
         data += consumed;
         len -= consumed;
         if (status == HF_E_STALE)
@@ -375,9 +371,8 @@ bool hf_maf_link_take_wish(struct hf_maf_link *link, struct hf_maf_wish *out)
         const struct link_socket *slot = socket_of(link, output.user);
         if (slot == NULL || slot->state != SOCKET_OPEN)
             continue;
-        *out = (struct hf_maf_wish){.kind = HF_MAF_WISH_WRITE,
-                                    .socket_index = (uint32_t)output.user,
-                                    .bytes = output.data};
+        *out = (struct hf_maf_wish){
+            .kind = HF_MAF_WISH_WRITE, .socket_index = (uint32_t)output.user, .bytes = output.data};
         return true;
     }
     for (uint32_t i = 0; i < link->socket_count; i++) {

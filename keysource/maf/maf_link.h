@@ -20,8 +20,8 @@ struct hf_maf_link;
 
 /** How we authenticate to one MAF, in the order of the service's MAFs. */
 struct hf_maf_login {
-    struct hf_bytes fqdn;         /**< SNI, and what its certificate must say */
-    struct hf_bytes psk_identity; /**< KmID; empty: certificates */
+    struct hf_bytes fqdn;             /**< SNI, and what its certificate must say */
+    struct hf_bytes psk_identity;     /**< KmID; empty: certificates */
     const struct hf_credential *x509; /**< ours; a reference is taken of both; NULL: keys only */
     const struct hf_trust *trust;     /**< of flavour FQDN */
 };
@@ -57,8 +57,7 @@ void hf_maf_link_begin(struct hf_maf_link *link, uint64_t now_us, int64_t wall_s
 void hf_maf_link_connected(struct hf_maf_link *link, uint32_t number);
 
 /** hf_maf_link_received takes bytes, decrypted in place; all of them. */
-void hf_maf_link_received(struct hf_maf_link *link, uint32_t number, uint8_t *data,
-                          size_t len);
+void hf_maf_link_received(struct hf_maf_link *link, uint32_t number, uint8_t *data, size_t len);
 
 /** hf_maf_link_ended: it could not be connected, or nothing more will come. */
 void hf_maf_link_ended(struct hf_maf_link *link, uint32_t number);

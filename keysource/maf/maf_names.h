@@ -31,7 +31,7 @@ enum hf_maf_name {
 #define HF_MAF_NAME_ENUM(name, text, what) HF_MAF_NAME_##name,
     HF_MAF_NAME_MAP(HF_MAF_NAME_ENUM)
 #undef HF_MAF_NAME_ENUM
-    HF_MAF_NAME_COUNT,
+        HF_MAF_NAME_COUNT,
 };
 
 /** hf_maf_name gives the text, never NULL. */

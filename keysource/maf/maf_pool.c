@@ -98,11 +98,11 @@ static bool is_usable(const struct hf_maf_pool_config *config)
 {
     return hf_maf_text_is_fqdn(config->fqdn) &&
            (config->origin.len == 0 || hf_maf_text_is_identifier(config->origin)) &&
-           config->address_count >= 1 &&
-           config->address_count <= HF_MAF_ADDRESSES_MAX && config->lookups_max >= 1 &&
-           config->connections_max >= 1 && config->connections_max <= HF_MAF_CONNECTIONS_MAX &&
-           config->pipeline_max >= 1 && config->pipeline_max <= HF_MAF_PIPELINE_MAX &&
-           config->backoff_us_min >= 1 && config->rounds_max >= 1 && config->errors_max >= 1 &&
+           config->address_count >= 1 && config->address_count <= HF_MAF_ADDRESSES_MAX &&
+           config->lookups_max >= 1 && config->connections_max >= 1 &&
+           config->connections_max <= HF_MAF_CONNECTIONS_MAX && config->pipeline_max >= 1 &&
+           config->pipeline_max <= HF_MAF_PIPELINE_MAX && config->backoff_us_min >= 1 &&
+           config->rounds_max >= 1 && config->errors_max >= 1 &&
            config->key_len_min >= HF_MAF_KEY_MIN && config->key_len_max <= HF_PSK_MAX;
 }
 
@@ -298,8 +298,7 @@ void hf_maf_pool_ended(struct hf_maf_pool *pool, uint32_t connection_index,
     bool is_blamed = was_dialing || (connection->count > 0 && !connection->has_served);
     pool->health.broken += connection->count > 0;
     pool->health.connect_failures += was_dialing && outcome == HF_MAF_OUTCOME_CONNECT;
-    pool->health.authentication_failures +=
-        was_dialing && outcome == HF_MAF_OUTCOME_AUTHENTICATION;
+    pool->health.authentication_failures += was_dialing && outcome == HF_MAF_OUTCOME_AUTHENTICATION;
     hf_maf_pool__drop(pool, connection, outcome, NULL, false);
     if (is_blamed)
         hf_maf_pool__address_failed(pool, address_index, outcome);
@@ -368,8 +367,7 @@ size_t hf_maf_pool_received(struct hf_maf_pool *pool, uint32_t connection_index,
     bool is_long = status == 413 || status == 431;
     uint32_t address_index = connection->address_index;
     pool->health.broken++;
-    close_connection(pool, connection,
-                     is_long ? HF_MAF_OUTCOME_TOO_LONG : HF_MAF_OUTCOME_MALFORMED,
+    close_connection(pool, connection, is_long ? HF_MAF_OUTCOME_TOO_LONG : HF_MAF_OUTCOME_MALFORMED,
                      is_long ? "over a limit" : "no HTTP", true);
     hf_maf_pool__address_failed(pool, address_index, HF_MAF_OUTCOME_MALFORMED);
     return bytes.len;
@@ -396,8 +394,8 @@ static void expire(struct hf_maf_pool *pool, struct hf_maf_connection *connectio
     bool is_idle = !is_dialing && connection->count == 0;
     pool->health.timeouts += !is_idle;
     pool->health.connect_failures += is_dialing;
-    close_connection(pool, connection,
-                     is_dialing ? HF_MAF_OUTCOME_CONNECT : HF_MAF_OUTCOME_TIMEOUT, NULL, true);
+    close_connection(pool, connection, is_dialing ? HF_MAF_OUTCOME_CONNECT : HF_MAF_OUTCOME_TIMEOUT,
+                     NULL, true);
     if (!is_idle)
         hf_maf_pool__address_failed(pool, address_index,
                                     is_dialing ? HF_MAF_OUTCOME_CONNECT : HF_MAF_OUTCOME_TIMEOUT);
@@ -508,8 +506,7 @@ static void send_requests(struct hf_maf_pool *pool, struct hf_maf_action *out,
         used += len;
         uint32_t lookup = line_take(pool, &pool->waiting);
         uint32_t at = (connection->head + connection->count++) % pool->config.pipeline_max;
-        connection->flights[at] =
-            (struct hf_maf_flight){.lookup = lookup, .sent_us = pool->now_us};
+        connection->flights[at] = (struct hf_maf_flight){.lookup = lookup, .sent_us = pool->now_us};
         pool->pending[lookup].state = HF_MAF_REQUEST_SENT;
         pool->pending[lookup].attempts++;
         pool->number++;

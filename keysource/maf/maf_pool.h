@@ -27,18 +27,18 @@ struct hf_maf_pool_config {
     struct hf_bytes admin_fqdn; /**< copied; empty: any */
     struct hf_address addresses[HF_MAF_ADDRESSES_MAX]; /**< the first that answers is used */
     uint32_t address_count;
-    uint32_t lookups_max;      /**< 16,384 */
-    uint32_t connections_max;  /**< 8; at most HF_MAF_CONNECTIONS_MAX */
-    uint32_t pipeline_max;     /**< requests under way on one; 64; at most HF_MAF_PIPELINE_MAX */
-    uint64_t connect_us_max;   /**< until opened, TLS included; 5 s */
-    uint64_t response_us_max;  /**< from a request to its whole answer; 25 s */
-    uint64_t idle_us_max;      /**< a connection without requests is closed; 60 s */
-    uint64_t backoff_us_min;   /**< an address that failed rests so long, doubling; 250 ms */
-    uint64_t backoff_us_max;   /**< 30 s */
-    uint32_t rounds_max;       /**< all addresses failed so often in a row: circuit open; 3 */
-    uint32_t errors_max;       /**< server errors in a row that open it, too; 16 */
+    uint32_t lookups_max;     /**< 16,384 */
+    uint32_t connections_max; /**< 8; at most HF_MAF_CONNECTIONS_MAX */
+    uint32_t pipeline_max;    /**< requests under way on one; 64; at most HF_MAF_PIPELINE_MAX */
+    uint64_t connect_us_max;  /**< until opened, TLS included; 5 s */
+    uint64_t response_us_max; /**< from a request to its whole answer; 25 s */
+    uint64_t idle_us_max;     /**< a connection without requests is closed; 60 s */
+    uint64_t backoff_us_min;  /**< an address that failed rests so long, doubling; 250 ms */
+    uint64_t backoff_us_max;  /**< 30 s */
+    uint32_t rounds_max;      /**< all addresses failed so often in a row: circuit open; 3 */
+    uint32_t errors_max;      /**< server errors in a row that open it, too; 16 */
     size_t key_len_min, key_len_max; /**< bytes of a key; 32 and 32 */
-    uint64_t seed;             /**< of the jitter of back-off */
+    uint64_t seed;                   /**< of the jitter of back-off */
 };
 
 /** hf_maf_pool_config_init sets the defaults named above; no name, no address. */
@@ -69,8 +69,8 @@ void hf_maf_pool_cancel(struct hf_maf_pool *pool, uint32_t lookup);
 struct hf_maf_result {
     uint32_t lookup;
     enum hf_maf_outcome outcome;
-    const char *why; /**< static text, or NULL */
-    uint64_t us;     /**< from hf_maf_pool_ask() */
+    const char *why;                   /**< static text, or NULL */
+    uint64_t us;                       /**< from hf_maf_pool_ask() */
     const struct hf_maf_resource *key; /**< KEY and EXPIRED: valid until the next call */
 };
 
@@ -116,9 +116,9 @@ struct hf_bytes hf_maf_pool_admin_fqdn(const struct hf_maf_pool *pool);
 /** How a MAF does. */
 struct hf_maf_health {
     bool is_circuit_open;
-    uint32_t connections;       /**< open or opening */
+    uint32_t connections;        /**< open or opening */
     uint32_t waiting, under_way; /**< lookups not sent, and sent */
-    uint32_t address_index;     /**< of the last connection that was opened */
+    uint32_t address_index;      /**< of the last connection that was opened */
     uint64_t connects, connect_failures, authentication_failures;
     uint64_t requests, retries, broken, timeouts, circuit_opens;
 };

@@ -157,8 +157,7 @@ static bool take_list(struct reading *reading, struct hf_maf_list *list, enum hf
         return refuse(reading, name);
     json_array_foreach(value, index, item)
     {
-        struct hf_bytes text = {(const uint8_t *)json_string_value(item),
-                                json_string_length(item)};
+        struct hf_bytes text = {(const uint8_t *)json_string_value(item), json_string_length(item)};
         if (!json_is_string(item) || !is_good(text) || !hf_maf_list_add(list, text))
             return refuse(reading, name);
     }
@@ -205,10 +204,10 @@ static bool take_key(struct reading *reading)
 static bool take_all(struct reading *reading)
 {
     struct hf_maf_resource *out = reading->out;
-    enum hf_maf_name client = out->kind == HF_MAF_KEY_REGISTRATION ? HF_MAF_NAME_SOURCE_ID
-                                                                   : HF_MAF_NAME_CLIENT_ID;
-    return copy_string(reading, out->resource_id, sizeof(out->resource_id),
-                       HF_MAF_NAME_RESOURCE_ID, is_relative_key_id) &&
+    enum hf_maf_name client =
+        out->kind == HF_MAF_KEY_REGISTRATION ? HF_MAF_NAME_SOURCE_ID : HF_MAF_NAME_CLIENT_ID;
+    return copy_string(reading, out->resource_id, sizeof(out->resource_id), HF_MAF_NAME_RESOURCE_ID,
+                       is_relative_key_id) &&
            copy_string(reading, out->client_id, sizeof(out->client_id), client, is_client_id) &&
            copy_string(reading, out->admin_fqdn, sizeof(out->admin_fqdn), HF_MAF_NAME_ADMIN_FQDN,
                        hf_maf_text_is_fqdn) &&
@@ -293,8 +292,7 @@ static void put_name(struct writing *writing, enum hf_maf_name name)
     put_char(writing, ':');
 }
 
-static void put_list(struct writing *writing, enum hf_maf_name name,
-                     const struct hf_maf_list *list)
+static void put_list(struct writing *writing, enum hf_maf_name name, const struct hf_maf_list *list)
 {
     uint16_t at = 0;
     const char *text;

@@ -8,10 +8,10 @@
 #include "maf_names.h"
 #include "maf_text.h"
 
-#define HF_MAF_LIST_MAX 2048    /**< bytes of a list, NULs included */
-#define HF_MAF_LABEL_MAX 256    /**< bytes of a label */
-#define HF_MAF_KEY_MIN 16       /**< bytes: fewer are guessable */
-#define HF_MAF_SUID_SAEF 32     /**< distributed by a MAF for SAEF (TS-0004 6.3.4.2.39) */
+#define HF_MAF_LIST_MAX 2048 /**< bytes of a list, NULs included */
+#define HF_MAF_LABEL_MAX 256 /**< bytes of a label */
+#define HF_MAF_KEY_MIN 16    /**< bytes: fewer are guessable */
+#define HF_MAF_SUID_SAEF 32  /**< distributed by a MAF for SAEF (TS-0004 6.3.4.2.39) */
 
 enum hf_maf_kind {
     HF_MAF_CLIENT_REGISTRATION = 0,

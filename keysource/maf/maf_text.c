@@ -274,8 +274,8 @@ static bool read_base64(uint8_t *out, size_t *out_len, size_t out_max, struct hf
 bool hf_maf_text_read_key(uint8_t *out, size_t *out_len, size_t out_max, struct hf_bytes text)
 {
     size_t len = text.len / 2;
-    bool is_hex_len = text.len % 2 == 0 && (len == 16 || len == 24 || len == 32 || len == 48 ||
-                                            len == HF_PSK_MAX);
+    bool is_hex_len = text.len % 2 == 0 &&
+                      (len == 16 || len == 24 || len == 32 || len == 48 || len == HF_PSK_MAX);
     *out_len = 0;
     if (text.len == 0)
         return false;

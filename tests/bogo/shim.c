@@ -13,7 +13,7 @@
 #define FILE_LEN_MAX (1u << 20)
 #define EXPORT_LEN_MAX 256
 #define WALL_S 1700000000
-#define TICK_US 10000 /* the engine's timers are so coarse */
+#define TICK_US 10000                    /* the engine's timers are so coarse */
 #define DEADLINE_US UINT64_C(3600000000) /* of a handshake: beyond all retransmissions */
 
 struct shim {
@@ -94,8 +94,8 @@ static int open_credentials(struct shim *shim)
     struct hf_trust_source source;
     const char *why = "";
     const struct hf_credential_source ours = {
-        .chain_pem = flags->is_raw ? (struct hf_bytes){NULL, 0}
-                                   : read_file(texts[0], flags->cert_file),
+        .chain_pem =
+            flags->is_raw ? (struct hf_bytes){NULL, 0} : read_file(texts[0], flags->cert_file),
         .key_pem = read_file(texts[1], flags->key_file),
     };
     if (flags->key_file != NULL && hf_credential_open(&shim->credential, &why, &ours) != HF_OK) {

@@ -52,9 +52,9 @@ struct shim_wire {
 };
 
 enum shim_read {
-    SHIM_READ_DATA,  /**< bytes, or one packet */
-    SHIM_READ_CLOCK, /**< the clock was advanced */
-    SHIM_READ_MTU,   /**< the MTU changed */
+    SHIM_READ_DATA,   /**< bytes, or one packet */
+    SHIM_READ_CLOCK,  /**< the clock was advanced */
+    SHIM_READ_MTU,    /**< the MTU changed */
     SHIM_READ_EXPECT, /**< the next timeout ought to be after `expected_us` */
     SHIM_READ_END,
     SHIM_READ_UNKNOWN, /**< a command nobody knows here */

@@ -33,7 +33,7 @@ static const struct flag flags[] = {
     {"-trust-cert", TEXT, AT(trust_cert)},
     {"-require-any-client-certificate", SWITCH, AT(is_client_certificate_required)},
     {"-verify-peer", SWITCH, AT(is_peer_verified)},
-    {"-raw-public-key", SWITCH, AT(is_raw)}, /* ours: -key-file shown as a raw key (RFC 7250) */
+    {"-raw-public-key", SWITCH, AT(is_raw)},     /* ours: -key-file shown as a raw key (RFC 7250) */
     {"-no-cookies", SWITCH, AT(has_no_cookies)}, /* ours: a server that believes addresses */
     {"-host-name", TEXT, AT(host_name)},
     {"-expect-server-name", TEXT, AT(expect_server_name)},

@@ -21,7 +21,7 @@ struct explore_scenario {
     const char *name;
     void (*begin)(void); /**< makes what the threads share; no other thread is there yet */
     void (*threads[EXPLORE_THREADS_MAX])(void); /**< NULL ends the list */
-    void (*end)(void); /**< looks at what is left, and frees it */
+    void (*end)(void);                          /**< looks at what is left, and frees it */
     unsigned preemptions;
 };
 

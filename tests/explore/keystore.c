@@ -45,9 +45,18 @@ static void ask_some(uint32_t shard, uint32_t count)
                                                  (struct hf_bytes){NULL, 0}));
 }
 
-static void asks_three(void) { ask_some(0, QUESTIONS); }
-static void asks_two_elsewhere(void) { ask_some(1, 2); }
-static void polls(void) { hf_keystore_service_poll(service); }
+static void asks_three(void)
+{
+    ask_some(0, QUESTIONS);
+}
+static void asks_two_elsewhere(void)
+{
+    ask_some(1, 2);
+}
+static void polls(void)
+{
+    hf_keystore_service_poll(service);
+}
 
 static void take_all(void)
 {
@@ -73,9 +82,18 @@ static void serve_until(uint32_t count, bool is_poll_awaited)
     }
 }
 
-static void serves_three(void) { serve_until(QUESTIONS, false); }
-static void serves_five(void) { serve_until(QUESTIONS + 2, false); }
-static void serves_three_and_a_poll(void) { serve_until(QUESTIONS, true); }
+static void serves_three(void)
+{
+    serve_until(QUESTIONS, false);
+}
+static void serves_five(void)
+{
+    serve_until(QUESTIONS + 2, false);
+}
+static void serves_three_and_a_poll(void)
+{
+    serve_until(QUESTIONS, true);
+}
 
 static void end(void)
 {
@@ -92,7 +110,10 @@ int main(void)
     static const struct explore_scenario scenarios[] = {
         {"a shard asks", begin, {serves_three, asks_three}, end, 4},
         {"two shards ask", begin, {serves_five, asks_three, asks_two_elsewhere}, end, 2},
-        {"a shard asks, somebody polls", begin, {serves_three_and_a_poll, asks_three, polls}, end,
+        {"a shard asks, somebody polls",
+         begin,
+         {serves_three_and_a_poll, asks_three, polls},
+         end,
          2},
     };
     for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)

@@ -44,7 +44,10 @@ static void posts(int index)
     accepted[index] = hf_loop_post(loop, run, &runs[index]);
 }
 
-static void posts_1(void) { posts(1); }
+static void posts_1(void)
+{
+    posts(1);
+}
 static void posts_2_and_3(void)
 {
     posts(2);

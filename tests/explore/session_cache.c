@@ -57,11 +57,26 @@ static void end(void)
     hf_session_cache_close(cache);
 }
 
-static void puts_a(void) { put(0, 'a'); }
-static void puts_b(void) { put(0, 'b'); }
-static void puts_c(void) { put(1, 'c'); }
-static void removes(void) { hf_session_cache_remove(cache, ids[0]); }
-static void looks(void) { get(0, "abA"); }
+static void puts_a(void)
+{
+    put(0, 'a');
+}
+static void puts_b(void)
+{
+    put(0, 'b');
+}
+static void puts_c(void)
+{
+    put(1, 'c');
+}
+static void removes(void)
+{
+    hf_session_cache_remove(cache, ids[0]);
+}
+static void looks(void)
+{
+    get(0, "abA");
+}
 
 /* As who copies the cache does: what is believed is whole. */
 static void copies(void)

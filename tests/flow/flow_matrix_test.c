@@ -26,9 +26,9 @@
 
 /* What a seed is used for. */
 enum group {
-    ORDERLY, /* nothing lost; repeated and overtaken perhaps; answers of every kind */
-    CROWDED, /* likewise, in an engine with very little room */
-    HEAVY,   /* 30 % loss, flights of one datagram */
+    ORDERLY,    /* nothing lost; repeated and overtaken perhaps; answers of every kind */
+    CROWDED,    /* likewise, in an engine with very little room */
+    HEAVY,      /* 30 % loss, flights of one datagram */
     FRAGMENTED, /* up to 20 % loss, flights in fragments; TLS beside it */
     GROUP_COUNT,
 };
@@ -66,9 +66,9 @@ static bool chance(struct draw *draw, uint32_t percent)
     return below(draw, 100) < percent;
 }
 
-static const uint16_t all_suites[4] = {
-    HF_SUITE_PSK_AES_128_GCM_SHA256, HF_SUITE_PSK_AES_128_CBC_SHA256, HF_SUITE_PSK_AES_128_CCM,
-    HF_SUITE_PSK_AES_128_CCM_8};
+static const uint16_t all_suites[4] = {HF_SUITE_PSK_AES_128_GCM_SHA256,
+                                       HF_SUITE_PSK_AES_128_CBC_SHA256, HF_SUITE_PSK_AES_128_CCM,
+                                       HF_SUITE_PSK_AES_128_CCM_8};
 
 static void draw_suites(struct draw *draw, uint16_t suites[4])
 {
@@ -147,8 +147,8 @@ static void draw_client(struct draw *draw, struct psk_client_config *config, enu
     if (chance(draw, 25))
         config->max_fragment_length = (uint8_t)(1 + below(draw, 4));
     if (chance(draw, 25))
-        config->record_size_limit = (uint16_t)(group == HEAVY ? 300 + below(draw, 16000)
-                                                              : 64 + below(draw, 16321));
+        config->record_size_limit =
+            (uint16_t)(group == HEAVY ? 300 + below(draw, 16000) : 64 + below(draw, 16321));
     if (group == HEAVY)
         return;
     config->grease_and_13 = chance(draw, 30);
@@ -164,8 +164,8 @@ static void draw_client(struct draw *draw, struct psk_client_config *config, enu
 
 static void draw_answers(struct draw *draw, struct sim_plan *plan, enum group group)
 {
-    static const enum hf_answer_kind secrets[] = {HF_ANSWER_PSK, HF_ANSWER_PSK,
-                                                  HF_ANSWER_PREMASTER, HF_ANSWER_MASTER_SECRET};
+    static const enum hf_answer_kind secrets[] = {HF_ANSWER_PSK, HF_ANSWER_PSK, HF_ANSWER_PREMASTER,
+                                                  HF_ANSWER_MASTER_SECRET};
     bool is_lossy = group == HEAVY || group == FRAGMENTED;
     plan->key_kind = secrets[below(draw, 4)];
     plan->is_answered_twice = chance(draw, 30);

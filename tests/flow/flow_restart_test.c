@@ -31,8 +31,8 @@ static bool tap(struct sim_client *client, bool is_up, const uint8_t *data, size
         memcpy(wire.hellos[wire.count], data, len);
         wire.lens[wire.count++] = len;
     }
-    bool is_exchange = len > 13 && data[0] == HF_TYPE_HANDSHAKE &&
-                       data[13] == HF_MESSAGE_CLIENT_KEY_EXCHANGE;
+    bool is_exchange =
+        len > 13 && data[0] == HF_TYPE_HANDSHAKE && data[13] == HF_MESSAGE_CLIENT_KEY_EXCHANGE;
     if (is_up && is_exchange && client->index == wire.lost_index && wire.lost_index > 0) {
         wire.lost_index = 0;
         return true;

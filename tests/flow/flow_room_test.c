@@ -29,7 +29,6 @@ static void small(void)
     options.config.keylog = false;
 }
 
-
 struct collected {
     uint8_t data[4096];
     size_t len;
@@ -159,15 +158,13 @@ static void a_handshake_waits_for_event_room(void **state)
     assert_int_equal(consumed, 40);
     len -= talked;
     talked += fill_events(talker, records + talked, &len);
-    status =
-        hf_engine_receive_stream(sim.engine, &consumed, id, hello + 40, hello_len - 40);
+    status = hf_engine_receive_stream(sim.engine, &consumed, id, hello + 40, hello_len - 40);
     assert_int_equal(status, HF_WAITING);
     assert_int_equal(consumed, 0);
     hf_engine_end_turn(sim.engine);
     drain();
     hf_engine_begin_turn(sim.engine, sim.now_us, SIM_WALL_S);
-    status =
-        hf_engine_receive_stream(sim.engine, &consumed, id, hello + 40, hello_len - 40);
+    status = hf_engine_receive_stream(sim.engine, &consumed, id, hello + 40, hello_len - 40);
     assert_int_equal(status, HF_OK);
     struct hf_output output;
     assert_true(hf_engine_take_output(sim.engine, &output)); /* the ServerHello */
@@ -243,8 +240,7 @@ static void an_answer_after_its_time_is_stale_even_unnoticed(void **state)
     hf_engine_begin_turn(sim.engine, sim.now_us, SIM_WALL_S);
     assert_int_equal(parked->requests[0].state, SIM_ASKED);
     struct hf_answer answer = {.kind = HF_ANSWER_REFUSED};
-    enum hf_status status =
-        hf_engine_answer(sim.engine, parked->requests[0].ticket, &answer);
+    enum hf_status status = hf_engine_answer(sim.engine, parked->requests[0].ticket, &answer);
     assert_int_equal(status, HF_E_STALE);
     drain();
     talker->up_got.len = talker->up.len;
@@ -326,8 +322,7 @@ static void every_end_has_its_event(void **state)
         while (hf_engine_take_event(sim.engine, &event)) {
             size_t i = (size_t)event.user;
             assert_int_equal(event.kind, HF_EVENT_HANDSHAKE_FAILED);
-            assert_int_equal(event.failure.status,
-                             i % 2 ? HF_E_TRUNCATED : HF_E_CLOSED_LOCALLY);
+            assert_int_equal(event.failure.status, i % 2 ? HF_E_TRUNCATED : HF_E_CLOSED_LOCALLY);
             assert_int_equal(ended[i]++, 0);
             count++;
         }

@@ -20,8 +20,8 @@ static struct sim_plan plan;
 static struct {
     uint64_t down_us[64]; /* when datagrams left the engine */
     size_t down_count;
-    uint32_t lose_up_type;   /* handshake messages of this type do not arrive */
-    uint32_t lose_final;     /* so many of the server's last flights do not arrive */
+    uint32_t lose_up_type; /* handshake messages of this type do not arrive */
+    uint32_t lose_final;   /* so many of the server's last flights do not arrive */
     size_t data_count;
 } wire;
 
@@ -74,8 +74,7 @@ static void check_schedule(const uint64_t *seconds, size_t count)
     assert_int_equal(sim_counters(&sim).retransmissions, count);
     assert_true(client->is_ended);
     assert_int_equal(client->failure.status, HF_E_HANDSHAKE_TIMEOUT);
-    assert_true(is_on_time(client->ended_us,
-                           wire.down_us[1] + options.config.handshake_us_max));
+    assert_true(is_on_time(client->ended_us, wire.down_us[1] + options.config.handshake_us_max));
     sim_close(&sim);
 }
 
@@ -133,9 +132,9 @@ static void nothing_is_sent_again_while_parked(void **state)
 static void the_final_flight_is_made_again(void **state)
 {
     (void)state;
-    static const uint16_t suites[] = {
-        HF_SUITE_PSK_AES_128_GCM_SHA256, HF_SUITE_PSK_AES_128_CBC_SHA256, HF_SUITE_PSK_AES_128_CCM,
-        HF_SUITE_PSK_AES_128_CCM_8};
+    static const uint16_t suites[] = {HF_SUITE_PSK_AES_128_GCM_SHA256,
+                                      HF_SUITE_PSK_AES_128_CBC_SHA256, HF_SUITE_PSK_AES_128_CCM,
+                                      HF_SUITE_PSK_AES_128_CCM_8};
     for (size_t i = 0; i < 8; i++) {
         prepare(1);
         plan.config.suites[0] = suites[i % 4];
@@ -184,8 +183,7 @@ static void a_key_source_has_its_time_and_no_more(void **state)
         struct sim_client *client = ended_client(30 * SECOND);
         const struct sim_request *request = &client->requests[i < 2 ? 0 : 1];
         assert_int_equal(client->failure.status, HF_E_SOURCE_TIMEOUT);
-        assert_string_equal(client->failure.state,
-                            i < 2 ? "SV_AWAIT_KEY" : "SV_AWAIT_IDENTITY");
+        assert_string_equal(client->failure.state, i < 2 ? "SV_AWAIT_KEY" : "SV_AWAIT_IDENTITY");
         assert_int_equal(request->state, SIM_CANCELLED);
         assert_true(is_on_time(request->ended_us, request->asked_us + 7 * SECOND + 123456));
         assert_int_equal(client->ended_us, request->ended_us);
@@ -351,8 +349,8 @@ static void repeats_are_no_sign_of_life(void **state)
     options.network.duplicate_ppm = 0;
     sim_open(&sim, &options);
     struct sim_client *client = sim_add_open(&sim, &plan);
-    uint8_t garbage[13 + 40] = {HF_TYPE_APPLICATION_DATA, 0xFE, 0xFD, 0, 1, 0, 0, 0, 0, 0, 9,
-                                0, 40};
+    uint8_t garbage[13 + 40] = {
+        HF_TYPE_APPLICATION_DATA, 0xFE, 0xFD, 0, 1, 0, 0, 0, 0, 0, 9, 0, 40};
     uint64_t open_us = client->open_us;
     for (uint64_t i = 0; i < 20; i++)
         sim_inject(&sim, 1, &client->path, garbage, sizeof garbage, i * 400000);

@@ -21,8 +21,7 @@ __attribute__((constructor)) static void open_file(void)
 {
     const char *path = getenv("HF_CLOCK_AHEAD");
     int fd = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC);
-    void *map =
-        fd < 0 ? MAP_FAILED : mmap(NULL, sizeof(int64_t), PROT_READ, MAP_SHARED, fd, 0);
+    void *map = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof(int64_t), PROT_READ, MAP_SHARED, fd, 0);
     if (fd >= 0)
         close(fd);
     ahead_s = map == MAP_FAILED ? NULL : map;

@@ -32,8 +32,7 @@ static int64_t now_s(void)
 }
 
 static void handle_get(coap_resource_t *resource, coap_session_t *session,
-                       const coap_pdu_t *request, const coap_string_t *query,
-                       coap_pdu_t *response)
+                       const coap_pdu_t *request, const coap_string_t *query, coap_pdu_t *response)
 {
     char text[32];
     (void)resource;

@@ -197,17 +197,28 @@ static bool client_parse_option(struct client_options *options, int option, cons
 static void client_parse_options(struct client_options *options, int argc, char **argv)
 {
     static const struct option known[] = {
-        {"dtls", no_argument, NULL, 'd'},         {"host", required_argument, NULL, 'h'},
-        {"port", required_argument, NULL, 'p'},   {"identity", required_argument, NULL, 'i'},
-        {"key", required_argument, NULL, 'k'},    {"suite", required_argument, NULL, 's'},
-        {"no-ems", no_argument, NULL, 'M'},       {"no-etm", no_argument, NULL, 'E'},
-        {"maxfrag", required_argument, NULL, 'f'}, {"mtu", required_argument, NULL, 'm'},
-        {"timeout-ms", required_argument, NULL, 't'}, {"count", required_argument, NULL, 'c'},
-        {"request-hex", required_argument, NULL, 'r'}, {"any-answer", no_argument, NULL, 'a'},
-        {"lossy", no_argument, NULL, 'l'},        {"half-close", no_argument, NULL, 'H'},
-        {"cert", required_argument, NULL, 'C'},   {"key-file", required_argument, NULL, 'K'},
-        {"ca", required_argument, NULL, 'A'},     {"name", required_argument, NULL, 'N'},
-        {"resume", no_argument, NULL, 'R'},       {"no-tickets", no_argument, NULL, 'T'},
+        {"dtls", no_argument, NULL, 'd'},
+        {"host", required_argument, NULL, 'h'},
+        {"port", required_argument, NULL, 'p'},
+        {"identity", required_argument, NULL, 'i'},
+        {"key", required_argument, NULL, 'k'},
+        {"suite", required_argument, NULL, 's'},
+        {"no-ems", no_argument, NULL, 'M'},
+        {"no-etm", no_argument, NULL, 'E'},
+        {"maxfrag", required_argument, NULL, 'f'},
+        {"mtu", required_argument, NULL, 'm'},
+        {"timeout-ms", required_argument, NULL, 't'},
+        {"count", required_argument, NULL, 'c'},
+        {"request-hex", required_argument, NULL, 'r'},
+        {"any-answer", no_argument, NULL, 'a'},
+        {"lossy", no_argument, NULL, 'l'},
+        {"half-close", no_argument, NULL, 'H'},
+        {"cert", required_argument, NULL, 'C'},
+        {"key-file", required_argument, NULL, 'K'},
+        {"ca", required_argument, NULL, 'A'},
+        {"name", required_argument, NULL, 'N'},
+        {"resume", no_argument, NULL, 'R'},
+        {"no-tickets", no_argument, NULL, 'T'},
         {NULL, 0, NULL, 0},
     };
     bool is_good = true;
@@ -268,8 +279,8 @@ static void client_configure(struct client *client)
     mbedtls_ssl_conf_extended_master_secret(config, options->is_without_ems
                                                         ? MBEDTLS_SSL_EXTENDED_MS_DISABLED
                                                         : MBEDTLS_SSL_EXTENDED_MS_ENABLED);
-    mbedtls_ssl_conf_encrypt_then_mac(
-        config, options->is_without_etm ? MBEDTLS_SSL_ETM_DISABLED : MBEDTLS_SSL_ETM_ENABLED);
+    mbedtls_ssl_conf_encrypt_then_mac(config, options->is_without_etm ? MBEDTLS_SSL_ETM_DISABLED
+                                                                      : MBEDTLS_SSL_ETM_ENABLED);
     mbedtls_ssl_conf_session_tickets(config, options->is_without_tickets
                                                  ? MBEDTLS_SSL_SESSION_TICKETS_DISABLED
                                                  : MBEDTLS_SSL_SESSION_TICKETS_ENABLED);
@@ -360,8 +371,8 @@ static void client_send(struct client *client)
     size_t sent = 0;
 
     while (sent < options->request_len) {
-        int result = mbedtls_ssl_write(&client->ssl, options->request + sent,
-                                       options->request_len - sent);
+        int result =
+            mbedtls_ssl_write(&client->ssl, options->request + sent, options->request_len - sent);
 
         if (client_is_transient(result) && client_now_ms() < client->deadline_ms) {
             continue;

@@ -93,17 +93,13 @@ static bool parse_place(struct cli *cli, char *text, bool is_dtls)
 }
 
 static const struct option options[] = {
-    {"dtls", 1, NULL, 'd'},          {"tls", 1, NULL, 't'},
-    {"suite", 1, NULL, 's'},         {"identity", 1, NULL, 'i'},
-    {"psk", 1, NULL, 'k'},           {"line", 1, NULL, 'l'},
-    {"ems", 0, NULL, 'e'},           {"etm", 0, NULL, 'm'},
-    {"grease", 0, NULL, 'g'},        {"no-extensions", 0, NULL, 'n'},
-    {"fallback", 0, NULL, 'f'},      {"mfl", 1, NULL, 'M'},
-    {"rsl", 1, NULL, 'R'},           {"fragment", 1, NULL, 'F'},
-    {"padding", 1, NULL, 'P'},       {"sni", 1, NULL, 'S'},
-    {"renegotiation", 1, NULL, 'r'}, {"loss", 1, NULL, 'L'},
-    {"chunk", 1, NULL, 'c'},         {"seed", 1, NULL, 'x'},
-    {NULL, 0, NULL, 0},
+    {"dtls", 1, NULL, 'd'},          {"tls", 1, NULL, 't'},           {"suite", 1, NULL, 's'},
+    {"identity", 1, NULL, 'i'},      {"psk", 1, NULL, 'k'},           {"line", 1, NULL, 'l'},
+    {"ems", 0, NULL, 'e'},           {"etm", 0, NULL, 'm'},           {"grease", 0, NULL, 'g'},
+    {"no-extensions", 0, NULL, 'n'}, {"fallback", 0, NULL, 'f'},      {"mfl", 1, NULL, 'M'},
+    {"rsl", 1, NULL, 'R'},           {"fragment", 1, NULL, 'F'},      {"padding", 1, NULL, 'P'},
+    {"sni", 1, NULL, 'S'},           {"renegotiation", 1, NULL, 'r'}, {"loss", 1, NULL, 'L'},
+    {"chunk", 1, NULL, 'c'},         {"seed", 1, NULL, 'x'},          {NULL, 0, NULL, 0},
 };
 
 static bool take_option(struct cli *cli, int option)

@@ -388,9 +388,12 @@ static bool proxy_parse_option(struct proxy_options *options, int option, const 
 static void proxy_parse_options(struct proxy_options *options, int argc, char **argv)
 {
     static const struct option known[] = {
-        {"listen", required_argument, NULL, 'l'},   {"to", required_argument, NULL, 't'},
-        {"seed", required_argument, NULL, 's'},     {"loss", required_argument, NULL, 'L'},
-        {"dup", required_argument, NULL, 'D'},      {"reorder", required_argument, NULL, 'R'},
+        {"listen", required_argument, NULL, 'l'},
+        {"to", required_argument, NULL, 't'},
+        {"seed", required_argument, NULL, 's'},
+        {"loss", required_argument, NULL, 'L'},
+        {"dup", required_argument, NULL, 'D'},
+        {"reorder", required_argument, NULL, 'R'},
         {"delay-ms", required_argument, NULL, 'd'},
         {"rebind-after-ms", required_argument, NULL, 'b'},
         {NULL, 0, NULL, 0},

@@ -24,8 +24,12 @@
 
 static void decide_is_deterministic(void **state)
 {
-    struct impair_plan plan = {.seed = 7, .loss_ppm = 300000, .duplicate_ppm = 200000,
-                               .reorder_ppm = 200000, .delay_us_min = 10, .delay_us_max = 5000};
+    struct impair_plan plan = {.seed = 7,
+                               .loss_ppm = 300000,
+                               .duplicate_ppm = 200000,
+                               .reorder_ppm = 200000,
+                               .delay_us_min = 10,
+                               .delay_us_max = 5000};
     size_t different = 0;
 
     (void)state;
@@ -69,8 +73,12 @@ static void decide_depends_on_seed_and_client(void **state)
 
 static void decide_keeps_the_rates(void **state)
 {
-    struct impair_plan plan = {.seed = 42, .loss_ppm = 100000, .duplicate_ppm = 200000,
-                               .reorder_ppm = 300000, .delay_us_min = 1000, .delay_us_max = 3000};
+    struct impair_plan plan = {.seed = 42,
+                               .loss_ppm = 100000,
+                               .duplicate_ppm = 200000,
+                               .reorder_ppm = 300000,
+                               .delay_us_min = 1000,
+                               .delay_us_max = 3000};
     size_t lost = 0;
     size_t doubled = 0;
     size_t copies = 0;
@@ -241,8 +249,9 @@ static void proxy_passes_everything_in_order(void **state)
         assert_int_equal(number_receive(running.server, 2000, &from), i);
     }
     for (uint32_t i = 0; i < 10; i++) {
-        assert_int_equal(sendto(running.server, &i, sizeof(i), 0, (struct sockaddr *)&from,
-                                sizeof(from)), sizeof(i));
+        assert_int_equal(
+            sendto(running.server, &i, sizeof(i), 0, (struct sockaddr *)&from, sizeof(from)),
+            sizeof(i));
         assert_int_equal(number_receive(running.client, 2000, NULL), i);
     }
     proxy_stop(summary, sizeof(summary), &running);
@@ -253,8 +262,8 @@ static void proxy_passes_everything_in_order(void **state)
 /* Sends 400 numbers through a bad network; gives what arrived, in order of arrival. */
 static size_t bad_network_run(int64_t *arrived, size_t arrived_max, const char *seed)
 {
-    const char *const options[] = {"--seed", seed, "--loss", "0.2", "--dup", "0.1",
-                                   "--reorder", "0.2", NULL};
+    const char *const options[] = {"--seed", seed,        "--loss", "0.2", "--dup",
+                                   "0.1",    "--reorder", "0.2",    NULL};
     struct running running;
     char summary[256];
     size_t count = 0;
@@ -288,8 +297,8 @@ static size_t count_of(const int64_t *numbers, size_t count, int64_t number)
 
 static void proxy_does_what_the_seed_says(void **state)
 {
-    struct impair_plan plan = {.seed = 99, .loss_ppm = 200000, .duplicate_ppm = 100000,
-                               .reorder_ppm = 200000};
+    struct impair_plan plan = {
+        .seed = 99, .loss_ppm = 200000, .duplicate_ppm = 100000, .reorder_ppm = 200000};
     int64_t arrived[900];
     size_t count = bad_network_run(arrived, 900, "99");
     size_t out_of_order = 0;

@@ -11,15 +11,15 @@
 #include <handfast/engine.h>
 
 struct fake_script {
-    size_t output_max;          /* bytes per turn; 0: 1 MiB */
-    uint32_t associations_max;  /* 0: 4096 */
-    uint64_t accepts_refused;   /* with HF_WAITING, the first ones */
-    size_t take_max;            /* most bytes one receive_stream takes; 0: all */
-    int answer_fd;              /* live: the next datagram sends one there; then it is 0 */
-    uint32_t datagram_us;       /* live: what a datagram takes, at least */
-    bool is_job_each;           /* a crypto job for every receive that is taken */
-    bool is_half_close_kept;    /* the end of a stream is HF_EVENT_PEER_CLOSED, not CLOSED */
-    bool is_stalled;            /* live: streams take nothing; READABLE follows when it clears */
+    size_t output_max;         /* bytes per turn; 0: 1 MiB */
+    uint32_t associations_max; /* 0: 4096 */
+    uint64_t accepts_refused;  /* with HF_WAITING, the first ones */
+    size_t take_max;           /* most bytes one receive_stream takes; 0: all */
+    int answer_fd;             /* live: the next datagram sends one there; then it is 0 */
+    uint32_t datagram_us;      /* live: what a datagram takes, at least */
+    bool is_job_each;          /* a crypto job for every receive that is taken */
+    bool is_half_close_kept;   /* the end of a stream is HF_EVENT_PEER_CLOSED, not CLOSED */
+    bool is_stalled;           /* live: streams take nothing; READABLE follows when it clears */
 };
 
 extern struct fake_script fake_script;
@@ -34,8 +34,8 @@ struct fake_seen {
     uint64_t waiting_accepts;
     uint64_t waiting_sends;
     uint64_t waiting_streams;
-    uint64_t ends;              /* hf_engine_receive_end() */
-    uint64_t stream_len;        /* bytes taken */
+    uint64_t ends;       /* hf_engine_receive_end() */
+    uint64_t stream_len; /* bytes taken */
 };
 
 extern struct fake_seen fake_seen;

@@ -101,7 +101,7 @@ static void what_each_class_is(void **state)
         uint8_t data[RECORD_LEN];
         make(data, cases[i].type, cases[i].epoch, cases[i].message, cases[i].cookie_len);
         assert_int_equal(hf_gate_class_of(data, sizeof data), cases[i].class);
-        for (int class = 0; class < HF_GATE_COUNT; class++) {
+        for (int class = 0; class < HF_GATE_COUNT; class ++) {
             uint32_t share[HF_GATE_COUNT] = {HF_GATE_ALL, HF_GATE_ALL, HF_GATE_ALL};
             share[class] = 0;
             assert_true(hf_gate_attach(pair->to, share, false));

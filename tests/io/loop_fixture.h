@@ -14,7 +14,7 @@
 #define FIXTURE_SOCKETS_MAX 4
 
 struct loop_fixture {
-    struct hf_loop_config config;   /* may be changed before fixture_open() */
+    struct hf_loop_config config; /* may be changed before fixture_open() */
     struct hf_config engine;
     struct hf_key_source source;
     struct hf_listener listeners[FIXTURE_SOCKETS_MAX];

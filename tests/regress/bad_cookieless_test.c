@@ -197,14 +197,10 @@ int main(void)
 {
 #define TEST(name, setup) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(goes_on_at_once, setup_above),
-        TEST(goes_on_at_once, setup_free),
-        TEST(answers_no_more_than_came, setup_above),
-        TEST(asks_above_the_limit, setup_above),
-        TEST(asks_where_it_could_cost, setup_above),
-        TEST(asks_beside_an_association, setup_above),
-        TEST(asks_beside_an_association, setup_free),
-        TEST(free_network_alone, setup_free),
+        TEST(goes_on_at_once, setup_above),           TEST(goes_on_at_once, setup_free),
+        TEST(answers_no_more_than_came, setup_above), TEST(asks_above_the_limit, setup_above),
+        TEST(asks_where_it_could_cost, setup_above),  TEST(asks_beside_an_association, setup_above),
+        TEST(asks_beside_an_association, setup_free), TEST(free_network_alone, setup_free),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,8 +35,7 @@ static struct hf_credential *make_credential(EVP_PKEY *key, const char *name, EV
 static void print_pin(char *out, size_t max, const struct hf_credential *credential,
                       const char *entity_id)
 {
-    static const char digits[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     const uint8_t *digest = hf_credential_key_digest(credential);
     char text[44] = {0};
     for (size_t i = 0; i < 43; i++) {
@@ -73,8 +72,8 @@ static void make_client(struct credential_world *world, size_t index, char *pins
     snprintf(world->entity_ids[index], sizeof world->entity_ids[index], "//m2m.example/S%zu",
              index);
     snprintf(name, sizeof name, "URI:m2m:%s", world->entity_ids[index]);
-    world->clients[index] = make_credential(key, name, is_known ? ca_key : key,
-                                            is_known ? ca : NULL);
+    world->clients[index] =
+        make_credential(key, name, is_known ? ca_key : key, is_known ? ca : NULL);
     size_t len = strlen(pins);
     if (is_known)
         print_pin(pins + len, pins_max - len, world->clients[index],

@@ -54,8 +54,8 @@ struct engine_fixture {
     bool is_session_refused; /**< offered sessions are not resumed */
     int64_t expires_s;       /**< of the key; 0: never */
 
-    bool are_jobs_held;      /**< crypto jobs are taken and not given back */
-    struct hf_job *jobs[8];  /**< those that are held */
+    bool are_jobs_held;     /**< crypto jobs are taken and not given back */
+    struct hf_job *jobs[8]; /**< those that are held */
     size_t job_count;
 
     struct hf_engine *engine;

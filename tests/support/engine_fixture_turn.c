@@ -168,8 +168,8 @@ static bool turn(struct engine_fixture *fixture)
     hf_engine_end_turn(fixture->engine);
     if (fixture->are_jobs_held) {
         size_t room = sizeof fixture->jobs / sizeof fixture->jobs[0] - fixture->job_count;
-        fixture->job_count += hf_engine_take_jobs(
-            fixture->engine, fixture->jobs + fixture->job_count, room);
+        fixture->job_count +=
+            hf_engine_take_jobs(fixture->engine, fixture->jobs + fixture->job_count, room);
     } else {
         hf_engine_run_jobs(fixture->engine);
     }

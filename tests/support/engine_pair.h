@@ -58,7 +58,7 @@ struct engine_end {
 struct engine_pair_item {
     uint8_t *data;
     size_t len;
-    bool is_up; /**< from the client */
+    bool is_up;          /**< from the client */
     struct hf_path path; /**< as its receiver sees it */
 };
 
@@ -86,10 +86,10 @@ struct engine_pair {
     void *filter_arg;
     uint8_t *lent[4096];
     size_t lent_count;
-    struct hf_address nat;     /**< DTLS: where the client seems to be; port 0: where it is */
-    bool is_old_nat_alive;     /**< what is sent to where it seemed to be arrives, too */
-    bool is_cut;      /**< TLS: the connection is gone */
-    size_t chunk_max; /**< TLS: handed in by so many bytes; 0: as it was sent */
+    struct hf_address nat; /**< DTLS: where the client seems to be; port 0: where it is */
+    bool is_old_nat_alive; /**< what is sent to where it seemed to be arrives, too */
+    bool is_cut;           /**< TLS: the connection is gone */
+    size_t chunk_max;      /**< TLS: handed in by so many bytes; 0: as it was sent */
 };
 
 /** engine_pair_init sets a small configuration and an answer that lets both ends open. */

@@ -115,7 +115,7 @@ struct psk_client_config {
     struct hf_bytes cid;        /**< borrowed; 0..255 bytes; above 32 no server of ours agrees */
     struct hf_bytes extensions; /**< borrowed; appended to the block as they are */
     const char *server_name;    /**< borrowed; NULL: no SNI */
-    bool tickets;                             /**< offer RFC 5077 */
+    bool tickets;               /**< offer RFC 5077 */
     const struct psk_client_session *session; /**< borrowed; to be resumed if it can be */
     /* Suites with certificates. Offered with secp256r1 and ECDSA with SHA-256 alone. */
     const struct hf_credential *credential; /**< borrowed; NULL: an empty Certificate message */
@@ -154,8 +154,8 @@ struct psk_client {
 
     /* Negotiated. */
     bool is_ems, is_etm, is_renegotiation_info, is_name_acknowledged, is_ticket_promised;
-    bool has_cid, has_rrc;       /**< RFC 9146, RFC 9853 */
-    uint8_t server_cid_len;      /**< of the one that goes into our records; 0: none does */
+    bool has_cid, has_rrc;  /**< RFC 9146, RFC 9853 */
+    uint8_t server_cid_len; /**< of the one that goes into our records; 0: none does */
     uint8_t server_cid[HF_CID_LEN_MAX];
     uint8_t max_fragment_length; /**< code, 0: not agreed */
     uint16_t record_size_limit;  /**< the server's; 0: not agreed */

@@ -222,8 +222,8 @@ static void put_suites(struct psk_writer *writer, const struct psk_client_config
     for (size_t i = 0; i < config->suite_count; i++) {
         psk_put_number(writer, config->suites[i], 2);
     }
-    bool has_extension = config->renegotiation == PSK_CLIENT_RENEGOTIATION_EXTENSION &&
-                         !config->no_extensions;
+    bool has_extension =
+        config->renegotiation == PSK_CLIENT_RENEGOTIATION_EXTENSION && !config->no_extensions;
     if (config->renegotiation != PSK_CLIENT_RENEGOTIATION_NONE && !has_extension) {
         psk_put_number(writer, 0x00FF, 2);
     }

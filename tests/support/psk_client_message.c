@@ -95,8 +95,7 @@ static void receive_fragment(struct psk_client_out *out, uint64_t now_us, uint16
     uint16_t ahead = (uint16_t)(fragment->seq - client->message_seq_next);
     if (ahead >= 0x8000) {
         client->counters.drops++;
-        if (fragment->type == PSK_SERVER_HELLO_DONE &&
-            client->state == PSK_CLIENT_AWAIT_FINISHED) {
+        if (fragment->type == PSK_SERVER_HELLO_DONE && client->state == PSK_CLIENT_AWAIT_FINISHED) {
             psk_client_resend(out); /* the server repeats its flight: ours was lost */
         }
     } else if (ahead >= AHEAD_MAX) {
@@ -132,8 +131,7 @@ static void receive_fragments(struct psk_client_out *out, uint64_t now_us, uint1
             client->counters.drops++;
             return;
         }
-        if (client->state == PSK_CLIENT_AWAIT_HELLO ||
-            client->state == PSK_CLIENT_AWAIT_FINISHED) {
+        if (client->state == PSK_CLIENT_AWAIT_HELLO || client->state == PSK_CLIENT_AWAIT_FINISHED) {
             receive_fragment(out, now_us, epoch, &fragment);
         } else if (client->is_resumed && fragment.type == PSK_FINISHED) {
             psk_client_resend(out); /* the server repeats its flight: ours was lost */

@@ -299,9 +299,8 @@ static void receive_protected(struct psk_client_out *out, uint64_t now_us, uint8
                               size_t len, psk_client_emit *data)
 {
     struct psk_client *client = out->client;
-    struct hf_record_header header = {.seq = psk_load(wire + 3, 8),
-                                      .version = (uint16_t)psk_load(wire + 1, 2),
-                                      .type = wire[0]};
+    struct hf_record_header header = {
+        .seq = psk_load(wire + 3, 8), .version = (uint16_t)psk_load(wire + 1, 2), .type = wire[0]};
     size_t cid_len = psk_cid_own_len(client, wire);
     size_t head = 13 + cid_len;
     header.cid = (struct hf_bytes){wire + 11, cid_len};

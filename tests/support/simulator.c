@@ -41,18 +41,17 @@ static void free_all(struct sim *sim)
 void sim_fail(const struct sim *sim, const char *what, const char *file, int line)
 {
     sim_trace_print();
-    fprintf(stderr, "seed %llu, at %.6f s, turn %llu: %s\n",
-            (unsigned long long)sim->options.seed, (double)sim->now_us / 1e6,
-            (unsigned long long)sim->turn_count, what);
+    fprintf(stderr, "seed %llu, at %.6f s, turn %llu: %s\n", (unsigned long long)sim->options.seed,
+            (double)sim->now_us / 1e6, (unsigned long long)sim->turn_count, what);
     for (uint32_t i = 0; i < sim->client_count; i++) {
         const struct sim_client *client = sim->clients[i];
         fprintf(stderr,
                 "  client %u: %s, %s%s, keys %d, kind %d, chunks %d, ending %d, peer %s (%s, alert "
                 "%u), established %d, ended %d %s in %s on %s, suite %04x\n",
                 i, client->plan.listener_index ? "DTLS" : "TLS",
-                client->is_started ? "started" : "",
-                client->is_gone ? ", gone" : "", (int)client->plan.key_schedule,
-                (int)client->plan.key_kind, (int)client->plan.chunks, (int)client->plan.ending,
+                client->is_started ? "started" : "", client->is_gone ? ", gone" : "",
+                (int)client->plan.key_schedule, (int)client->plan.key_kind,
+                (int)client->plan.chunks, (int)client->plan.ending,
                 client->is_started ? psk_client_state_name(client->peer.state) : "-",
                 client->peer.why ? client->peer.why : "-", client->peer.alert,
                 client->is_established, client->is_ended, hf_status_reason(client->failure.status),
@@ -194,10 +193,9 @@ struct sim_association *sim_association_add(struct sim *sim, hf_association_id i
 
 static void do_item(struct sim *sim, struct sim_item *item)
 {
-    struct sim_client *client =
-        item->kind == SIM_ITEM_INJECT || item->kind == SIM_ITEM_ANSWER_HELD
-            ? NULL
-            : sim->clients[item->client_index];
+    struct sim_client *client = item->kind == SIM_ITEM_INJECT || item->kind == SIM_ITEM_ANSWER_HELD
+                                    ? NULL
+                                    : sim->clients[item->client_index];
     switch (item->kind) {
     case SIM_ITEM_START:
         sim_life_start(client);
@@ -282,9 +280,8 @@ uint64_t sim_next_us(const struct sim *sim)
         next_us = sim->items[0].at_us;
     for (uint32_t i = 0; i < sim->client_count; i++) {
         const struct sim_client *client = sim->clients[i];
-        uint64_t due_us = client->is_started && !client->is_gone
-                              ? psk_client_next_us(&client->peer)
-                              : UINT64_MAX;
+        uint64_t due_us =
+            client->is_started && !client->is_gone ? psk_client_next_us(&client->peer) : UINT64_MAX;
         if (client->is_held_for_room || client->is_up_due || client->is_down_due)
             due_us = sim->now_us + 1;
         next_us = due_us < next_us ? due_us : next_us;

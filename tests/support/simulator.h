@@ -33,10 +33,10 @@ enum sim_chunks {
 
 /** When the key source answers a request. */
 enum sim_schedule {
-    SIM_NOW = 0,     /**< inside the call */
+    SIM_NOW = 0, /**< inside the call */
     SIM_NEXT_TURN,
-    SIM_LATE,        /**< milliseconds to seconds later */
-    SIM_LAST_FIRST,  /**< held until there are several, then the newest first */
+    SIM_LATE,       /**< milliseconds to seconds later */
+    SIM_LAST_FIRST, /**< held until there are several, then the newest first */
     SIM_NEVER,
     SIM_AFTER_CLOSE, /**< the association is closed meanwhile */
     SIM_BY_HAND,     /**< the test calls sim_answer() */
@@ -44,12 +44,12 @@ enum sim_schedule {
 
 /** How an association ends once everything was said. */
 enum sim_ending {
-    SIM_END_CLIENT = 0,    /**< the client says close_notify */
+    SIM_END_CLIENT = 0, /**< the client says close_notify */
     SIM_END_SERVER_NOTIFY,
     SIM_END_SERVER_SILENT,
     SIM_END_SERVER_WRITE,
-    SIM_END_RESET,         /**< TLS: the connection breaks */
-    SIM_END_NONE,          /**< it stays until sim_close(), or falls idle */
+    SIM_END_RESET, /**< TLS: the connection breaks */
+    SIM_END_NONE,  /**< it stays until sim_close(), or falls idle */
 };
 
 /** The network between, for datagrams; the delay is for streams too. */
@@ -72,12 +72,12 @@ struct sim_plan {
     enum hf_answer_kind identity_kind; /**< IDENTITY, REFUSED, UNAVAILABLE; PSK means IDENTITY */
     bool identity_follows;
     bool is_key_wrong;
-    bool is_certificate;     /**< no pre-shared key: sim_plan_use_certificate() */
+    bool is_certificate; /**< no pre-shared key: sim_plan_use_certificate() */
     bool is_x509;
-    uint32_t resumes;         /**< number, from 1, of an earlier client whose session is offered */
-    bool is_session_refused;  /**< the key source lets it not be resumed */
+    uint32_t resumes;        /**< number, from 1, of an earlier client whose session is offered */
+    bool is_session_refused; /**< the key source lets it not be resumed */
     size_t credential_index; /**< of credential_world(); WORLD_CLIENTS: none */
-    bool is_answered_twice; /**< every answer is given a second time */
+    bool is_answered_twice;  /**< every answer is given a second time */
     int64_t expires_s;
 
     uint32_t up_count, down_count; /**< application messages each way */
@@ -124,8 +124,8 @@ struct sim_client {
 
     bool is_started, is_gone; /**< gone: its address answers no more */
     bool is_established, is_ended, is_peer_closed, is_agreed;
-    bool is_ending;     /**< the end was asked for */
-    bool is_reset;      /**< TLS: no more bytes either way */
+    bool is_ending; /**< the end was asked for */
+    bool is_reset;  /**< TLS: no more bytes either way */
     bool is_renegotiated;
     uint64_t begun_us, established_us, open_us, ended_us;
     enum hf_event_kind end_kind;
@@ -160,12 +160,12 @@ typedef bool sim_filter(struct sim_client *client, bool is_up, const uint8_t *da
 struct sim_options {
     uint64_t seed;
     struct sim_network network;
-    uint64_t grid_us;      /**< turns begin at multiples of this only; 0: at any time */
-    bool is_wall_jumping;  /**< wall_s is another one at each turn */
-    bool is_slow_to_drain; /**< events and output are taken only every few turns */
-    bool is_lossy;         /**< a handshake may fail for the network's sake */
+    uint64_t grid_us;       /**< turns begin at multiples of this only; 0: at any time */
+    bool is_wall_jumping;   /**< wall_s is another one at each turn */
+    bool is_slow_to_drain;  /**< events and output are taken only every few turns */
+    bool is_lossy;          /**< a handshake may fail for the network's sake */
     uint32_t job_delay_ppm; /**< how many crypto jobs come back turns later */
-    bool may_fail;         /**< handshakes may end for reasons not in their plan */
+    bool may_fail;          /**< handshakes may end for reasons not in their plan */
     struct hf_config config;
     struct hf_listener listeners[2]; /**< 0: TLS, 1: DTLS */
     sim_filter *filter;

@@ -72,9 +72,8 @@ static void check_exporter(const struct sim_client *client)
     const uint8_t context_len[2] = {0, (uint8_t)context.len};
     uint8_t ours[48], theirs[48];
     struct hf_hmac_key master;
-    enum hf_status status =
-        hf_engine_export(ours, sizeof ours, sim->engine, client->id,
-                         (struct hf_bytes){label, sizeof label - 1}, &context);
+    enum hf_status status = hf_engine_export(ours, sizeof ours, sim->engine, client->id,
+                                             (struct hf_bytes){label, sizeof label - 1}, &context);
     SIM_CHECK(sim, status == (client->peer.is_ems ? HF_OK : HF_E_STATE));
     if (status != HF_OK)
         return;
@@ -82,8 +81,7 @@ static void check_exporter(const struct sim_client *client)
                                      {client->peer.server_random, HF_RANDOM_LEN},
                                      {context_len, sizeof context_len},
                                      context};
-    hf_hmac_key_init(&master,
-                     (struct hf_bytes){client->peer.master_secret, HF_MASTER_SECRET_LEN});
+    hf_hmac_key_init(&master, (struct hf_bytes){client->peer.master_secret, HF_MASTER_SECRET_LEN});
     hf_prf(theirs, sizeof theirs, &master, (const char *)label, seeds, 4);
     SIM_CHECK(sim, hf_ct_equal(ours, theirs, sizeof ours));
 }
@@ -114,8 +112,8 @@ static void check_agreement(struct sim_client *client)
     SIM_CHECK(sim, peer->has_keys);
     SIM_CHECK(sim, !sim->options.config.keylog || client->has_keylog);
     if (client->has_keylog)
-        SIM_CHECK(sim, hf_ct_equal(client->master_secret, peer->master_secret,
-                                   HF_MASTER_SECRET_LEN));
+        SIM_CHECK(sim,
+                  hf_ct_equal(client->master_secret, peer->master_secret, HF_MASTER_SECRET_LEN));
     SIM_CHECK(sim, info->plaintext_len_max == send_limit(peer));
     bool is_certificate = client->plan.is_certificate;
     int64_t expires_s = client->plan.is_x509 ? WORLD_EXPIRES_S
@@ -163,8 +161,8 @@ static void take_data(struct sim_client *client, const struct hf_event *event)
     if (!client->plan.config.is_dtls) {
         sim_bytes_add(&client->up_got, event->data.data, event->data.len);
         SIM_CHECK(sim, client->up_got.len <= client->up.len);
-        SIM_CHECK(sim, hf_bytes_equal_public(client->up.data, client->up_got.data,
-                                             client->up_got.len));
+        SIM_CHECK(sim,
+                  hf_bytes_equal_public(client->up.data, client->up_got.data, client->up_got.len));
         return;
     }
     const uint8_t *data = event->data.data;
@@ -189,8 +187,7 @@ static void take_end(struct sim_client *client, struct sim_association *associat
     bool is_closed = event->kind == HF_EVENT_CLOSED;
     SIM_CHECK(sim, !association->is_ended && association->is_established == is_closed);
     association->is_ended = true;
-    enum hf_status status =
-        hf_engine_association_info(&info, sim->engine, event->association);
+    enum hf_status status = hf_engine_association_info(&info, sim->engine, event->association);
     SIM_CHECK(sim, status == HF_E_STALE);
     SIM_CHECK(sim, event->failure.status != HF_OK && event->failure.state && event->failure.event);
     if (client->id != event->association)
@@ -324,8 +321,8 @@ static void end_all(struct sim *sim)
         const struct hf_association *association = hf_association_at(engine, i);
         if (association->state == HF_STATE_FREE)
             continue;
-        hf_engine_close_association(
-            engine, (uint64_t)i << 32 | association->generation, HF_CLOSE_SILENT);
+        hf_engine_close_association(engine, (uint64_t)i << 32 | association->generation,
+                                    HF_CLOSE_SILENT);
         if (!hf_engine_has_event_room(engine))
             sim_turn(sim, sim->now_us);
     }

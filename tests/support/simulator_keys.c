@@ -208,8 +208,8 @@ static struct hf_answer make_answer(struct hf_secret *secret, const struct sim_c
     answer.context = client->context;
     answer.entity_kind = HF_ENTITY_AE;
     if (!is_key || !plan->identity_follows)
-        answer.entity_id = (struct hf_bytes){(const uint8_t *)client->entity_id,
-                                             strlen(client->entity_id)};
+        answer.entity_id =
+            (struct hf_bytes){(const uint8_t *)client->entity_id, strlen(client->entity_id)};
     if (!is_key)
         return answer; /* the rest stays as the key answer said */
     make_secret(secret, client, request, answer.kind);
@@ -217,8 +217,8 @@ static struct hf_answer make_answer(struct hf_secret *secret, const struct sim_c
     answer.framework = HF_FRAMEWORK_PROVISIONED_SYMMETRIC_KEY;
     answer.identity_follows = plan->identity_follows;
     answer.suid = (uint16_t)(10 + client->index);
-    answer.credential_id = (struct hf_bytes){(const uint8_t *)client->credential_id,
-                                             strlen(client->credential_id)};
+    answer.credential_id =
+        (struct hf_bytes){(const uint8_t *)client->credential_id, strlen(client->credential_id)};
     answer.expires_s = plan->expires_s;
     return answer;
 }
@@ -228,8 +228,7 @@ enum hf_status sim_answer(struct sim_client *client, struct sim_request *request
     struct sim *sim = client->sim;
     struct hf_secret secret = {0};
     struct hf_answer answer = make_answer(&secret, client, request);
-    bool is_waited_for =
-        request->state == SIM_ASKED && sim->now_us <= request->deadline_us;
+    bool is_waited_for = request->state == SIM_ASKED && sim->now_us <= request->deadline_us;
     if (is_waited_for && sim_chance(sim, 50000)) { /* an impossible one leaves it waiting */
         struct hf_answer bad = answer;
         static const uint8_t zeros[HF_SECRET_MAX + 1];

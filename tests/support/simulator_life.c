@@ -18,8 +18,8 @@ static void one_byte_fragments(struct sim_client *client, uint8_t message_type)
         client->peer.config.fragment_len_max = is_hello ? 150 : 7;
 }
 
-static enum psk_client_verdict tamper(enum psk_client_tamper_kind kind, uint8_t type,
-                                      uint8_t *data, size_t *len, size_t max, void *arg)
+static enum psk_client_verdict tamper(enum psk_client_tamper_kind kind, uint8_t type, uint8_t *data,
+                                      size_t *len, size_t max, void *arg)
 {
     (void)data;
     (void)len;
@@ -42,8 +42,8 @@ static void make_path(struct sim_client *client)
     }
     v6[15] = (uint8_t)sim_below(sim, 256);
     client->path.local = hf_address_v4(home, 5684);
-    client->path.peer = sim_chance(sim, 500000) ? hf_address_v4(v4, port)
-                                                : hf_address_v6(v6, port, 0);
+    client->path.peer =
+        sim_chance(sim, 500000) ? hf_address_v4(v4, port) : hf_address_v6(v6, port, 0);
 }
 
 /** It is the same device again. */
@@ -200,8 +200,14 @@ void sim_message_fill(uint8_t *out, size_t len, const struct sim_client *client,
     if (len < MESSAGE_HEAD_LEN)
         return;
     const uint8_t head[MESSAGE_HEAD_LEN] = {
-        0xD7, is_up, (uint8_t)(client->index >> 8), (uint8_t)client->index, (uint8_t)(number >> 8),
-        (uint8_t)number, (uint8_t)(len >> 8), (uint8_t)len,
+        0xD7,
+        is_up,
+        (uint8_t)(client->index >> 8),
+        (uint8_t)client->index,
+        (uint8_t)(number >> 8),
+        (uint8_t)number,
+        (uint8_t)(len >> 8),
+        (uint8_t)len,
     };
     memcpy(out, head, sizeof head);
 }
@@ -259,8 +265,7 @@ void sim_life_send_down(struct sim_client *client)
     }
     size_t len = message_len(client, limit);
     sim_message_fill(data, len, client, false, client->down_sent);
-    enum hf_status status =
-        hf_engine_send(sim->engine, client->id, (struct hf_bytes){data, len});
+    enum hf_status status = hf_engine_send(sim->engine, client->id, (struct hf_bytes){data, len});
     if (status == HF_WAITING) {
         client->is_down_due = true;
         return;
@@ -329,8 +334,8 @@ static bool is_all_said(const struct sim_client *client)
 {
     return client->up_sent >= client->plan.up_count &&
            client->down_sent >= client->plan.down_count && !client->is_down_due &&
-           (client->plan.config.is_dtls || (client->up_got.len == client->up.len &&
-                                            client->down_got.len == client->down.len));
+           (client->plan.config.is_dtls ||
+            (client->up_got.len == client->up.len && client->down_got.len == client->down.len));
 }
 
 /** What a client does at the end of each turn. */

@@ -15,7 +15,7 @@ enum sim_item_kind {
     SIM_ITEM_ANSWER,      /**< aux: request */
     SIM_ITEM_ANSWER_HELD, /**< last come, first answered */
     SIM_ITEM_JOB,
-    SIM_ITEM_CLOSE,       /**< aux: enum hf_close */
+    SIM_ITEM_CLOSE, /**< aux: enum hf_close */
     SIM_ITEM_SEND_UP,
     SIM_ITEM_SEND_DOWN,
     SIM_ITEM_RENEGOTIATE,

@@ -133,8 +133,7 @@ static bool strip(struct engine_pair_item *item, void *arg)
     if (!*is_on || !item->is_up || item->data[0] != TYPE_CID)
         return false;
     item->data[0] = 23;
-    memmove(item->data + 11, item->data + 11 + HF_CID_BASE_LEN,
-            item->len - 11 - HF_CID_BASE_LEN);
+    memmove(item->data + 11, item->data + 11 + HF_CID_BASE_LEN, item->len - 11 - HF_CID_BASE_LEN);
     item->len -= HF_CID_BASE_LEN;
     return false;
 }
@@ -242,8 +241,7 @@ static void secrets_change_under_associations(void **state)
         secrets(&shared, first, 1, pair.wall_s);
         hf_engine_set_secrets(pair.server.engine, &shared);
         engine_pair_talk(&pair);
-        assert_memory_equal(engine_pair_info(&pair.server).own_cid, info.own_cid,
-                            HF_CID_BASE_LEN);
+        assert_memory_equal(engine_pair_info(&pair.server).own_cid, info.own_cid, HF_CID_BASE_LEN);
     }
     secrets(&shared, 17, 1, pair.wall_s);
     hf_engine_set_secrets(pair.server.engine, &shared);

@@ -37,9 +37,8 @@ static struct hf_mac_keys mac_keys;
 
 static struct hf_association association_of(const struct vector *vector, uint16_t receive_len_max)
 {
-    struct hf_association association = {.flags = HF_ASSOCIATION_DATAGRAM,
-                                         .receive_len_max = receive_len_max,
-                                         .mac_keys = HF_NONE};
+    struct hf_association association = {
+        .flags = HF_ASSOCIATION_DATAGRAM, .receive_len_max = receive_len_max, .mac_keys = HF_NONE};
     const struct hf_record_key key = key_of(vector);
     hf_pool_init(&engine.mac_keys, &mac_keys, sizeof mac_keys, 1);
     hf_record_keys_keep(&engine, &association, &key, &key);
@@ -159,9 +158,8 @@ static enum hf_status reopen(struct hf_record *record, const struct vector *vect
     static uint8_t wire[HF_CIPHERTEXT_LEN_MAX + 64];
     const struct hf_record_key key = key_of(vector);
     const struct hf_association association = association_of(vector, 1000);
-    const struct hf_record_header header = {.seq = UINT64_C(1) << 48 | 9,
-                                            .version = HF_VERSION_DTLS_1_2,
-                                            .cid = vector->cid};
+    const struct hf_record_header header = {
+        .seq = UINT64_C(1) << 48 | 9, .version = HF_VERSION_DTLS_1_2, .cid = vector->cid};
     size_t sealed_len;
     assert_int_equal(hf_record_seal(wire, &sealed_len, sizeof wire, &key, &header, inner, len),
                      HF_OK);

@@ -144,8 +144,8 @@ static void a_session_is_for_what_is_asked_of_peers(void **state)
         assert_int_equal(pair.server.established_count, 0);
         assert_int_equal(pair.server.failure.status, HF_E_CERTIFICATE_TYPE);
         engine_pair_part(&pair);
-        assert_int_equal(
-            hf_engine_update_listener(pair.server.engine, 1, &pair.listeners[1]), HF_OK);
+        assert_int_equal(hf_engine_update_listener(pair.server.engine, 1, &pair.listeners[1]),
+                         HF_OK);
         engine_pair_meet(&pair);
         assert_true(engine_pair_info(&pair.server).is_resumed);
         end();

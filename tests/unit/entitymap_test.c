@@ -96,8 +96,7 @@ static void test_refuses_lines_with_their_number(void **state)
         {"31-1 /a\n31-2\n", "line 2: expected: CREDENTIAL-ID ENTITY-ID[,ENTITY-ID...]"},
         {"31-1 S1, S2\n", "line 1: expected: CREDENTIAL-ID ENTITY-ID[,ENTITY-ID...]"},
         {"31-1 S1,\n", "line 1: an entity-id is missing behind the last comma"},
-        {"31-1 ,S1\n",
-         "line 1: an entity-id is neither a CSE-ID nor an AE-ID (TS-0001 7.2)"},
+        {"31-1 ,S1\n", "line 1: an entity-id is neither a CSE-ID nor an AE-ID (TS-0001 7.2)"},
         {"31-1 x9\n", "line 1: an entity-id is neither a CSE-ID nor an AE-ID (TS-0001 7.2)"},
         {"31-1 S1,S2,S1\n", "line 1: an entity-id is given twice"},
         {"31-1 S1,/cse\n", "line 1: a CSE is the only entity of its credential"},
@@ -183,7 +182,7 @@ static void note(const struct hf_entitymap_difference *difference, void *arg)
     struct seen *seen = arg;
     size_t len = strlen(seen->text);
     snprintf(seen->text + len, sizeof(seen->text) - len, "%c%.*s ", "+-!"[difference->change],
-             (int)difference->credential_id.len, (const char *)difference->credential_id.data);
+             (int)difference -> credential_id.len, (const char *)difference->credential_id.data);
     assert_true(seen->count < 8);
     seen->contexts[seen->count++] = difference->context;
 }

@@ -20,7 +20,8 @@ static const char *class_name(enum hf_status_class class_)
 
 static void add_front(struct page *page)
 {
-    page_add(page,
+    page_add(
+        page,
         "# Errors\n\n"
         "Made from `HF_STATUS_MAP` (include/handfast/status.h) and `HF_DROP_MAP`\n"
         "(include/handfast/engine.h) by `errors_doc_test --write`; the test of that name fails "
@@ -55,7 +56,7 @@ static void add_statuses(struct page *page)
         enum hf_status status = (enum hf_status)i;
         uint8_t alert = hf_status_alert(status);
         page_add(page, "| `%s` | %s | %s | ", symbols[i], hf_status_reason(status),
-            class_name(hf_status_class(status)));
+                 class_name(hf_status_class(status)));
         if (alert == HF_ALERT_NONE)
             page_add(page, "-");
         else
@@ -66,7 +67,8 @@ static void add_statuses(struct page *page)
 
 static void add_drops(struct page *page)
 {
-    page_add(page,
+    page_add(
+        page,
         "\n## Drops\n\n"
         "Input that is discarded without an answer, counted in `hf_counters.drops` and\n"
         "`handfast_drops_total{cause}`. On DTLS that is how nearly everything wrong is treated: "

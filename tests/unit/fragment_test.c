@@ -167,12 +167,10 @@ static void too_long_costs_no_memory(void **state)
     struct hf_bytes whole;
     uint32_t max = engine->config.message_len_max;
     struct hf_fragment fragment = part_of(message, max + 1, 0, 100);
-    assert_int_equal(hf_fragment_add(&whole, engine, handshake, &fragment),
-                     HF_E_MESSAGE_TOO_LONG);
+    assert_int_equal(hf_fragment_add(&whole, engine, handshake, &fragment), HF_E_MESSAGE_TOO_LONG);
     fragment.message_len = 0xFFFFFF;
     fragment.offset = 0xFFFF00;
-    assert_int_equal(hf_fragment_add(&whole, engine, handshake, &fragment),
-                     HF_E_MESSAGE_TOO_LONG);
+    assert_int_equal(hf_fragment_add(&whole, engine, handshake, &fragment), HF_E_MESSAGE_TOO_LONG);
     assert_int_equal(handshake->assembly.range_count, 0);
     fragment = part_of(message, max, 0, 100); /* the longest there may be */
     assert_int_equal(hf_fragment_add(&whole, engine, handshake, &fragment), HF_WAITING);

@@ -102,7 +102,7 @@ static void test_broken_requests_go_once_more(void **state)
     cut(&world, 0, connection);
     expect_nothing(&world);
     settle_dials(&world, 0, true);
-    cut(&world, 0, open_connection(0)); /* twice: that is enough */
+    cut(&world, 0, open_connection(0));                              /* twice: that is enough */
     expect(&world, 2, HF_ANSWER_UNAVAILABLE, HF_MAF_OUTCOME_BROKEN); /* the last first */
     expect(&world, 1, HF_ANSWER_UNAVAILABLE, HF_MAF_OUTCOME_BROKEN);
     assert_int_equal(health(0).under_way, 0);

@@ -177,9 +177,8 @@ static inline void answer(struct world *world, uint32_t maf, uint32_t connection
                           const char *body)
 {
     char out[4096];
-    snprintf(out, sizeof(out),
-             "HTTP/1.1 200 OK\r\nX-M2M-RSC: %u\r\nContent-Length: %zu\r\n\r\n%s", rsc,
-             strlen(body), body);
+    snprintf(out, sizeof(out), "HTTP/1.1 200 OK\r\nX-M2M-RSC: %u\r\nContent-Length: %zu\r\n\r\n%s",
+             rsc, strlen(body), body);
     receive(world, maf, connection, out);
 }
 
@@ -244,7 +243,7 @@ static inline void expect_nothing(struct world *world)
 }
 
 static inline void expect(struct world *world, uint32_t slot, enum hf_answer_kind kind,
-                   enum hf_maf_outcome outcome)
+                          enum hf_maf_outcome outcome)
 {
     struct hf_key_reply reply = take(world, slot);
     if (reply.outcome != outcome || reply.answer.kind != kind)

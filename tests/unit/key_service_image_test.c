@@ -290,10 +290,14 @@ static void test_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_keys_come_back),      cmocka_unit_test(test_what_is_known_wins),
-        cmocka_unit_test(test_revocations_come_back), cmocka_unit_test(test_expired_is_dropped),
-        cmocka_unit_test(test_other_configuration), cmocka_unit_test(test_secrets),
-        cmocka_unit_test(test_sealed),              cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_keys_come_back),
+        cmocka_unit_test(test_what_is_known_wins),
+        cmocka_unit_test(test_revocations_come_back),
+        cmocka_unit_test(test_expired_is_dropped),
+        cmocka_unit_test(test_other_configuration),
+        cmocka_unit_test(test_secrets),
+        cmocka_unit_test(test_sealed),
+        cmocka_unit_test(test_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,9 +82,17 @@ static void test_not_ours(void **state)
 {
     (void)state;
     static const char *const others[] = {
-        "abc@maf.example.net", "abc@example.com", "abc", "", "abc@", "@maf.example.com",
-        "a/b@maf.example.com", "..@maf.example.com", "abc@maf.example.com@maf.example.com",
-        "abc@x.maf.example.com", "abc@maf.example.com.",
+        "abc@maf.example.net",
+        "abc@example.com",
+        "abc",
+        "",
+        "abc@",
+        "@maf.example.com",
+        "a/b@maf.example.com",
+        "..@maf.example.com",
+        "abc@maf.example.com@maf.example.com",
+        "abc@x.maf.example.com",
+        "abc@maf.example.com.",
     };
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         assert_int_equal(ask(&world, 1, others[i]), HF_KEY_NOT_OURS);
@@ -105,8 +113,7 @@ static void test_ten_thousand_with_one_identity(void **state)
 {
     (void)state;
     for (uint32_t i = 0; i < 10000; i++)
-        assert_int_equal(ask(&world, i, i % 2 == 0 ? "abc@maf.example.com"
-                                                   : "abc@Maf.Example.COM"),
+        assert_int_equal(ask(&world, i, i % 2 == 0 ? "abc@maf.example.com" : "abc@Maf.Example.COM"),
                          HF_KEY_ASKED);
     assert_int_equal(serve(&world, 0), 1);
     for (uint32_t i = 0; i < 10000; i++)

@@ -299,9 +299,9 @@ static void test_reader_follows_a_growing_map(void **state)
             hf_keydb_end_read(reader);
         is_good = is_good && write(to_parent[1], &byte, 1) == 1 && read(to_child[0], &byte, 1) == 1;
         struct hf_keydb_key key;
-        is_good = is_good && hf_keydb_begin_read(reader, error) &&
-                  hf_keydb_get(&key, error, reader, text("device-00019999@example")) ==
-                      HF_KEYDB_FOUND;
+        is_good =
+            is_good && hf_keydb_begin_read(reader, error) &&
+            hf_keydb_get(&key, error, reader, text("device-00019999@example")) == HF_KEYDB_FOUND;
         _exit(is_good ? 0 : 1);
     }
     char byte = 0;

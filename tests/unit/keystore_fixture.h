@@ -213,7 +213,7 @@ static inline enum hf_answer_kind kind_of(struct hf_keystore_service *service, c
 }
 
 static inline bool await_kind(struct hf_keystore_service *service, const char *identity,
-                       enum hf_answer_kind kind)
+                              enum hf_answer_kind kind)
 {
     for (int i = 0; i < 500; i++) {
         if (kind_of(service, identity) == kind)

@@ -30,9 +30,8 @@ static void begin(uint32_t listener_index, enum hf_state state)
     engine = engine_parts_open(NULL);
     engine->local_count = 1;
     bool is_client = state >= HF_STATE_CL_START && state < HF_STATE_OPEN;
-    enum hf_status status =
-        hf_association_open(&association, engine, is_client ? HF_ROLE_CLIENT : HF_ROLE_SERVER,
-                            listener_index, &path);
+    enum hf_status status = hf_association_open(
+        &association, engine, is_client ? HF_ROLE_CLIENT : HF_ROLE_SERVER, listener_index, &path);
     assert_int_equal(status, HF_OK);
     if (is_client ? state > HF_STATE_CL_AWAIT_CCS : state > HF_STATE_SV_AWAIT_CCS)
         association->flags |= HF_ASSOCIATION_READ_PROTECTED;

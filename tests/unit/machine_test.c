@@ -82,7 +82,11 @@ static void check_reachable(void)
     check(is_all, "every state can be reached");
 }
 
-#define STATES(...) (const enum hf_state[]){__VA_ARGS__, HF_STATE_FREE}
+#define STATES(...)                                                                                \
+    (const enum hf_state[])                                                                        \
+    {                                                                                              \
+        __VA_ARGS__, HF_STATE_FREE                                                                 \
+    }
 
 /** Tells whether OPEN can be reached without ever being in one of some states of one role. */
 static bool can_avoid(const enum hf_state *states)
@@ -144,17 +148,15 @@ static void check_order(void)
     check(is_timed, "every state can time out, be closed, and take an alert");
     check(!can_avoid(STATES(HF_STATE_SV_AWAIT_HELLO)), "no server without hello");
     check(!can_avoid(STATES(HF_STATE_SV_AWAIT_KEY, HF_STATE_SV_AWAIT_PROOF,
-                           HF_STATE_SV_RESUMED_AWAIT_CCS)),
+                            HF_STATE_SV_RESUMED_AWAIT_CCS)),
           "no server without the answer to a key or a proof, unless it resumes");
     check(!can_avoid(STATES(HF_STATE_SV_AWAIT_CCS, HF_STATE_SV_RESUMED_AWAIT_CCS)),
           "no server without ChangeCipherSpec");
     check(!can_avoid(STATES(HF_STATE_SV_AWAIT_SESSION, HF_STATE_SV_AWAIT_EXCHANGE,
-                           HF_STATE_SV_AWAIT_CERTIFICATE)),
+                            HF_STATE_SV_AWAIT_CERTIFICATE)),
           "no resumption unasked");
-    check(!can_avoid(STATES(HF_STATE_SV_AWAIT_FINISHED)),
-          "no server without Finished");
-    check(!can_avoid(STATES(HF_STATE_SV_AWAIT_IDENTITY)),
-          "no server without an identity");
+    check(!can_avoid(STATES(HF_STATE_SV_AWAIT_FINISHED)), "no server without Finished");
+    check(!can_avoid(STATES(HF_STATE_SV_AWAIT_IDENTITY)), "no server without an identity");
     check(!can_avoid(STATES(HF_STATE_CL_AWAIT_HELLO)), "no client without hello");
     check(!can_avoid(STATES(HF_STATE_CL_AWAIT_KEY, HF_STATE_CL_AWAIT_PROOF,
                             HF_STATE_CL_RESUMED_AWAIT_CCS)) &&
@@ -163,10 +165,8 @@ static void check_order(void)
           "no client without the answer to a key, or a proof and our own, unless it resumes");
     check(!can_avoid(STATES(HF_STATE_CL_AWAIT_CCS, HF_STATE_CL_RESUMED_AWAIT_CCS)),
           "no client without ChangeCipherSpec");
-    check(!can_avoid(STATES(HF_STATE_CL_AWAIT_FINISHED)),
-          "no client without Finished");
-    check(!can_avoid(STATES(HF_STATE_CL_AWAIT_IDENTITY)),
-          "no client without an identity");
+    check(!can_avoid(STATES(HF_STATE_CL_AWAIT_FINISHED)), "no client without Finished");
+    check(!can_avoid(STATES(HF_STATE_CL_AWAIT_IDENTITY)), "no client without an identity");
     check_roles();
 }
 

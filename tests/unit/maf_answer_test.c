@@ -42,7 +42,7 @@ static enum hf_maf_outcome judge(struct hf_maf_resource *out, const char *body)
 }
 
 #define ANSWER(id, expires, source, admin, suid, key)                                              \
-    "{\"sec:symmKeyReg\":{\"resourceID\":" id ",\"expirationTime\":" expires           \
+    "{\"sec:symmKeyReg\":{\"resourceID\":" id ",\"expirationTime\":" expires                       \
     ",\"sourceID\":" source ",\"adminFQDN\":" admin ",\"SUID\":" suid ",\"keyValue\":" key "}}"
 #define Q(text) "\"" text "\""
 
@@ -54,8 +54,10 @@ static void test_good_answers(void **state)
                Q(KEY_HEX)),
         ANSWER(Q("B35EE1B3FDA6FBE0CA3E84527D2706D8"), Q("20361231T235959,5"), Q("km1@maf.example"),
                Q("m2msp.example"), "32", Q(KEY_BASE64)),
-        " {\"sec:symmKeyReg\" : {\"keyValue\":" Q(KEY_BASE64) ",\"SUID\":32,\"labels\":[\"a\"],"
-        "\"unknown\":[{}],\"sourceID\":\"/in-cse\",\"expirationTime\":\"20361231T235959\"}} ",
+        " {\"sec:symmKeyReg\" : {\"keyValue\":" Q(
+            KEY_BASE64) ",\"SUID\":32,\"labels\":[\"a\"],"
+                        "\"unknown\":[{}],\"sourceID\":\"/"
+                        "in-cse\",\"expirationTime\":\"20361231T235959\"}} ",
     };
     struct hf_maf_resource key;
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
@@ -82,8 +84,7 @@ static void test_bad_answers(void **state)
          HF_MAF_OUTCOME_EXPIRED},
         {ANSWER(Q(ID), Q("99991231T235959"), SOURCE, ADMIN, "32", Q(KEY_HEX)),
          HF_MAF_OUTCOME_MALFORMED},
-        {ANSWER(Q(ID), Q("2036-12-31"), SOURCE, ADMIN, "32", Q(KEY_HEX)),
-         HF_MAF_OUTCOME_MALFORMED},
+        {ANSWER(Q(ID), Q("2036-12-31"), SOURCE, ADMIN, "32", Q(KEY_HEX)), HF_MAF_OUTCOME_MALFORMED},
         {ANSWER(Q(ID), "2036", SOURCE, ADMIN, "32", Q(KEY_HEX)), HF_MAF_OUTCOME_MALFORMED},
         {ANSWER(Q(ID), TIME, SOURCE, ADMIN, "22", Q(KEY_HEX)), HF_MAF_OUTCOME_SUID},
         {ANSWER(Q(ID), TIME, SOURCE, ADMIN, "33", Q(KEY_HEX)), HF_MAF_OUTCOME_SUID},
@@ -189,10 +190,11 @@ static void test_codes(void **state)
         struct hf_maf_resource key;
         const char *why = NULL;
         const struct hf_maf_message message = {
-            .rsc = cases[i].rsc, .status = cases[i].status, .is_json = true,
+            .rsc = cases[i].rsc,
+            .status = cases[i].status,
+            .is_json = true,
             .body = text(ANSWER(Q(ID), TIME, SOURCE, ADMIN, "32", Q(KEY_HEX)))};
-        assert_int_equal(hf_maf_answer_judge(&key, &why, &message, &expectation),
-                         cases[i].outcome);
+        assert_int_equal(hf_maf_answer_judge(&key, &why, &message, &expectation), cases[i].outcome);
         assert_int_equal(key.key_len, 0);
     }
 }
@@ -262,9 +264,12 @@ int main(void)
 {
     hf_maf_resource_init();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good_answers),    cmocka_unit_test(test_bad_answers),
-        cmocka_unit_test(test_missing_members), cmocka_unit_test(test_admin_fqdn),
-        cmocka_unit_test(test_codes),           cmocka_unit_test(test_resources_there_and_back),
+        cmocka_unit_test(test_good_answers),
+        cmocka_unit_test(test_bad_answers),
+        cmocka_unit_test(test_missing_members),
+        cmocka_unit_test(test_admin_fqdn),
+        cmocka_unit_test(test_codes),
+        cmocka_unit_test(test_resources_there_and_back),
         cmocka_unit_test(test_lists_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -106,9 +106,10 @@ static void test_responses_there_and_back(void **state)
     static const unsigned codes[] = {2000, 2001, 2002, 2004, 4000, 4004, 4103, 4105, 5000};
     char out[2000];
     for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
-        const struct hf_maf_response response = {
-            .rsc = codes[i], .request_id = text("k"), .is_kept = i % 2 == 0,
-            .body = text(i % 3 == 0 ? "" : "{}")};
+        const struct hf_maf_response response = {.rsc = codes[i],
+                                                 .request_id = text("k"),
+                                                 .is_kept = i % 2 == 0,
+                                                 .body = text(i % 3 == 0 ? "" : "{}")};
         size_t len = hf_maf_http_write_response(out, sizeof(out), &response);
         struct hf_maf_reader *reader = open_reader(HF_MAF_CLIENT);
         struct hf_bytes bytes = {(const uint8_t *)out, len};

@@ -22,17 +22,16 @@ static void test_identities(void **state)
 {
     (void)state;
     struct hf_maf_identity split;
-    assert_true(hf_maf_text_split(&split, text("b35e.e1_b3-X@maf.example.com"),
-                                  HF_MAF_RELATIVE_ANY));
+    assert_true(
+        hf_maf_text_split(&split, text("b35e.e1_b3-X@maf.example.com"), HF_MAF_RELATIVE_ANY));
     assert_true(hf_maf_text_is(split.relative_key_id, "b35e.e1_b3-X"));
     assert_true(hf_maf_text_is(split.fqdn, "maf.example.com"));
     assert_true(hf_maf_text_split(&split, text("B35EE1B3FDA6FBE0CA3E84527D2706d8@a.b"),
                                   HF_MAF_RELATIVE_HEX));
     static const char *const bad[] = {
-        "",           "@",           "a@",          "@a.b",        "a.b",         "a@b@c.d",
-        "a@b",        "a@.b",        "a@b.",        "a@b..c",      "a@-b.c",      "a@b-.c",
-        "a/b@c.d",    "a b@c.d",     "a%2f@c.d",    ".@c.d",       "..@c.d",      "a@b.c/d",
-        "a@b.c:1",    "a@b_.c",      "a+b@c.d",     "a=@c.d",      "\xc3\xa9@c.d", "a\n@c.d",
+        "",        "@",       "a@",      "@a.b",   "a.b",     "a@b@c.d", "a@b",          "a@.b",
+        "a@b.",    "a@b..c",  "a@-b.c",  "a@b-.c", "a/b@c.d", "a b@c.d", "a%2f@c.d",     ".@c.d",
+        "..@c.d",  "a@b.c/d", "a@b.c:1", "a@b_.c", "a+b@c.d", "a=@c.d",  "\xc3\xa9@c.d", "a\n@c.d",
         "a@b.c\n",
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
@@ -76,13 +75,37 @@ static void test_identifiers(void **state)
 {
     (void)state;
     static const char *const good[] = {
-        "//m2msp.example/in-cse", "//m2msp.example/S98821", "//m2msp.example/CSE3219/C9886",
-        "/in-cse", "/in-cse/C1", "/S1", "C1", "S~1",
+        "//m2msp.example/in-cse",
+        "//m2msp.example/S98821",
+        "//m2msp.example/CSE3219/C9886",
+        "/in-cse",
+        "/in-cse/C1",
+        "/S1",
+        "C1",
+        "S~1",
     };
     static const char *const bad[] = {
-        "", "/", "//", "///", "//m2msp/x", "//m2msp.example", "//m2msp.example/",
-        "//m2msp.example/a/b/c", "//m2msp.example/a/", "//m2msp.example//a", "/a/b/c", "/a//b",
-        "/a/", "X1", "C", "in-cse", "C1/x", "/in cse", "/in\"cse", "//a.b/\xc3\xa9", "12-kpsa@a.b",
+        "",
+        "/",
+        "//",
+        "///",
+        "//m2msp/x",
+        "//m2msp.example",
+        "//m2msp.example/",
+        "//m2msp.example/a/b/c",
+        "//m2msp.example/a/",
+        "//m2msp.example//a",
+        "/a/b/c",
+        "/a//b",
+        "/a/",
+        "X1",
+        "C",
+        "in-cse",
+        "C1/x",
+        "/in cse",
+        "/in\"cse",
+        "//a.b/\xc3\xa9",
+        "12-kpsa@a.b",
     };
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         assert_true(hf_maf_text_is_identifier(text(good[i])));
@@ -108,11 +131,27 @@ static void test_timestamps(void **state)
         {"99991231T235959", 253402300799},
     };
     static const char *const bad[] = {
-        "", "20261231", "20261231T23595", "20261231T2359590", "20261231T235959,",
-        "20261231T235959,1234567", "20261231T235959.5", "20261231T235959Z", "20261231t235959",
-        "20261331T000000", "20260001T000000", "20260100T000000", "20260229T000000",
-        "21000229T000000", "20260431T000000", "20260101T240000", "20260101T006000",
-        "20260101T000060", "19691231T235959", "2026-12-31T23:59:59", "+0261231T235959",
+        "",
+        "20261231",
+        "20261231T23595",
+        "20261231T2359590",
+        "20261231T235959,",
+        "20261231T235959,1234567",
+        "20261231T235959.5",
+        "20261231T235959Z",
+        "20261231t235959",
+        "20261331T000000",
+        "20260001T000000",
+        "20260100T000000",
+        "20260229T000000",
+        "21000229T000000",
+        "20260431T000000",
+        "20260101T240000",
+        "20260101T006000",
+        "20260101T000060",
+        "19691231T235959",
+        "2026-12-31T23:59:59",
+        "+0261231T235959",
         "20261231T235959,1a",
     };
     int64_t s = 0;
@@ -172,8 +211,25 @@ static void test_bad_keys(void **state)
     uint8_t back[HF_PSK_MAX];
     size_t len = 0;
     static const char *const bad[] = {
-        "", "=", "==", "A", "AA=", "AAA==", "A===", "AAAA=", "AAAA==", "A=AA", "AAA=AAAA", "AB==",
-        "AAB=", "AA A", "AA\nA", "AA*A", "AAAAA", "Zm9vYmE==", "\xc3\xa9\xc3\xa9",
+        "",
+        "=",
+        "==",
+        "A",
+        "AA=",
+        "AAA==",
+        "A===",
+        "AAAA=",
+        "AAAA==",
+        "A=AA",
+        "AAA=AAAA",
+        "AB==",
+        "AAB=",
+        "AA A",
+        "AA\nA",
+        "AA*A",
+        "AAAAA",
+        "Zm9vYmE==",
+        "\xc3\xa9\xc3\xa9",
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         assert_false(hf_maf_text_read_key(back, &len, sizeof(back), text(bad[i])));
@@ -197,9 +253,12 @@ static void test_every_name_is_there(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_identities),  cmocka_unit_test(test_lengths_of_identities),
-        cmocka_unit_test(test_identifiers), cmocka_unit_test(test_timestamps),
-        cmocka_unit_test(test_keys),        cmocka_unit_test(test_bad_keys),
+        cmocka_unit_test(test_identities),
+        cmocka_unit_test(test_lengths_of_identities),
+        cmocka_unit_test(test_identifiers),
+        cmocka_unit_test(test_timestamps),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_bad_keys),
         cmocka_unit_test(test_every_name_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,7 +25,8 @@
 /* ---- counting ------------------------------------------------------------------------------- */
 
 #ifndef HF_SANITIZED
-#define EVERYWHERE __attribute__((visibility("default"))) /* shared libraries call these as well */
+/* Shared libraries call these as well. */
+#define EVERYWHERE __attribute__((visibility("default")))
 
 extern void *__libc_malloc(size_t len);
 extern void *__libc_calloc(size_t count, size_t len);
@@ -212,8 +213,8 @@ static void serve_one(struct peer *peer, struct hf_engine *engine, uint32_t numb
     peer->is_dtls = config.is_dtls;
     peer->is_closed = false;
     peer->echoes = 0;
-    peer->path = (struct hf_path){hf_address_v4(ip, (uint16_t)(1024 + number)),
-                                  hf_address_v4(ip, 5684)};
+    peer->path =
+        (struct hf_path){hf_address_v4(ip, (uint16_t)(1024 + number)), hf_address_v4(ip, 5684)};
     psk_client_init(&peer->client, &config);
     *now_us += 1000;
     if (!peer->is_dtls) {

@@ -89,9 +89,18 @@ static void test_suites_by_any_of_their_names(void **state)
         for (size_t j = 0; j < 8; j++)
             assert_int_equal(hf_suite_parse(rows[i].names[j]), rows[i].suite);
     }
-    static const char *const wrong[] = {"", "TLS_", "PSK", "PSK_", "PSK_WITH_", "0x", "0xC0A9",
-                                        "C0A8", "0xC0A8 ", "TLS_PSK_WITH_AES_128_CCM_88",
-                                        "TLS_TLS_PSK_AES_128_CCM_8", "PSK_WITH_WITH_AES_128_CCM"};
+    static const char *const wrong[] = {"",
+                                        "TLS_",
+                                        "PSK",
+                                        "PSK_",
+                                        "PSK_WITH_",
+                                        "0x",
+                                        "0xC0A9",
+                                        "C0A8",
+                                        "0xC0A8 ",
+                                        "TLS_PSK_WITH_AES_128_CCM_88",
+                                        "TLS_TLS_PSK_AES_128_CCM_8",
+                                        "PSK_WITH_WITH_AES_128_CCM"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         assert_int_equal(hf_suite_parse(wrong[i]), HF_SUITE_NONE);
     assert_null(hf_suite_name(HF_SUITE_NONE));
@@ -111,7 +120,8 @@ static void test_addresses_print_as_rfc_5952_says(void **state)
         {{0x20, 0x01, 0x0d, 0xb8, [15] = 1}, 0, "[2001:db8::1]:5684"},
         {{0xfe, 0x80, [15] = 1}, 2, "[fe80::1%2]:5684"},
         {{0x20, 0x01, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1}, 0, "[2001:0:1::1:0:1]:5684"},
-        {{0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1}, 0,
+        {{0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1},
+         0,
          "[2001:db8:0:1:1:1:1:1]:5684"},
         {{0x20, 0x01, 0x0d, 0xb8, [9] = 1}, 0, "[2001:db8:0:0:1::]:5684"},
         {{[1] = 1, [15] = 0}, 0, "[1::]:5684"},
@@ -137,16 +147,26 @@ static void test_entities_by_their_grammar(void **state)
         const char *text;
         enum hf_entity_kind kind;
     } rows[] = {
-        {"/in-cse", HF_ENTITY_CSE},          {"//sp.example/in-cse", HF_ENTITY_CSE},
-        {"Cae7", HF_ENTITY_AE},              {"Sae7", HF_ENTITY_AE},
-        {"/Sae7", HF_ENTITY_AE},             {"/in-cse/Cae7", HF_ENTITY_AE},
-        {"//sp.example/Sae7", HF_ENTITY_AE}, {"//sp.example/in-cse/Cae7", HF_ENTITY_AE},
-        {"", HF_ENTITY_PENDING},             {"/", HF_ENTITY_PENDING},
-        {"//", HF_ENTITY_PENDING},           {"///", HF_ENTITY_PENDING},
-        {"ae7", HF_ENTITY_PENDING},          {"/in-cse/", HF_ENTITY_PENDING},
-        {"/in-cse/ae7", HF_ENTITY_PENDING},  {"/in-cse/Cae7/x", HF_ENTITY_PENDING},
-        {"//sp.example", HF_ENTITY_PENDING}, {"/in cse", HF_ENTITY_PENDING},
-        {"C\xC3\xA4", HF_ENTITY_PENDING},    {"/in-cse//Cae7", HF_ENTITY_PENDING},
+        {"/in-cse", HF_ENTITY_CSE},
+        {"//sp.example/in-cse", HF_ENTITY_CSE},
+        {"Cae7", HF_ENTITY_AE},
+        {"Sae7", HF_ENTITY_AE},
+        {"/Sae7", HF_ENTITY_AE},
+        {"/in-cse/Cae7", HF_ENTITY_AE},
+        {"//sp.example/Sae7", HF_ENTITY_AE},
+        {"//sp.example/in-cse/Cae7", HF_ENTITY_AE},
+        {"", HF_ENTITY_PENDING},
+        {"/", HF_ENTITY_PENDING},
+        {"//", HF_ENTITY_PENDING},
+        {"///", HF_ENTITY_PENDING},
+        {"ae7", HF_ENTITY_PENDING},
+        {"/in-cse/", HF_ENTITY_PENDING},
+        {"/in-cse/ae7", HF_ENTITY_PENDING},
+        {"/in-cse/Cae7/x", HF_ENTITY_PENDING},
+        {"//sp.example", HF_ENTITY_PENDING},
+        {"/in cse", HF_ENTITY_PENDING},
+        {"C\xC3\xA4", HF_ENTITY_PENDING},
+        {"/in-cse//Cae7", HF_ENTITY_PENDING},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const struct hf_bytes bytes = {(const uint8_t *)rows[i].text, strlen(rows[i].text)};

@@ -159,7 +159,10 @@ static void tlvs(void **state)
     (void)state;
     struct hf_proxy_header header;
     struct made made = v4_header();
-    put(&made, "\x02\0\x0b" "example.com", 14);
+    put(&made,
+        "\x02\0\x0b"
+        "example.com",
+        14);
     put(&made, "\x04\0\0", 3);
     put(&made, "\x03\0\4\0\0\0\0", 7); /* the checksum of zeros is not zero */
     close_at(&made, made.len);
@@ -172,7 +175,10 @@ static void tlvs(void **state)
 
     for (size_t cut = 1; cut < 14; cut++) { /* a TLV that ends beyond the header */
         made = v4_header();
-        put(&made, "\x02\0\x0b" "example.com", 14);
+        put(&made,
+            "\x02\0\x0b"
+            "example.com",
+            14);
         close_at(&made, made.len - cut);
         assert_int_equal(read_all(&header, &made), HF_E_DECODE);
     }

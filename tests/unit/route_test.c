@@ -45,8 +45,7 @@ static bool is_at(const struct hf_address *address)
 static void send(const struct engine_end *from, size_t len)
 {
     static const uint8_t data[2048];
-    assert_int_equal(
-        hf_engine_send(from->engine, from->id, (struct hf_bytes){data, len}), HF_OK);
+    assert_int_equal(hf_engine_send(from->engine, from->id, (struct hf_bytes){data, len}), HF_OK);
 }
 
 static void send_up(size_t len)
@@ -245,9 +244,9 @@ static void say_answer(const uint8_t body[9])
     struct hf_engine *engine = pair.client.engine;
     struct hf_association *association = hf_association_find(engine, pair.client.id);
     struct hf_packet packet = hf_packet_open(engine, association, 200);
-    assert_int_equal(hf_packet_add(&packet, HF_TYPE_RETURN_ROUTABILITY, true,
-                                   (struct hf_bytes){body, 9}),
-                     HF_OK);
+    assert_int_equal(
+        hf_packet_add(&packet, HF_TYPE_RETURN_ROUTABILITY, true, (struct hf_bytes){body, 9}),
+        HF_OK);
     hf_packet_close(&packet);
     engine_pair_run(&pair);
 }

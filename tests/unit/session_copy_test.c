@@ -78,7 +78,9 @@ static size_t make_packed(uint8_t out[HF_SESSION_LEN_MAX], uint32_t number)
 {
     static const uint8_t name[200];
     size_t len;
-    struct hf_session session = {.suite = 0xC0A8, .until_s = UNTIL_S, .context = number,
+    struct hf_session session = {.suite = 0xC0A8,
+                                 .until_s = UNTIL_S,
+                                 .context = number,
                                  .entity_id = {name, number % sizeof name}};
     memcpy(session.master_secret, &number, sizeof number);
     assert_int_equal(hf_session_pack(out, &len, &session), HF_OK);

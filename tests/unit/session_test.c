@@ -140,9 +140,9 @@ static void test_pack_too_long(void **state)
 
 static void make_id(uint8_t id[HF_SESSION_ID_LEN], uint64_t number)
 {
-    const uint64_t words[4] = {
-        number * UINT64_C(0x9E3779B97F4A7C15), number * UINT64_C(0xC2B2AE3D27D4EB4F) >> 3,
-        number * UINT64_C(0x165667B19E3779F9) >> 5, number};
+    const uint64_t words[4] = {number * UINT64_C(0x9E3779B97F4A7C15),
+                               number * UINT64_C(0xC2B2AE3D27D4EB4F) >> 3,
+                               number * UINT64_C(0x165667B19E3779F9) >> 5, number};
     memcpy(id, words, HF_SESSION_ID_LEN);
 }
 
@@ -157,22 +157,21 @@ static void test_cache(void **state)
     assert_int_equal(hf_session_cache_open(&cache, 1000), HF_OK);
     make_id(id, 1);
     assert_false(hf_session_cache_get(out, &len, cache, id, 10));
-    assert_true(hf_session_cache_put(cache, id, (struct hf_bytes){(const uint8_t *)"one", 3}, 100,
-                                     10));
+    assert_true(
+        hf_session_cache_put(cache, id, (struct hf_bytes){(const uint8_t *)"one", 3}, 100, 10));
     assert_true(hf_session_cache_get(out, &len, cache, id, 99));
     assert_int_equal(len, 3);
     assert_memory_equal(out, "one", 3);
     assert_false(hf_session_cache_get(out, &len, cache, id, 100)); /* over */
     /* The same ID again takes the same place. */
-    assert_true(hf_session_cache_put(cache, id, (struct hf_bytes){(const uint8_t *)"three", 5},
-                                     200, 10));
+    assert_true(
+        hf_session_cache_put(cache, id, (struct hf_bytes){(const uint8_t *)"three", 5}, 200, 10));
     assert_true(hf_session_cache_get(out, &len, cache, id, 100));
     assert_int_equal(len, 5);
     hf_session_cache_remove(cache, id);
     assert_false(hf_session_cache_get(out, &len, cache, id, 100));
     uint8_t large[HF_SESSION_LEN_MAX + 1] = {0};
-    assert_false(
-        hf_session_cache_put(cache, id, (struct hf_bytes){large, sizeof large}, 200, 10));
+    assert_false(hf_session_cache_put(cache, id, (struct hf_bytes){large, sizeof large}, 200, 10));
     struct hf_session_cache_counters counters;
     hf_session_cache_counters(&counters, cache);
     assert_int_equal(counters.stored, 2);
@@ -253,8 +252,7 @@ static void *crowd_run(void *arg)
         switch (seed >> 60 & 3) {
         case 0:
             make_payload(payload, &len, number, round);
-            (void)hf_session_cache_put(crowd->cache, id, (struct hf_bytes){payload, len}, 1000,
-                                       10);
+            (void)hf_session_cache_put(crowd->cache, id, (struct hf_bytes){payload, len}, 1000, 10);
             break;
         case 1:
             if (round % 16 == 0)

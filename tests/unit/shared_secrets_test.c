@@ -29,9 +29,12 @@ static void test_calendar(void **state)
         const char *text;
         int64_t seconds;
     } known[] = {
-        {"19700101T000000", 0},           {"20000229T120000", 951825600},
-        {"20261122T070839", 1795331319},  {"20380119T031408", 2147483648},
-        {"21000228T235959", 4107542399},  {"21000301T000000", 4107542400},
+        {"19700101T000000", 0},
+        {"20000229T120000", 951825600},
+        {"20261122T070839", 1795331319},
+        {"20380119T031408", 2147483648},
+        {"21000228T235959", 4107542399},
+        {"21000301T000000", 4107542400},
         {"99991231T235959", 253402300799},
     };
     static const char *const wrong[] = {
@@ -62,9 +65,9 @@ static void test_parse(void **state)
     struct hf_shared_secrets secrets;
     size_t line;
     const char *why;
-    assert_int_equal(hf_shared_secrets_parse(&secrets, &line, &why,
-                                             bytes_of("# ours\n\n20260101T000000Z " A
-                                                      "\n20270101T000000Z " B "\n")),
+    assert_int_equal(hf_shared_secrets_parse(
+                         &secrets, &line, &why,
+                         bytes_of("# ours\n\n20260101T000000Z " A "\n20270101T000000Z " B "\n")),
                      HF_OK);
     assert_int_equal(secrets.count, 2);
     assert_true(secrets.entries[0].from_s > secrets.entries[1].from_s);
@@ -101,8 +104,8 @@ static void test_refused(void **state)
     size_t line;
     const char *why;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        assert_int_equal(
-            hf_shared_secrets_parse(&secrets, &line, &why, bytes_of(cases[i].text)), HF_E_CONFIG);
+        assert_int_equal(hf_shared_secrets_parse(&secrets, &line, &why, bytes_of(cases[i].text)),
+                         HF_E_CONFIG);
         assert_int_equal(line, cases[i].line);
         assert_non_null(strstr(why, cases[i].why));
         assert_int_equal(secrets.count, 0);

@@ -50,8 +50,8 @@ static void begin(uint64_t seed)
     memset(&world, 0, sizeof world);
     world.random = seed;
     world.memory_len = hf_table_memory(COUNT_MAX);
-    world.memory = mmap(NULL, world.memory_len, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    world.memory =
+        mmap(NULL, world.memory_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_true(world.memory != MAP_FAILED);
     hf_table_init(&world.table, world.memory, COUNT_MAX, world.records, sizeof(struct record),
                   offsetof(struct record, key), siphash_key);

@@ -173,11 +173,8 @@ int main(void)
 #define TEST(name)                                                                                 \
     cmocka_unit_test_setup_teardown(name, engine_fixture_setup, engine_fixture_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(numbers_are_far_beyond),
-        TEST(no_number_is_left),
-        TEST(time_goes_on),
-        TEST(no_more_than_the_limit),
-        cmocka_unit_test(the_seal),
+        TEST(numbers_are_far_beyond), TEST(no_number_is_left),    TEST(time_goes_on),
+        TEST(no_more_than_the_limit), cmocka_unit_test(the_seal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -222,8 +222,8 @@ static void write_file(const char *path)
     hf_transfer_close(transfer);
     golden.associations = (struct hf_bytes){chunk, len};
     assert_int_equal(hf_session_copy_open(&copy, cache), HF_OK);
-    assert_int_equal(
-        hf_session_copy_write(sessions, &len, sizeof sessions, copy, fixture.wall_s), HF_OK);
+    assert_int_equal(hf_session_copy_write(sessions, &len, sizeof sessions, copy, fixture.wall_s),
+                     HF_OK);
     hf_session_copy_close(copy);
     golden.sessions = (struct hf_bytes){sessions, len};
     for (size_t i = 0; i < KIND_COUNT; i++) { /* what this version would have answered */
@@ -258,9 +258,9 @@ static size_t hand_in(uint8_t said[64], uint8_t answer[256], size_t *answer_len,
     struct hf_datagram datagram = {
         .path = witness->path, .listener_index = 0, .data = data, .len = record.len};
     if (witness->is_tls)
-        assert_int_equal(hf_engine_receive_stream(fixture->engine, &consumed, witness->id, data,
-                                                  record.len),
-                         HF_OK);
+        assert_int_equal(
+            hf_engine_receive_stream(fixture->engine, &consumed, witness->id, data, record.len),
+            HF_OK);
     else
         assert_int_equal(hf_engine_receive_datagram(fixture->engine, &datagram), HF_OK);
     hf_engine_end_turn(fixture->engine);
@@ -339,13 +339,12 @@ static void check_file(const char *path)
     struct hf_session_copy_counts sessions = {0};
     get_golden(&golden, (struct hf_bytes){bytes, read_file(bytes, path)});
     world_init(&fixture);
-    assert_int_equal(
-        hf_session_copy_take(&sessions, cache, golden.sessions, fixture.wall_s), HF_OK);
+    assert_int_equal(hf_session_copy_take(&sessions, cache, golden.sessions, fixture.wall_s),
+                     HF_OK);
     assert_in_range(sessions.taken, 1, KIND_COUNT + 2);
     assert_int_equal(sessions.left_out, 0);
     fixture.engine = engine_fixture_second(&fixture);
-    assert_int_equal(hf_engine_import_begin(fixture.engine, fixture.now_us, fixture.wall_s),
-                     HF_OK);
+    assert_int_equal(hf_engine_import_begin(fixture.engine, fixture.now_us, fixture.wall_s), HF_OK);
     assert_int_equal(hf_engine_import(fixture.engine, golden.associations), HF_OK);
     hf_engine_import_end(&counts, fixture.engine);
     assert_int_equal(counts.associations, golden.count + 2); /* and the fixture's own */

@@ -104,7 +104,7 @@ static void check_next(void)
     assert_int_equal(hf_wheel_next(&next, &world.wheel), is_any);
     if (!is_any)
         return;
-    assert_true((int32_t)(soonest - next) >= 0);      /* never late */
+    assert_true((int32_t)(soonest - next) >= 0); /* never late */
     assert_true((int32_t)(next - world.now) >= 0);
     if (soonest / 64 == world.now / 64)
         assert_int_equal(next, soonest); /* exact within the lowest level's turn */

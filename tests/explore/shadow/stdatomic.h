@@ -8,8 +8,13 @@
 #include "explore.h"
 
 #define _Atomic
-enum { memory_order_relaxed, memory_order_acquire, memory_order_release, memory_order_acq_rel,
-       memory_order_seq_cst };
+enum {
+    memory_order_relaxed,
+    memory_order_acquire,
+    memory_order_release,
+    memory_order_acq_rel,
+    memory_order_seq_cst
+};
 
 #define atomic_load(at) (explore_yield(), *(at))
 #define atomic_load_explicit(at, order) ((void)(order), atomic_load(at))
