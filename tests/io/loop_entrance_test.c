@@ -173,7 +173,7 @@ static void expect(int fd, const char *text)
 
 static void the_first_datagrams_wait(void **state)
 {
-    char text[8];
+    char text[16];
     static const uint8_t long_one[KEPT_LEN_MAX + 1];
     (void)state;
     begin(HF_TRANSPORT_DTLS);
