@@ -4,7 +4,7 @@
  */
 #include "stage.h"
 
-#define WARNINGS_MAX 16
+#define WARNINGS_MAX 40
 
 struct model {
     bool is_dtls, is_open, is_live, is_half_closed;
