@@ -300,7 +300,7 @@ class ControlTest(OperationFixture):
         for name in ("settings.c", "maf_settings.h", "dialer_settings.h"):
             with open(os.path.join(here, "../../apps/handfastd", name), encoding="utf-8") as file:
                 source += file.read()
-        keys = set(re.findall(r'(?:\{HF_SECTION_\w+,\s*|DIALER_\w+\()"([a-z-]+)"', source))
+        keys = set(re.findall(r'(?:\{HF_SECTION_\w+,\s*|DIALER_\w+\(\s*)"([a-z-]+)"', source))
         self.assertGreater(len(keys), 30)
         documented = set(re.findall(r"^\*\*([a-z-]+)\*\* =", manual, re.M))
         self.assertEqual(keys, documented)

@@ -127,6 +127,7 @@ def cases():
 
 def header():
     lines = ["/* cid_vectors.h - made by cid_vectors.py, which says how; not by hand. */",
+             "/* clang-format off */",
              "#ifndef HF_TEST_CID_VECTORS_H", "#define HF_TEST_CID_VECTORS_H", "",
              "static const struct vector {", "    const char *name;", "    enum hf_cipher cipher;",
              "    uint64_t seq;", "    uint8_t type;", "    size_t zeros;",
