@@ -50,6 +50,15 @@ static const char *parse_line(struct hf_shared_secrets *secrets, struct hf_bytes
     return is_new ? NULL : "a second secret for the same moment";
 }
 
+const struct hf_shared_secret *hf_shared_secrets_active(const struct hf_shared_secrets *secrets,
+                                                        int64_t wall_s)
+{
+    uint32_t i = 0;
+    while (i + 1 < secrets->count && secrets->entries[i].from_s > wall_s)
+        i++;
+    return &secrets->entries[i];
+}
+
 enum hf_status hf_shared_secrets_parse(struct hf_shared_secrets *out, size_t *line,
                                        const char **why, struct hf_bytes text)
 {

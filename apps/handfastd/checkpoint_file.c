@@ -3,6 +3,8 @@
  */
 #include "checkpoint_file.h"
 
+#include "file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -35,35 +37,6 @@ static uint64_t get(const uint8_t *at, size_t width)
     return value;
 }
 
-static bool write_all(int fd, const uint8_t *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t done = write(fd, data, len);
-        if (done < 0 && errno != EINTR)
-            return false;
-        if (done > 0) {
-            data += done;
-            len -= (size_t)done;
-        }
-    }
-    return true;
-}
-
-/* Names, too, are on the disk when this returns. */
-static bool sync_directory(const char *path)
-{
-    char directory[HF_PATH_TEXT_MAX + 16];
-    const char *slash = strrchr(path, '/');
-    size_t len = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
-    snprintf(directory, sizeof(directory), "%.*s", len > 0 ? (int)len : 1, len > 0 ? path : ".");
-    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    bool is_good = fsync(fd) == 0;
-    close(fd);
-    return is_good;
-}
-
 static struct hf_bytes place_of(uint8_t out[PLACE_LEN], const uint8_t *head, uint32_t index,
                                 uint8_t kind, uint32_t shard)
 {
@@ -91,9 +64,10 @@ bool hf_checkpoint_file_mark(const char *path, uint64_t serial)
     int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return false;
-    bool is_good = write_all(fd, (const uint8_t *)text, (size_t)len) && fsync(fd) == 0;
+    bool is_good = hf_file_write_all(fd, (struct hf_bytes){(const uint8_t *)text, (size_t)len}) &&
+                   fsync(fd) == 0;
     close(fd);
-    return is_good && rename(fresh, name) == 0 && sync_directory(name);
+    return is_good && rename(fresh, name) == 0 && hf_file_sync_directory(name);
 }
 
 uint64_t hf_checkpoint_file_marked(const char *path)
@@ -110,27 +84,17 @@ uint64_t hf_checkpoint_file_marked(const char *path)
 
 bool hf_checkpoint_file_remove(const char *path)
 {
-    return unlink(path) == 0 && sync_directory(path);
+    return unlink(path) == 0 && hf_file_sync_directory(path);
 }
 
 /* ---- writing ------------------------------------------------------------------------------ */
-
-/* The newest whose time has come; if none has, the oldest. */
-static const struct hf_shared_secret *active_of(const struct hf_shared_secrets *secrets,
-                                                int64_t wall_s)
-{
-    uint32_t i = 0;
-    while (i + 1 < secrets->count && secrets->entries[i].from_s > wall_s)
-        i++;
-    return &secrets->entries[i];
-}
 
 bool hf_checkpoint_file_begin(struct hf_checkpoint_writer *writer, const char *path,
                               uint64_t serial, const struct hf_shared_secrets *secrets,
                               int64_t wall_s)
 {
     memset(writer, 0, sizeof(*writer));
-    writer->secret = *active_of(secrets, wall_s);
+    writer->secret = *hf_shared_secrets_active(secrets, wall_s);
     snprintf(writer->path, sizeof(writer->path), "%s", path);
     snprintf(writer->beside, sizeof(writer->beside), "%s.new", path);
     memcpy(writer->head, "HFC", 3);
@@ -145,7 +109,8 @@ bool hf_checkpoint_file_begin(struct hf_checkpoint_writer *writer, const char *p
     writer->fd = open(writer->beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (writer->fd < 0)
         return false;
-    writer->is_failed = !write_all(writer->fd, writer->head, sizeof(writer->head));
+    writer->is_failed =
+        !hf_file_write_all(writer->fd, (struct hf_bytes){writer->head, sizeof(writer->head)});
     writer->len = sizeof(writer->head);
     return true;
 }
@@ -165,7 +130,9 @@ void hf_checkpoint_file_add(struct hf_checkpoint_writer *writer, enum hf_checkpo
     put(frame + 3, len, 4);
     hf_checkpoint_seal(frame + FRAME_HEAD_LEN, &writer->secret,
                        place_of(place, writer->head, writer->index++, frame[0], shard), data);
-    writer->is_failed |= writer->is_failed || !write_all(writer->fd, frame, FRAME_HEAD_LEN + len);
+    writer->is_failed |=
+        writer->is_failed ||
+        !hf_file_write_all(writer->fd, (struct hf_bytes){frame, FRAME_HEAD_LEN + len});
     writer->len += FRAME_HEAD_LEN + len;
     free(frame);
 }
@@ -184,7 +151,8 @@ bool hf_checkpoint_file_finish(struct hf_checkpoint_writer *writer)
 bool hf_checkpoint_file_place(struct hf_checkpoint_writer *writer)
 {
     bool is_placed = hf_checkpoint_file_mark(writer->path, get(writer->head + SERIAL_AT, 8)) &&
-                     rename(writer->beside, writer->path) == 0 && sync_directory(writer->path);
+                     rename(writer->beside, writer->path) == 0 &&
+                     hf_file_sync_directory(writer->path);
     int code = errno;
     hf_checkpoint_file_abandon(writer);
     errno = code;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define FILE_LEN_MAX ((size_t)64 << 20) /* a CRL can be long */
+#define PATH_LEN_MAX 4096               /* the kernel has no longer ones */
 
 static bool fail(char *error, const char *path, const char *what)
 {
@@ -77,4 +78,34 @@ bool hf_file_read(struct hf_file *out, char error[HF_FILE_ERROR_MAX], const char
 struct hf_bytes hf_file_view(const struct hf_file *file)
 {
     return (struct hf_bytes){file->data, file->len};
+}
+
+/* ---- writing ------------------------------------------------------------------------------ */
+
+bool hf_file_write_all(int fd, struct hf_bytes data)
+{
+    while (data.len > 0) {
+        ssize_t done = write(fd, data.data, data.len);
+        if (done < 0 && errno != EINTR)
+            return false;
+        if (done > 0) {
+            data.data += done;
+            data.len -= (size_t)done;
+        }
+    }
+    return true;
+}
+
+bool hf_file_sync_directory(const char *path)
+{
+    char directory[PATH_LEN_MAX];
+    const char *slash = strrchr(path, '/');
+    size_t len = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+    snprintf(directory, sizeof(directory), "%.*s", len > 0 ? (int)len : 1, len > 0 ? path : ".");
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    bool is_good = fsync(fd) == 0;
+    close(fd);
+    return is_good;
 }

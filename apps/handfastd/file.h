@@ -1,6 +1,6 @@
 /**
  * file.h - a file that the configuration names, read whole. Wiped when it is let go: it may hold a
- * key.
+ * key. And what is needed to put one in place for good.
  */
 #ifndef HF_DAEMON_FILE_H
 #define HF_DAEMON_FILE_H
@@ -24,5 +24,13 @@ struct hf_bytes hf_file_view(const struct hf_file *file);
 
 /** hf_file_wipe lets it go. */
 void hf_file_wipe(struct hf_file *file);
+
+/** hf_file_write_all writes all of `data` to a descriptor; it is not synced. False: errno says why.
+ */
+HF_MUST_USE bool hf_file_write_all(int fd, struct hf_bytes data);
+
+/** hf_file_sync_directory has the names in the directory of `path` on the disk when it returns.
+ *  False: errno says why. */
+HF_MUST_USE bool hf_file_sync_directory(const char *path);
 
 #endif

@@ -108,36 +108,6 @@ static bool is_taken(const struct hf_maf_cache *cache)
     return id.len > 0 && memcmp(id.data, cache->id, sizeof(cache->id)) != 0;
 }
 
-static bool write_all(int fd, const uint8_t *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t done = write(fd, data, len);
-        if (done < 0 && errno != EINTR)
-            return false;
-        if (done > 0) {
-            data += done;
-            len -= (size_t)done;
-        }
-    }
-    return fdatasync(fd) == 0;
-}
-
-/* The name, too, is on the disk when this returns. */
-static bool sync_directory(const char *path)
-{
-    char directory[PATH_LEN_MAX];
-    const char *slash = strrchr(path, '/');
-    size_t len = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
-    memcpy(directory, slash == NULL ? "." : path, len + (slash == NULL ? 1 : 0));
-    directory[slash == NULL ? 1 : len] = '\0';
-    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    bool is_good = fsync(fd) == 0;
-    close(fd);
-    return is_good;
-}
-
 /* False with errno. */
 static bool put_in_place(const struct hf_maf_cache *cache, const uint8_t *data, size_t len)
 {
@@ -145,11 +115,11 @@ static bool put_in_place(const struct hf_maf_cache *cache, const uint8_t *data, 
     int fd = open(cache->beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return false;
-    bool is_good = write_all(fd, data, len);
+    bool is_good = hf_file_write_all(fd, (struct hf_bytes){data, len}) && fdatasync(fd) == 0;
     int code = errno;
     close(fd);
     if (is_good && rename(cache->beside, cache->path) == 0)
-        return sync_directory(cache->path);
+        return hf_file_sync_directory(cache->path);
     code = is_good ? errno : code;
     (void)unlink(cache->beside);
     errno = code;

@@ -150,34 +150,30 @@ static size_t fill_hello(struct packet *packet)
     return make_hello(payload_of(packet), NULL, 0, random);
 }
 
-static size_t fill_cid(struct packet *packet)
+/* Of epoch 1, and random but for what a header must be. */
+static size_t fill_protected(struct packet *packet, uint8_t type, size_t header_len)
 {
     uint8_t *out = payload_of(packet);
-    out[0] = 25;
+    out[0] = type;
     out[1] = 0xFE;
     out[2] = 0xFD;
     for (size_t i = 3; i < CID_RECORD_LEN; i++)
         out[i] = (uint8_t)draw();
     out[3] = 0;
     out[4] = 1; /* epoch */
-    out[CID_HEADER_LEN - 2] = 0;
-    out[CID_HEADER_LEN - 1] = CID_RECORD_LEN - CID_HEADER_LEN;
+    out[header_len - 2] = 0;
+    out[header_len - 1] = (uint8_t)(CID_RECORD_LEN - header_len);
     return CID_RECORD_LEN;
+}
+
+static size_t fill_cid(struct packet *packet)
+{
+    return fill_protected(packet, 25, CID_HEADER_LEN);
 }
 
 static size_t fill_record(struct packet *packet)
 {
-    uint8_t *out = payload_of(packet);
-    out[0] = 23;
-    out[1] = 0xFE;
-    out[2] = 0xFD;
-    for (size_t i = 3; i < CID_RECORD_LEN; i++)
-        out[i] = (uint8_t)draw();
-    out[3] = 0;
-    out[4] = 1; /* epoch */
-    out[11] = 0;
-    out[12] = CID_RECORD_LEN - RECORD_HEADER_LEN;
-    return CID_RECORD_LEN;
+    return fill_protected(packet, 23, RECORD_HEADER_LEN);
 }
 
 static size_t fill_message(struct packet *packet)

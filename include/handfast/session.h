@@ -52,6 +52,11 @@ struct hf_shared_secrets {
     struct hf_shared_secret entries[HF_SHARED_SECRETS_MAX]; /**< newest first */
 };
 
+/** hf_shared_secrets_active gives the one that makes: the newest whose time has come; if none has,
+ *  the oldest. In: at least one. A view. Thread: any. */
+HF_API const struct hf_shared_secret *
+hf_shared_secrets_active(const struct hf_shared_secrets *secrets, int64_t wall_s);
+
 /** hf_shared_secrets_parse reads lines `YYYYMMDDThhmmssZ <64 hex digits>`; blank lines and `# `
  *  comments are skipped, order does not matter. Out: sorted, newest first; on failure zero, and
  *  `*line` and `*why` (static text, never a byte of the file) say what is wrong.

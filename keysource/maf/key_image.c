@@ -182,16 +182,6 @@ static void init_key(struct hf_seal_key *key, const struct hf_shared_secret *sec
     hf_seal_key_init(key, (struct hf_bytes){secret->secret, sizeof(secret->secret)}, LABEL);
 }
 
-/* The newest whose time has come; if none has, the oldest. */
-static const struct hf_shared_secret *active_of(const struct hf_shared_secrets *secrets,
-                                                int64_t wall_s)
-{
-    uint32_t i = 0;
-    while (i + 1 < secrets->count && secrets->entries[i].from_s > wall_s)
-        i++;
-    return &secrets->entries[i];
-}
-
 static struct hf_bytes place_of(uint8_t aad[AAD_LEN], uint32_t index)
 {
     uint8_t *at = aad + HF_KEY_IMAGE_HEAD_LEN;
@@ -208,7 +198,7 @@ bool hf_key_image_seal(uint8_t **data, size_t *len, const struct hf_key_image *i
     uint8_t *out = malloc(max);
     if (out == NULL)
         return false;
-    const struct hf_shared_secret *secret = active_of(secrets, wall_s);
+    const struct hf_shared_secret *secret = hf_shared_secrets_active(secrets, wall_s);
     uint8_t *at = aad + MAGIC_LEN;
     put(&at, (uint64_t)secret->from_s, 8);
     hf_random(at, HF_KEY_IMAGE_ID_LEN);

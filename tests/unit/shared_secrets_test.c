@@ -118,6 +118,17 @@ static void test_refused(void **state)
     assert_int_equal(line, 9);
 }
 
+static void test_active(void **state)
+{
+    const struct hf_shared_secrets secrets = {3,
+                                              {{.from_s = 300}, {.from_s = 200}, {.from_s = 100}}};
+    (void)state;
+    assert_ptr_equal(hf_shared_secrets_active(&secrets, 300), &secrets.entries[0]);
+    assert_ptr_equal(hf_shared_secrets_active(&secrets, 299), &secrets.entries[1]);
+    assert_ptr_equal(hf_shared_secrets_active(&secrets, 100), &secrets.entries[2]);
+    assert_ptr_equal(hf_shared_secrets_active(&secrets, 99), &secrets.entries[2]);
+}
+
 static void test_rotate(void **state)
 {
     (void)state;
@@ -139,9 +150,8 @@ static void test_rotate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_calendar),
-        cmocka_unit_test(test_parse),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_calendar), cmocka_unit_test(test_parse),
+        cmocka_unit_test(test_refused),  cmocka_unit_test(test_active),
         cmocka_unit_test(test_rotate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
